@@ -1,0 +1,3 @@
+"""NovaKey: a phone as a secure keyboard."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,81 @@
+"""The contract of a desktop backend: one class for each way to reach a screen.
+
+A backend says whether it can run here, what has the focus, types a text, and
+puts a text on the clipboard. It never falls back to something else by itself:
+which way was taken is decided in `novakey.messages.deliver`, where the policy
+stands, so that the reply to the phone can name it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from novakey.secret import Secret
+
+
+class DesktopError(Exception):
+    """The text was not (or not wholly) delivered.
+
+    `typed` is how many characters had gone out when it stopped: 0 means that
+    nothing was typed. The message never quotes the text or a window title.
+    """
+
+    def __init__(self, problem: str, typed: int = 0) -> None:
+        super().__init__(problem)
+        self.typed = typed
+
+
+class CannotType(DesktopError):
+    """This session lets nobody type, whatever the text; nothing was typed."""
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What has the keyboard focus: window id, process and its program's name."""
+
+    window: int
+    pid: int | None
+    program: str | None
+
+
+class Backend(ABC):
+    """One way to reach a desktop. Every method ends within `deadline_s` seconds.
+
+    Methods run in a greenlet, one delivery at a time (the caller holds the
+    lock); they must not block the gevent hub for longer than the typing itself.
+    """
+
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def unavailable(cls) -> str | None:
+        """None when it can run here; else one line that says why not."""
+
+    @abstractmethod
+    def focus(self, deadline_s: float) -> Focus | None:
+        """What has the focus now; None when that cannot be read."""
+
+    @abstractmethod
+    def type_text(self, text: Secret, deadline_s: float) -> None:
+        """Type all of the text into the focused window, or nothing.
+
+        Raises `CannotType` or `DesktopError`; the keyboard is left as it was.
+        """
+
+    @abstractmethod
+    def paste(self, text: Secret, deadline_s: float) -> bool:
+        """Put the text on the clipboard and press the paste shortcut.
+
+        True when the focused program fetched the text; False when it is on the
+        clipboard and the person must paste. Raises `DesktopError`.
+        """
+
+    @abstractmethod
+    def copy(self, text: Secret, deadline_s: float) -> None:
+        """Put the text on the clipboard. Raises `DesktopError`."""
+
+    def close(self) -> None:
+        """Give back what is held (a clipboard selection, borrowed keys)."""
+        return

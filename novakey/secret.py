@@ -1,0 +1,57 @@
+"""A secret that does not show itself.
+
+Logging, formatting, comparing or pickling a `Secret` by accident gives nothing
+away; reading it takes an explicit call that a reviewer can search for.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """Secret bytes with an explicit way to them.
+
+    The buffer is mutable and can be wiped. Python may still hold copies made
+    by whoever called `reveal` or `text`: keep those in the narrowest scope.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self._buffer = bytearray(data)
+
+    def reveal(self) -> bytes:
+        """The bytes themselves."""
+        return bytes(self._buffer)
+
+    def text(self) -> str:
+        """The bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
+        return self._buffer.decode("utf-8")
+
+    def wipe(self) -> None:
+        """Overwrite the buffer with zeros and forget its length."""
+        self._buffer[:] = bytes(len(self._buffer))
+        self._buffer.clear()
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._buffer, other._buffer)
+
+    __hash__ = None  # type: ignore[assignment]  # a mutable buffer has no hash
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled")
