@@ -1,0 +1,59 @@
+"""Where things live: platformdirs' folders, or everything under one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from novakey.files import private_folder
+
+_APP = "novakey"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of one installation; files are named relative to them."""
+
+    config: Path
+    data: Path
+    log: Path
+    runtime: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> Paths:
+        """Everything under one folder (`--data-dir`)."""
+        folder = folder.absolute()
+        return cls(config=folder, data=folder, log=folder / "logs", runtime=folder)
+
+    @classmethod
+    def of_platform(cls) -> Paths:
+        """The user's own folders, as the platform names them."""
+        import platformdirs
+
+        folders = platformdirs.PlatformDirs(_APP, appauthor=False)
+        return cls(
+            config=folders.user_config_path,
+            data=folders.user_data_path,
+            log=folders.user_log_path,
+            runtime=folders.user_runtime_path,
+        )
+
+    @property
+    def sealing_key(self) -> Path:
+        """The `keyfile` backend's key: with the configuration, apart from the data it seals."""
+        return self.config / "sealing.key"
+
+    @property
+    def pairing(self) -> Path:
+        """The pairing state that outlives a restart."""
+        return self.data / "pairing.json"
+
+    @property
+    def qr(self) -> Path:
+        """The QR's picture, there only while a window is open."""
+        return self.data / "novakey-pair.png"
+
+    def prepare(self) -> None:
+        """Make the folders that hold state, owner-only; `StoreError` names what is wrong."""
+        for folder in (self.config, self.data):
+            private_folder(folder)

@@ -1,0 +1,119 @@
+"""A peer's socket with bounds: every read has a cap, the whole exchange has a deadline.
+
+Blocking style; gevent makes it concurrent. A deadline is for the exchange, not
+for one read: a peer that sends a byte a second gains nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+_CHUNK = 4096
+_LINGER_S = 1.0
+_LINGER_BYTES = 64 * 1024
+
+
+class DeadlineError(Exception):
+    """The exchange took longer than it may."""
+
+
+class EndOfStreamError(Exception):
+    """The peer stopped sending (or reset the connection) before the end."""
+
+
+class TooLongError(Exception):
+    """The peer sent more than the cap before the end of a line."""
+
+
+class Stream:
+    """Reads and writes of one connection under one deadline."""
+
+    def __init__(self, sock: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sock = sock
+        self._clock = clock
+        self._buffer = bytearray()
+        self._deadline = clock()
+
+    def allow(self, seconds: float) -> None:
+        """From now on, everything must end within `seconds`."""
+        self._deadline = self._clock() + seconds
+
+    def line(self, cap: int) -> bytes:
+        """Up to and with the next line end, at most `cap` bytes of it."""
+        while (end := self._buffer.find(b"\n", 0, cap)) < 0:
+            if len(self._buffer) >= cap:
+                raise TooLongError
+            self._fill()
+        return self._take(end + 1)
+
+    def exactly(self, count: int) -> bytes:
+        """Just `count` bytes; the caller has checked the count against its cap."""
+        while len(self._buffer) < count:
+            self._fill()
+        return self._take(count)
+
+    def some(self) -> bytes:
+        """Whatever has come, at most 4 KiB and at least one byte; `b""` at the end."""
+        if not self._buffer:
+            try:
+                self._fill()
+            except EndOfStreamError:
+                return b""
+        return self._take(min(len(self._buffer), _CHUNK))
+
+    def send(self, data: bytes) -> None:
+        """Write all of it."""
+        self._limit()
+        try:
+            self._sock.sendall(data)
+        except TimeoutError:
+            raise DeadlineError from None
+        except OSError:
+            raise EndOfStreamError from None
+
+    def finish(self) -> None:
+        """Close so that what was sent arrives.
+
+        Closing a socket with unread bytes resets the connection, and a reset
+        may overtake the reply; so the sending side is shut first and a bounded
+        rest is read away.
+        """
+        with contextlib.suppress(OSError, DeadlineError, EndOfStreamError):
+            self._sock.shutdown(socket.SHUT_WR)
+            self.allow(_LINGER_S)
+            drained = 0
+            while drained < _LINGER_BYTES:
+                self._buffer.clear()
+                self._fill()
+                drained += len(self._buffer)
+        self._sock.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is pending."""
+        self._sock.close()
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _fill(self) -> None:
+        self._limit()
+        try:
+            data = self._sock.recv(_CHUNK)
+        except TimeoutError:
+            raise DeadlineError from None
+        except OSError:
+            raise EndOfStreamError from None
+        if not data:
+            raise EndOfStreamError
+        self._buffer += data
+
+    def _limit(self) -> None:
+        remaining = self._deadline - self._clock()
+        if remaining <= 0:
+            raise DeadlineError
+        self._sock.settimeout(remaining)
