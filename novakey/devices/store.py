@@ -1,0 +1,125 @@
+"""The paired devices, in the sealed `devices.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from novakey import files
+from novakey.devices import sealed
+from novakey.errors import StoreError
+from novakey.secret import Secret
+from novakey.wire import Malformed, crypto, jsonline, message
+
+
+@dataclass(frozen=True)
+class Device:
+    """A paired phone. `paired_unix` is 0 where it is not known (an imported store)."""
+
+    id: str
+    key: Secret
+    paired_unix: int = 0
+    paired_from: str = ""
+
+
+class DeviceStore:
+    """The devices in memory, always equal to the file.
+
+    `server_fingerprint` is that of the key the devices were paired with: other
+    server keys beside this store mean that no phone could be understood.
+    """
+
+    def __init__(
+        self, path: Path, key: Secret, devices: Mapping[str, Device], server_fingerprint: str | None
+    ) -> None:
+        self._path = path
+        self._key = key
+        self._devices = dict(devices)
+        self.server_fingerprint = server_fingerprint
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(self._devices.values())
+
+    def get(self, device_id: str) -> Device | None:
+        """The device with this id, if it is paired."""
+        return self._devices.get(device_id)
+
+    def add(self, device: Device, server_fingerprint: str) -> None:
+        """Store the device durably (or its new key), or raise `StoreError` and change nothing."""
+        self._replace({**self._devices, device.id: device}, server_fingerprint)
+
+    def remove_all(self) -> None:
+        """Forget every device, durably."""
+        self._replace({}, None)
+
+    def _replace(self, devices: dict[str, Device], server_fingerprint: str | None) -> None:
+        document = {
+            "devices": [
+                {
+                    "id": device.id,
+                    "key_hex": device.key.reveal().hex(),
+                    "paired_unix": device.paired_unix,
+                    "paired_from": device.paired_from,
+                }
+                for device in devices.values()
+            ],
+            "server_fp16_hex": server_fingerprint or "",
+        }
+        sealed.write(self._path, self._key, sealed.DEVICES_LABEL, document)
+        self._devices = devices
+        self.server_fingerprint = server_fingerprint
+
+
+def read(path: Path) -> bytes | None:
+    """The sealed bytes; None for no file or a zero-byte one, which hold no device."""
+    return files.read_private(path) or None
+
+
+def unseal(data: bytes | None, path: Path, key: Secret) -> DeviceStore:
+    """The store in sealed bytes. What parses but is not our store is unusable, not empty."""
+    if data is None:
+        return DeviceStore(path, key, {}, None)
+    document = sealed.open_bytes(data, path, key, sealed.DEVICES_LABEL)
+    try:
+        devices = parse_devices(document)
+        fingerprint = jsonline.string(document, "server_fp16_hex", "")
+    except Malformed as error:
+        raise StoreError(
+            f"{path} opens but is not a device store: {error}", "restore it from a backup"
+        ) from None
+    return DeviceStore(path, key, devices, fingerprint or None)
+
+
+def parse_devices(document: Mapping[str, Any]) -> dict[str, Device]:
+    """The devices of a store's document by id; `Malformed` for anything that is not one."""
+    rows = document.get("devices")
+    if not isinstance(rows, list):
+        raise Malformed("it has no list of devices")
+    devices: dict[str, Device] = {}
+    for row in rows:
+        if not isinstance(row, dict):
+            raise Malformed("a device is not an object")
+        device = _parse_device(row)
+        if device.id in devices:
+            raise Malformed("a device id stands twice")
+        devices[device.id] = device
+    return devices
+
+
+def _parse_device(row: Mapping[str, Any]) -> Device:
+    device_id = jsonline.string(row, "id")
+    if not 1 <= len(device_id.encode()) <= message.MAX_DEVICE_ID:
+        raise Malformed("a device id does not have 1 to 255 bytes")
+    try:
+        key = bytes.fromhex(jsonline.string(row, "key_hex"))
+    except ValueError:
+        raise Malformed("a device key is not hex") from None
+    if len(key) != crypto.KEY_SIZE:
+        raise Malformed("a device key does not have 32 bytes")
+    paired_unix = jsonline.integer({"paired_unix": 0, **row}, "paired_unix")
+    return Device(device_id, Secret(key), paired_unix, jsonline.string(row, "paired_from", ""))

@@ -1,0 +1,90 @@
+"""Which way a text takes to the screen. The policy stands here; the reply names the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from novakey.desktop.base import Backend, CannotType, DesktopError
+from novakey.secret import Secret
+from novakey.wire.reply import Outcome
+
+DELIVERY_S = 5.0  # a helper or display that hangs must not hold the next delivery for longer
+
+
+class DeliverySettings(Protocol):
+    """The settings that decide the way."""
+
+    @property
+    def allow_typing_fallback(self) -> bool: ...
+    @property
+    def allow_clipboard_on_inject_failure(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class NoDisplayError(Exception):
+    """No desktop can be reached; `reason` says why."""
+
+    reason: str
+
+
+class Courier:
+    """Delivers a text to the desktop that `choose` finds at that moment.
+
+    `choose` gives a backend or raises `NoDisplayError`: a session may start
+    after the daemon, and go away again.
+    """
+
+    def __init__(self, settings: DeliverySettings, choose: Callable[[], Backend]) -> None:
+        self._settings = settings
+        self._choose = choose
+
+    def deliver(self, text: Secret) -> tuple[Outcome, str]:
+        """Type the text or, where the policy says so, put it on the clipboard."""
+        try:
+            backend = self._choose()
+        except NoDisplayError as error:
+            return Outcome.INTERNAL_ERROR, f"no usable display: {error.reason}"
+        if not self._settings.allow_typing_fallback:
+            return self._paste(backend, text)
+        try:
+            backend.type_text(text, DELIVERY_S)
+        except DesktopError as error:
+            return self._instead(backend, text, error)
+        return Outcome.TYPED, "typed"
+
+    def copy(self, text: Secret) -> tuple[Outcome, str]:
+        """Put the text on the clipboard only."""
+        try:
+            self._choose().copy(text, DELIVERY_S)
+        except NoDisplayError as error:
+            return Outcome.INTERNAL_ERROR, f"no usable display: {error.reason}"
+        except DesktopError as error:
+            return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
+        return Outcome.COPIED, "on the clipboard, paste it"
+
+    def _paste(self, backend: Backend, text: Secret) -> tuple[Outcome, str]:
+        if not self._settings.allow_clipboard_on_inject_failure:
+            return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
+        try:
+            pasted = backend.paste(text, DELIVERY_S)
+        except CannotType:
+            return self._copied_on_wayland(self.copy(text))
+        except DesktopError as error:
+            return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
+        return (Outcome.PASTED, "pasted") if pasted else (Outcome.COPIED, "on the clipboard, paste it")
+
+    def _instead(self, backend: Backend, text: Secret, error: DesktopError) -> tuple[Outcome, str]:
+        if error.typed:
+            # Half a secret stands somewhere: a second copy of it would only do more harm.
+            return Outcome.INTERNAL_ERROR, f"stopped after {error.typed} characters: {error}"
+        if not self._settings.allow_clipboard_on_inject_failure:
+            return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
+        copied = self.copy(text)
+        return self._copied_on_wayland(copied) if isinstance(error, CannotType) else copied
+
+    @staticmethod
+    def _copied_on_wayland(copied: tuple[Outcome, str]) -> tuple[Outcome, str]:
+        outcome, msg = copied
+        return (Outcome.COPIED_WAYLAND if outcome is Outcome.COPIED else outcome), msg

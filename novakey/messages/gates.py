@@ -1,0 +1,35 @@
+"""The gates that a person opens for a moment: arming and approval, each for one device.
+
+A gate is checked before a delivery and used up only by a successful one, so a
+delivery that fails costs nobody their approval. Times are milliseconds of a
+monotonic clock, passed in.
+"""
+
+from __future__ import annotations
+
+
+class Gate:
+    """Open for one device until a time of its own."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def open(self, device_id: str, now_ms: float, duration_ms: int) -> None:
+        """Open it for `duration_ms` from now; a second opening replaces the first."""
+        self._until[device_id] = now_ms + duration_ms
+
+    def is_open(self, device_id: str, now_ms: float) -> bool:
+        """Whether it is open for this device."""
+        return now_ms < self._until.get(device_id, float("-inf"))
+
+    def close(self, device_id: str) -> None:
+        """Close it for this device; closing a closed gate is nothing."""
+        self._until.pop(device_id, None)
+
+
+class Gates:
+    """The two gates in front of an inject."""
+
+    def __init__(self) -> None:
+        self.arming = Gate()
+        self.approval = Gate()

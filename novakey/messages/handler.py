@@ -1,0 +1,193 @@
+"""The way of one message: open, fresh, once, not too often, allowed, delivered, answered.
+
+Read `Handler.answer` from top to bottom. Every refusal is raised where it is
+found and becomes the reply in one place.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from novakey.config import Settings
+from novakey.devices.store import DeviceStore
+from novakey.log import escape
+from novakey.messages import text
+from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
+from novakey.messages.ratelimit import RateLimiter
+from novakey.messages.replay import ReplayGuard, fresh
+from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
+from novakey.wire.message import Message, MessageType
+from novakey.wire.reply import Outcome, Reply, stage
+
+log = logging.getLogger(__name__)
+
+_QUEUE_S = 4.0  # waiting for the delivery before this one, within the 10 s of the exchange
+
+
+class Refused(Exception):
+    """The message goes no further; its row of the reply table and a sentence for people."""
+
+    def __init__(self, outcome: Outcome, msg: str) -> None:
+        super().__init__(msg)
+        self.outcome = outcome
+        self.msg = msg
+
+
+@dataclass
+class Handler:
+    """Everything that decides about a message. Clocks are parameters."""
+
+    settings: Settings
+    devices: DeviceStore
+    server: crypto.Decapsulator
+    courier: Courier
+    gates: Gates = field(default_factory=Gates)
+    replays: ReplayGuard = field(default_factory=ReplayGuard)
+    unix_time: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    on_message: Callable[[str], None] = lambda device_id: None
+
+    def __post_init__(self) -> None:
+        self._per_device = RateLimiter(self.settings.max_requests_per_min)
+        self._failures = RateLimiter(self.settings.unauthenticated_max_per_min)
+        # An unknown device costs as much as a known one: opened with a key that nobody has.
+        self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
+        self._delivering = Lock()
+
+    def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
+        """The reply to one payload from the address `peer`; never raises for what a peer sent."""
+        kind: MessageType | None = None
+        try:
+            opened, nonce = self._open(payload, peer)
+            kind = opened.type
+            device_id = opened.device_id.decode()
+            self._accept_once(device_id, nonce, opened.timestamp)
+            self.on_message(device_id)
+            outcome, msg = self._act(device_id, opened)
+        except Refused as refused:
+            outcome, msg = refused.outcome, refused.msg
+        return self.reply(outcome, msg, peer, req_id, kind)
+
+    def reply(
+        self, outcome: Outcome, msg: str, peer: str, req_id: int, kind: MessageType | None = None
+    ) -> Reply:
+        """Make the reply and its one line in the log."""
+        level = logging.INFO if outcome.success else logging.WARNING
+        log.log(level, "request %d from %s: %s %s: %s", req_id, peer, stage(kind), outcome.reason, escape(msg, 200))
+        return Reply(outcome, stage(kind), msg, int(self.unix_time()), req_id)
+
+    def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
+        """The reply to what did not even become a payload."""
+        self._failures.count(peer, self.monotonic())
+        return self.reply(Outcome.BAD_REQUEST, problem, peer, req_id)
+
+    def _open(self, payload: bytes, peer: str) -> tuple[Message, bytes]:
+        now = self.monotonic()
+        if self._failures.full(peer, now):
+            raise Refused(Outcome.RATE_LIMIT, "too many failures from this address, wait a minute")
+        try:
+            envelope = message.split(payload)
+            if not len(self.devices):
+                raise Refused(Outcome.NOT_PAIRED, "no device is paired with this computer")
+            device = self.devices.get(envelope.device_id.decode())
+            key = device.key.reveal() if device else self._dummy_key
+            opened = message.unseal(envelope, self.server.decapsulate(envelope.ciphertext), key)
+        except Malformed as error:
+            self._failures.count(peer, now)
+            raise Refused(Outcome.BAD_REQUEST, str(error)) from None
+        except NotAuthenticated:
+            self._failures.count(peer, now)
+            # One sentence for every cause: nothing here may tell a known device from an unknown one.
+            raise Refused(Outcome.CRYPTO_FAIL, "the message does not authenticate") from None
+        return opened, envelope.nonce
+
+    def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
+        now = int(self.unix_time())
+        if not fresh(timestamp, now):
+            raise Refused(Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old")
+        if self.replays.seen(device_id, nonce, timestamp):
+            raise Refused(Outcome.REPLAY, "this message was already accepted once")
+        if not self._per_device.allow(device_id, self.monotonic()):
+            raise Refused(Outcome.RATE_LIMIT, "too many messages from this device, wait a minute")
+        self.replays.accept(device_id, nonce, timestamp, now)
+
+    def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str]:
+        match opened.type:
+            case MessageType.INJECT:
+                return self._inject(device_id, opened)
+            case MessageType.APPROVE:
+                return self._approve(device_id)
+            case MessageType.ARM:
+                return self._arm(device_id, opened.payload.reveal())
+            case MessageType.DISARM:
+                self.gates.arming.close(device_id)
+                return Outcome.OK, "disarmed"
+
+    def _approve(self, device_id: str) -> tuple[Outcome, str]:
+        if not self.settings.two_man_enabled:
+            raise Refused(Outcome.BAD_REQUEST, "two-man approval is off on this computer")
+        self.gates.approval.open(device_id, self._now_ms(), self.settings.approve_window_ms)
+        return Outcome.OK, f"approved_for_ms={self.settings.approve_window_ms}"
+
+    def _arm(self, device_id: str, payload: bytes) -> tuple[Outcome, str]:
+        granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
+        self.gates.arming.open(device_id, self._now_ms(), granted)
+        return Outcome.OK, f"armed_for_ms={granted}"
+
+    def _asked_ms(self, payload: bytes) -> int:
+        if not payload:
+            return self.settings.arm_duration_ms
+        try:
+            asked = jsonline.integer(jsonline.decode(payload), "ms")
+        except Malformed as error:
+            raise Refused(Outcome.BAD_REQUEST, f"arm: {error}") from None
+        if asked <= 0:
+            raise Refused(Outcome.BAD_REQUEST, "arm: ms must be a positive integer")
+        return asked
+
+    def _inject(self, device_id: str, opened: Message) -> tuple[Outcome, str]:
+        # Deliveries are one at a time, and the gates are looked at inside: two
+        # messages that arrive together must not both pass on one approval.
+        if not self._delivering.acquire(timeout=_QUEUE_S):
+            raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
+        try:
+            armed = self._check_gates(device_id, opened)
+            outcome, msg = (self.courier.deliver if armed else self.courier.copy)(opened.payload)
+            if outcome.success:
+                self._use_up(device_id)
+            return outcome, msg
+        finally:
+            opened.payload.wipe()
+            self._delivering.release()
+
+    def _check_gates(self, device_id: str, opened: Message) -> bool:
+        """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
+        settings, now_ms = self.settings, self._now_ms()
+        armed = self.gates.arming.is_open(device_id, now_ms)
+        if not armed and not settings.allow_clipboard_when_disarmed:
+            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
+        if settings.two_man_enabled and not self.gates.approval.is_open(device_id, now_ms):
+            raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
+        try:
+            text.check(opened.payload, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
+        except text.UnsafeTextError as error:
+            raise Refused(Outcome.BAD_REQUEST, str(error)) from None
+        if settings.target_policy_enabled and armed:
+            # Fail closed: a policy that cannot be checked permits nothing.
+            raise Refused(Outcome.BAD_REQUEST, "target refused: the focused program cannot be checked here yet")
+        return armed
+
+    def _use_up(self, device_id: str) -> None:
+        if self.settings.arm_consume_on_inject:
+            self.gates.arming.close(device_id)
+        if self.settings.approve_consume_on_inject:
+            self.gates.approval.close(device_id)
+
+    def _now_ms(self) -> float:
+        return self.monotonic() * 1000.0

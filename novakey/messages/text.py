@@ -1,0 +1,37 @@
+"""What a secret may consist of before a single key is typed."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from novakey.secret import Secret
+
+
+class UnsafeTextError(Exception):
+    """The text must not be typed. Says why without quoting it."""
+
+
+def check(secret: Secret, max_characters: int, allow_newlines: bool, allow_tabs: bool) -> None:
+    """Raise `UnsafeTextError` unless the secret is safe text of at most `max_characters`.
+
+    A control character is a command to the focused program: a line end submits
+    a form or runs a shell line, an escape starts a terminal sequence. C0, DEL
+    and C1 are Unicode's category Cc; U+2028 and U+2029 are Zl and Zp.
+    """
+    try:
+        text = secret.text()
+    except UnicodeDecodeError:
+        raise UnsafeTextError("the text is not UTF-8") from None  # the error would quote it
+    if not text:
+        raise UnsafeTextError("the text is empty")
+    if len(text) > max_characters:
+        raise UnsafeTextError(f"the text has {len(text)} characters, and max_inject_len is {max_characters}")
+    for character in text:
+        if character in "\r\n":
+            if not allow_newlines:
+                raise UnsafeTextError("the text holds a line end, and allow_newlines is off")
+        elif character == "\t":
+            if not allow_tabs:
+                raise UnsafeTextError("the text holds a tab, and allow_tabs is off")
+        elif unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+            raise UnsafeTextError("the text holds a control character")
