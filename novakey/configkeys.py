@@ -1,0 +1,250 @@
+"""The settings: every key with its default, what is allowed, what it means and when to change it.
+
+One table. Validation (`novakey.config`), the commented example and the
+documentation are all made from it, so a key is added here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["flag", "number", "choice", "text", "address", "host", "path", "names"]
+
+_ALLOWED = {
+    "flag": "true or false",
+    "text": "text without control characters",
+    "address": 'host:port, "[ipv6]:port" or a port alone',
+    "host": 'a host name or an address without a port, or ""',
+    "path": "a path without control characters",
+    "names": "a list of non-empty texts",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is known about one key. `low`, `high` and `unit` are for numbers, `choices` for choices."""
+
+    kind: Kind
+    means: str
+    when: str
+    low: int = 0
+    high: int = 0
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    may_be_empty: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What may stand there, for people."""
+        if self.kind == "number":
+            return f"a whole number from {self.low} to {self.high} ({self.unit})"
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "path" and self.may_be_empty:
+            return _ALLOWED["path"] + ', or ""'
+        return _ALLOWED[self.kind]
+
+
+def _flag(default: bool, means: str, when: str) -> Any:
+    return field(default=default, metadata={"key": Key("flag", means, when)})
+
+
+def _number(default: int, low: int, high: int, unit: str, means: str, when: str) -> Any:
+    return field(default=default, metadata={"key": Key("number", means, when, low, high, unit)})
+
+
+def _choice(default: str, choices: tuple[str, ...], means: str, when: str) -> Any:
+    return field(default=default, metadata={"key": Key("choice", means, when, choices=choices)})
+
+
+def _string(kind: Kind, default: str, means: str, when: str) -> Any:
+    return field(default=default, metadata={"key": Key(kind, means, when, may_be_empty=default == "")})
+
+
+def _names(means: str, when: str) -> Any:
+    return field(default=(), metadata={"key": Key("names", means, when)})
+
+
+# Upper bounds are not taste: past them a mistaken unit (seconds for milliseconds, bytes for megabytes)
+# is likelier than a wish, and a window that never closes is no window.
+_HOUR_MS = 3_600_000
+_PER_MIN = "per minute"
+_NO_MORE = 100_000
+
+
+# fmt: off
+@dataclass(frozen=True)
+class Settings:
+    """All settings; valid when they come from `novakey.config.load`. Units are in the names."""
+
+    # network
+    listen_addr: str = _string("address", "0.0.0.0:60768",
+        "Where the daemon listens; a port alone means every IPv4 address, port 0 lets the system choose one.",
+        "Change it to listen on one network only, on IPv6 (\"[::]:60768\") or on another port.")
+    advertise_host: str = _string("host", "",
+        "The host in the pairing QR; \"\" means the address listened on or that of the default route.",
+        "Set it when phones reach this machine otherwise: forwarded port, container, VPN, host name.")
+    max_payload_len: int = _number(4096, 1536, 65535, "bytes",
+        "The longest message taken from a phone.",
+        "Raise it together with max_inject_len for very long secrets.")
+    max_requests_per_min: int = _number(60, 1, _NO_MORE, _PER_MIN,
+        "How many messages one paired device may send in a minute.",
+        "Lower it on a machine where a person sends a few a day.")
+    unauthenticated_max_per_min: int = _number(120, 1, _NO_MORE, _PER_MIN,
+        "How many messages that fail authentication one address may send before it is refused unread.",
+        "Lower it on a hostile network; raise it when many phones share one address.")
+
+    # pairing
+    pair_hello_max_per_min: int = _number(30, 1, _NO_MORE, _PER_MIN,
+        "How many attempts to begin a pairing one address may make in a minute.",
+        "Lower it on a hostile network.")
+    pair_window_s: int = _number(600, 1, 86_400, "seconds",
+        "How long a pairing QR is valid.",
+        "Lower it where strangers can see the screen.")
+    pair_max_attempts: int = _number(3, 1, 100, "handshakes",
+        "How many handshakes may fail before a pairing window ends.",
+        "Raise it where the network drops connections often.")
+    pair_max_windows: int = _number(5, 1, 1000, "windows",
+        "How many windows may end interrupted, over restarts, before pairing locks until a reset.",
+        "Raise it only while setting up on a bad network.")
+    rotate_kyber_keys: bool = _flag(False,
+        "Make new server keys for each pairing window while no device is paired.",
+        "Switch it on when a QR that was shown earlier must not lead to the same server keys.")
+    rotate_device_psk_on_repair: bool = _flag(False,
+        "When a known device pairs again without sending a key, give it a new one instead of the one it had.",
+        "Switch it on when a key may have been seen by others.")
+
+    # storage
+    devices_file: str = _string("path", "devices.json",
+        "The sealed store of paired devices; a relative path is inside the data folder.",
+        "Change it to keep the store elsewhere.")
+    server_keys_file: str = _string("path", "server_keys.json",
+        "The sealed key pair of this server; a relative path is inside the data folder.",
+        "Change it together with devices_file.")
+    device_store: Literal["keyfile", "keyring", "passphrase"] = _choice("keyfile",
+        ("keyfile", "keyring", "passphrase"),
+        "What keeps the key that seals both files: an owner-only file, the system's keyring, a passphrase.",
+        "Choose keyring on a desktop with an unlocked keyring, passphrase in a container.")
+    keyring_timeout_s: int = _number(20, 1, 600, "seconds",
+        "How long one answer of the keyring may take; a prompt that nobody sees must not hang the daemon.",
+        "Raise it for a hardware key that waits for a touch.")
+    require_sealed_device_store: bool = _flag(True,
+        "Refuse to pair when device_store does not work; false falls back to keyfile, aloud.",
+        "Switch it off where pairing matters more than which backend seals the store.")
+
+    # arming and approval
+    arm_duration_ms: int = _number(20_000, 1, _HOUR_MS, "milliseconds",
+        "How long a device stays armed when it does not say for how long.",
+        "Raise it when people take longer between arming and sending.")
+    arm_max_ms: int = _number(120_000, 1, _HOUR_MS, "milliseconds",
+        "The longest arming that a phone can ask for; more is cut to this.",
+        "Lower it to force short armings.")
+    arm_consume_on_inject: bool = _flag(True,
+        "A delivery uses the arming up.",
+        "Switch it off to send several secrets after arming once.")
+    two_man_enabled: bool = _flag(True,
+        "A secret is delivered only after an approve message for the same device.",
+        "Switch it off where one deliberate step on the phone is enough.")
+    approve_window_ms: int = _number(15_000, 1, _HOUR_MS, "milliseconds",
+        "How long an approval stays open.",
+        "Raise it when people take longer between approving and sending.")
+    approve_consume_on_inject: bool = _flag(True,
+        "A delivery uses the approval up.",
+        "Switch it off to send several secrets after approving once.")
+
+    # delivery
+    desktop_backend: Literal["auto", "x11", "wayland", "none"] = _choice("auto",
+        ("auto", "x11", "wayland", "none"),
+        "How text reaches the focused window; auto looks at the session, none delivers nothing.",
+        "Name one when auto picks the wrong one, or none on a machine without a display.")
+    max_inject_len: int = _number(256, 1, 60_000, "characters",
+        "The longest text that is delivered.",
+        "Raise it for long passphrases or keys; max_payload_len bounds it.")
+    allow_newlines: bool = _flag(False,
+        "Take text that holds line ends; a line end in a terminal runs what was typed.",
+        "Switch it on to send text of several lines, when you trust every paired phone with a shell.")
+    allow_tabs: bool = _flag(False,
+        "Take text that holds tabs; a tab moves the focus in a form.",
+        "Switch it on to send a name and a password with a tab between them.")
+    allow_typing_fallback: bool = _flag(True,
+        "Type the text as key events where it cannot be put straight into the focused control.",
+        "Switch it off only where key events must never be sent; on X11 nothing is typed then.")
+    allow_clipboard_when_disarmed: bool = _flag(False,
+        "Put a secret that arrives while not armed on the clipboard instead of refusing it.",
+        "Switch it on when pasting by hand is the wanted way; any program can read the clipboard.")
+    allow_clipboard_on_inject_failure: bool = _flag(False,
+        "Put a secret that could not be typed on the clipboard.",
+        "Switch it on for sessions that let nobody type; any program can read the clipboard.")
+    macos_prefer_clipboard: bool = _flag(True,
+        "On macOS, paste through the clipboard rather than type.",
+        "Switch it off when the clipboard is synchronised to other devices.")
+
+    # where a secret may go
+    target_policy_enabled: bool = _flag(False,
+        "Deliver only into windows that the lists below allow.",
+        "Switch it on to keep secrets out of chats and editors.")
+    use_built_in_allowlist: bool = _flag(False,
+        "Allow a built-in list of programs; on by itself when the policy is on and all four lists are empty.",
+        "Switch it on to add your own names to the built-in ones.")
+    allowed_process_names: tuple[str, ...] = _names(
+        "Programs that may receive a secret.",
+        "List them when the policy is on.")
+    allowed_window_titles: tuple[str, ...] = _names(
+        "Window titles, or parts of them, that may receive a secret.",
+        "List them when the program alone does not tell; a web page chooses its title.")
+    denied_process_names: tuple[str, ...] = _names(
+        "Programs that never receive a secret; they win over what is allowed.",
+        "List them when the policy is on.")
+    denied_window_titles: tuple[str, ...] = _names(
+        "Window titles, or parts of them, that never receive a secret; they win over what is allowed.",
+        "List them when the policy is on.")
+
+    # log
+    log_dir: str = _string("path", "",
+        "The folder of the log files; \"\" means the log folder of the system for this user.",
+        "Change it to keep logs on another disk.")
+    log_file: str = _string("path", "",
+        "The name of the log file in it; \"\" means novakey.log.",
+        "Change it when several daemons share a log folder.")
+    log_rotate_mb: int = _number(10, 1, 1024, "megabytes",
+        "The size at which a log file is put aside and a new one begun.",
+        "Lower it on a small disk.")
+    log_keep: int = _number(10, 1, 1000, "files",
+        "How many log files put aside are kept.",
+        "Lower it on a small disk.")
+    log_stderr: bool = _flag(True,
+        "Log to the terminal or the service manager too.",
+        "Switch it off when only the files are read.")
+    log_redact: bool = _flag(True,
+        "Blank out whatever looks like a key, a token or a pairing URI, should it ever reach the log.",
+        "Switch it off only to look for a fault, with devices that you pair anew afterwards.")
+
+    # Where the values came from: not keys, and no part of what makes two settings equal.
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    read_from: Path | None = field(default=None, compare=False, repr=False)
+# fmt: on
+
+# The first key of each part of the example and of the documentation.
+SECTIONS = {
+    "listen_addr": "network",
+    "pair_hello_max_per_min": "pairing",
+    "devices_file": "storage",
+    "arm_duration_ms": "arming and approval",
+    "desktop_backend": "delivery",
+    "target_policy_enabled": "where a secret may go",
+    "log_dir": "log",
+}
+
+
+def keys() -> dict[str, Key]:
+    """All keys, in the order in which people are shown them."""
+    return {f.name: f.metadata["key"] for f in dataclasses.fields(Settings) if "key" in f.metadata}
+
+
+def default(name: str) -> object:
+    """The default of a key."""
+    return getattr(Settings, name)
