@@ -1,0 +1,208 @@
+"""Logging: one record is one safe line, in the terminal, the journal and rotating files.
+
+Peers choose parts of what is logged. Nothing they send may forge a line, move
+a terminal's cursor or turn text around, so every record is escaped whole, at
+the formatter, where nobody can forget it. Secrets are kept out by their type
+(`novakey.secret`); the redaction here is the second fence, not the first.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import logging.handlers
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import TextIO
+
+from novakey.config import Settings
+from novakey.errors import ConfigError
+
+DEFAULT_FILE = "novakey.log"
+REDACTED = "[redacted]"
+
+# No line grows past this, whatever a peer managed to get into it.
+_MAX_LINE = 8192
+
+# What `<N>` at the start of a line means to the journal: syslog's severities.
+_SEVERITY = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+
+_URI = re.compile(r"novakey://[^\s\"'<>]*", re.IGNORECASE)
+# `"token": "…"`, `device_key_hex=…`, `password: …`. A bare `key:` is English, so `key` takes quotes or `=`.
+_MEMBER = re.compile(
+    r"""(?P<name>(?<!\w)(?:\w+_)?
+            (?:(?:token|secret|password|passphrase|psk)(?:_hex|_b64)?(?:\\*["'])?\s*[:=]
+              |key(?:_hex|_b64)?(?:\\*["']\s*[:=]|\s*=)
+              |key_(?:hex|b64)\s*:))
+        \s*
+        (?:b?"(?:[^"\\]|\\.)*(?:"|$)          # a quoted value, also one that was cut
+          |b?'(?:[^'\\]|\\.)*(?:'|$)
+          |\\+"(?:[^"\\]|\\(?!"))*(?:\\+"|$)  # one inside JSON inside a string
+          |[^\s,;&)}\]]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_BYTES = re.compile(r"""\bb(?P<quote>["'])(?:(?!(?P=quote))[^\\]|\\.){16,4096}(?P=quote)""")
+_HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,}(?![0-9A-Fa-f])")
+_PADDED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{22,}={1,2}")
+# A pairing token is 16 bytes: 22 characters of base64url. The slash of the other alphabet is left out, since
+# then every path would go; padded values, which our keys are, were caught before.
+_RUN = re.compile(r"[A-Za-z0-9+_-]{22,}")
+# Runs that are words: snake_case, CAPITALS_WITH_BARS, a UUID. A random token looks so once in 100,000.
+_WORDS = re.compile(
+    r"(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10})(?:[_-]+(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10}))*"
+    r"|[A-Z]{1,20}(?:[_-]+[A-Z]{1,20})*"
+    r"|(?:[a-z]{1,12}-)?[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+)
+
+
+def escape(text: str, limit: int = 64) -> str:
+    """Text that a peer chose: quoted, escaped and cut to `limit` characters, fit for a line of the log."""
+    cut = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{one_line(cut)}"' + ("..." if len(text) > limit else "")
+
+
+def one_line(text: str) -> str:
+    """Text with every control, format, bidirectional and separator character written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def redact(text: str) -> str:
+    """Text with everything blanked that looks like a key, a token or a pairing URI."""
+    text = _URI.sub(f"novakey://{REDACTED}", text)
+    text = _MEMBER.sub(rf"\g<name>{REDACTED}", text)
+    text = _BYTES.sub(REDACTED, text)
+    text = _HEX.sub(REDACTED, text)
+    text = _PADDED.sub(REDACTED, text)
+    return _RUN.sub(lambda run: run[0] if _WORDS.fullmatch(run[0]) else REDACTED, text)
+
+
+class LineFormatter(logging.Formatter):
+    """A record as one line: message, exception and stack together, redacted, escaped and cut.
+
+    `style` is "terminal" (time of day), "journal" (severity, no time) or
+    "file" (date, time, zone and the logger's name).
+    """
+
+    def __init__(self, style: str, *, redacting: bool) -> None:
+        super().__init__("%(message)s")
+        self._where = style
+        self._redacting = redacting
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if self._redacting:
+            text = redact(text)
+        text = one_line(text)
+        if len(text) > _MAX_LINE:
+            text = text[:_MAX_LINE] + "..."
+        return self._head(record) + text
+
+    def _head(self, record: logging.LogRecord) -> str:
+        level = record.levelname.lower()
+        if self._where == "journal":
+            return f"<{_SEVERITY.get(record.levelno, 6)}>"
+        if self._where == "terminal":
+            return f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {level:<7} "
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(record.created))
+        return f"{at} {level:<7} {one_line(record.name)}: "
+
+
+class OwnerOnlyFile(logging.handlers.RotatingFileHandler):
+    """A rotating file that only its owner can read, before and after rotation, and never through a link."""
+
+    def _open(self) -> io.TextIOWrapper:
+        # Not blocking: a fifo planted in the folder would stop the daemon here.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(self.baseFilename, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError("not a regular file")
+            os.fchmod(fd, 0o600)
+        except OSError:
+            os.close(fd)
+            raise
+        return open(fd, "a", encoding="utf-8", errors="backslashreplace")
+
+    def doRollover(self) -> None:
+        try:
+            super().doRollover()
+        except OSError:
+            # The folder went read-only, say. Going on in the same file loses less than going silent.
+            if self.stream is None:
+                self.stream = self._open()
+
+
+def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> None:
+    """Send every log record to `stderr` and to a rotating file.
+
+    The folder is `log_dir`, else `paths_log_dir`; a relative one is inside the
+    latter. A second call replaces the first. Raises `ConfigError` when the
+    folder or the file cannot be written.
+    """
+    # A log that cannot be written, later, must never be what stops a delivery.
+    logging.raiseExceptions = False
+    redacting = settings.log_redact
+    file = _file_handler(settings, paths_log_dir)
+    file.setFormatter(LineFormatter("file", redacting=redacting))
+    handlers: list[logging.Handler] = [file]
+    if settings.log_stderr:
+        terminal = logging.StreamHandler(stderr)
+        style = "journal" if _is_journal(stderr) else "terminal"
+        terminal.setFormatter(LineFormatter(style, redacting=redacting))
+        handlers.append(terminal)
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old.formatter, LineFormatter)]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+def _file_handler(settings: Settings, paths_log_dir: Path) -> OwnerOnlyFile:
+    folder = paths_log_dir / Path(settings.log_dir).expanduser()
+    path = folder / (settings.log_file or DEFAULT_FILE)
+    try:
+        _make_folder(path.parent)
+        return OwnerOnlyFile(
+            path, maxBytes=settings.log_rotate_mb * 1_000_000, backupCount=settings.log_keep, encoding="utf-8"
+        )
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"the log file {one_line(str(path))} cannot be written: {reason}",
+            "set log_dir to a folder of your own, or mend that one's owner and rights",
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and those above it, each one made here owner-only."""
+    if folder.is_dir():
+        mode = folder.stat().st_mode
+        if mode & 0o022 and not mode & stat.S_ISVTX:
+            # Whoever can rename our files can also make us write over theirs.
+            raise OSError(f"others can write in its folder (chmod go-w {folder})")
+        return
+    if folder.parent != folder and not folder.parent.is_dir():
+        _make_folder(folder.parent)
+    folder.mkdir(mode=0o700)
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether `stream` is the very pipe that systemd says leads to the journal."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        there = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(there.st_dev), str(there.st_ino))
