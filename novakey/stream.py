@@ -36,6 +36,7 @@ class Stream:
         self._clock = clock
         self._buffer = bytearray()
         self._deadline = clock()
+        self.ended = False
 
     def allow(self, seconds: float) -> None:
         """From now on, everything must end within `seconds`."""
@@ -45,7 +46,7 @@ class Stream:
         """Up to and with the next line end, at most `cap` bytes of it."""
         while (end := self._buffer.find(b"\n", 0, cap)) < 0:
             if len(self._buffer) >= cap:
-                raise TooLongError
+                raise TooLongError("the line is too long")
             self._fill()
         return self._take(end + 1)
 
@@ -56,11 +57,12 @@ class Stream:
         return self._take(count)
 
     def some(self) -> bytes:
-        """Whatever has come, at most 4 KiB and at least one byte; `b""` at the end."""
+        """Whatever has come, at most 4 KiB and at least one byte; `b""` once it `ended`."""
         if not self._buffer:
             try:
                 self._fill()
             except EndOfStreamError:
+                self.ended = True
                 return b""
         return self._take(min(len(self._buffer), _CHUNK))
 
@@ -70,9 +72,9 @@ class Stream:
         try:
             self._sock.sendall(data)
         except TimeoutError:
-            raise DeadlineError from None
+            raise DeadlineError("it took too long") from None
         except OSError:
-            raise EndOfStreamError from None
+            raise EndOfStreamError("the peer hung up") from None
 
     def finish(self) -> None:
         """Close so that what was sent arrives.
@@ -105,15 +107,15 @@ class Stream:
         try:
             data = self._sock.recv(_CHUNK)
         except TimeoutError:
-            raise DeadlineError from None
+            raise DeadlineError("it took too long") from None
         except OSError:
-            raise EndOfStreamError from None
+            raise EndOfStreamError("the peer hung up") from None
         if not data:
-            raise EndOfStreamError
+            raise EndOfStreamError("the peer hung up")
         self._buffer += data
 
     def _limit(self) -> None:
         remaining = self._deadline - self._clock()
         if remaining <= 0:
-            raise DeadlineError
+            raise DeadlineError("it took too long")
         self._sock.settimeout(remaining)

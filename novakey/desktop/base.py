@@ -30,6 +30,10 @@ class CannotType(DesktopError):
     """This session lets nobody type, whatever the text; nothing was typed."""
 
 
+class NoDisplayError(Exception):
+    """No desktop can be reached; the message says why."""
+
+
 @dataclass(frozen=True)
 class Focus:
     """What has the keyboard focus: window id, process and its program's name."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from novakey.desktop.base import Backend, CannotType, DesktopError
+from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -20,13 +19,6 @@ class DeliverySettings(Protocol):
     def allow_typing_fallback(self) -> bool: ...
     @property
     def allow_clipboard_on_inject_failure(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class NoDisplayError(Exception):
-    """No desktop can be reached; `reason` says why."""
-
-    reason: str
 
 
 class Courier:
@@ -45,7 +37,7 @@ class Courier:
         try:
             backend = self._choose()
         except NoDisplayError as error:
-            return Outcome.INTERNAL_ERROR, f"no usable display: {error.reason}"
+            return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         if not self._settings.allow_typing_fallback:
             return self._paste(backend, text)
         try:
@@ -59,7 +51,7 @@ class Courier:
         try:
             self._choose().copy(text, DELIVERY_S)
         except NoDisplayError as error:
-            return Outcome.INTERNAL_ERROR, f"no usable display: {error.reason}"
+            return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         except DesktopError as error:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return Outcome.COPIED, "on the clipboard, paste it"

@@ -15,7 +15,6 @@ from threading import Lock
 
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
-from novakey.log import escape
 from novakey.messages import text
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
@@ -79,7 +78,15 @@ class Handler:
     ) -> Reply:
         """Make the reply and its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
-        log.log(level, "request %d from %s: %s %s: %s", req_id, peer, stage(kind), outcome.reason, escape(msg, 200))
+        log.log(
+            level,
+            "request %d from %s: %s %s: %s",
+            req_id,
+            peer,
+            stage(kind),
+            outcome.reason,
+            msg,
+        )
         return Reply(outcome, stage(kind), msg, int(self.unix_time()), req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
@@ -110,7 +117,9 @@ class Handler:
     def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
         now = int(self.unix_time())
         if not fresh(timestamp, now):
-            raise Refused(Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old")
+            raise Refused(
+                Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old"
+            )
         if self.replays.seen(device_id, nonce, timestamp):
             raise Refused(Outcome.REPLAY, "this message was already accepted once")
         if not self._per_device.allow(device_id, self.monotonic()):
@@ -180,7 +189,9 @@ class Handler:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
         if settings.target_policy_enabled and armed:
             # Fail closed: a policy that cannot be checked permits nothing.
-            raise Refused(Outcome.BAD_REQUEST, "target refused: the focused program cannot be checked here yet")
+            raise Refused(
+                Outcome.BAD_REQUEST, "target refused: the focused program cannot be checked here yet"
+            )
         return armed
 
     def _use_up(self, device_id: str) -> None:

@@ -6,17 +6,22 @@
 
 No clock and no disk in here: times come as parameters (unix seconds), and what
 must outlive a restart is a `Record` that the caller keeps. `save` is called
-before a transition takes effect; where it raises, nothing has changed.
+before a transition takes effect, and where it raises, nothing has changed. Only
+the end of a handshake goes on in memory when it cannot be saved (a full disk
+must not leave the window taken): the record on disk then still says that a
+handshake runs, so the next start counts it, or finds its device.
 """
 
 from __future__ import annotations
 
-import hmac
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
 
-from novakey.secret import Secret
+from novakey.errors import StoreError
+from novakey.secret import Secret  # compares in constant time
 
 REPEAT_S = 60  # a phone that lost the acknowledgement may ask for it again this long
 MAX_SEALING_FAILURES = 3
@@ -87,7 +92,9 @@ class Record:
     locked: str = ""
     """Why pairing is locked; empty when it is not."""
     backend: str = ""
-    """The sealing backend that the store was first written with."""
+    """The sealing backend that the first device was stored under."""
+    fallback: bool = False
+    """`backend` is weaker than the configured one, which failed when nothing was stored yet."""
 
 
 @dataclass(frozen=True)
@@ -139,22 +146,29 @@ class Pairing:
         self.expire(now)
         if self.state in (State.OPEN, State.HANDSHAKE):
             assert self.window is not None
-            if not _same(token, self.window.token):
+            if token != self.window.token:
                 raise RefusedHelloError("bad_token", "this QR is not the one on the computer's screen")
             if self.state is State.HANDSHAKE:
                 raise RefusedHelloError("busy", "another phone is pairing at this moment")
             self._change(Event.HELLO, replace(self.record, handshake_running=True))
             return False
-        if self.repeat and now < self.repeat.until and _same(token, self.repeat.token):
+        if self.repeat and now < self.repeat.until and token == self.repeat.token:
             return True
         raise RefusedHelloError("not_pairing", "this computer is not waiting for a phone")
 
-    def registered(self, now: int, backend: str) -> None:
+    def registered(self, now: int, backend: str, fallback: bool = False) -> None:
         """The device is stored durably: the window has done its work."""
-        assert self.window is not None
-        token = self.window.token
-        self._change(Event.REGISTERED, Record(backend=self.record.backend or backend))
+        if self.window is None:
+            raise IllegalTransitionError("no handshake is running")
+        token, first = self.window.token, self.record.backend == ""
         self._has_device = True
+        self._end_handshake(
+            Event.REGISTERED,
+            interrupted=0,
+            sealing_failures=0,
+            backend=backend if first else self.record.backend,
+            fallback=fallback if first else self.record.fallback,
+        )
         self.window = None
         self.repeat = Repeat(token, now + REPEAT_S)
 
@@ -164,12 +178,12 @@ class Pairing:
             raise IllegalTransitionError("no handshake is running")
         left = self.window.attempts - 1
         if left <= 0:
-            self._interrupt(replace(self.record, interrupted=self.record.interrupted + 1))
+            self._interrupt()
         elif now >= self.window.expires:
-            self._change(Event.ENDED, replace(self.record, handshake_running=False))
+            self._end_handshake(Event.ENDED)
             self.window = None
         else:
-            self._change(Event.FAILED, replace(self.record, handshake_running=False))
+            self._end_handshake(Event.FAILED)
             self.window = replace(self.window, attempts=left)
 
     def expire(self, now: int) -> bool:
@@ -186,7 +200,7 @@ class Pairing:
             self._change(Event.ENDED, self.record)
             self.window = None
         elif self.state is State.HANDSHAKE:
-            self._interrupt(replace(self.record, interrupted=self.record.interrupted + 1))
+            self._interrupt()
 
     def sealing_failed(self) -> None:
         """The sealing backend failed before any device was stored; three in a row lock."""
@@ -198,9 +212,13 @@ class Pairing:
         else:
             self._keep(record)
 
-    def sealing_worked(self, backend: str) -> None:
-        """The probe passed: failures are no longer in a row, and the backend is remembered."""
-        self._keep(replace(self.record, sealing_failures=0, backend=backend))
+    def sealing_worked(self) -> None:
+        """The probe passed: failures are no longer in a row."""
+        self._keep(replace(self.record, sealing_failures=0))
+
+    def sealed_under(self, backend: str) -> None:
+        """The store's sealing key is in this backend: it was found, or moved there."""
+        self._keep(replace(self.record, backend=backend, fallback=False))
 
     def forget_repeat(self) -> None:
         """A message came from a phone, so it has its acknowledgement."""
@@ -209,23 +227,28 @@ class Pairing:
     def _after_crash(self) -> None:
         """The daemon died in a handshake: with a device it had succeeded, else it counts."""
         if self._has_device:
-            self._keep(Record(backend=self.record.backend))
+            self._keep(Record(backend=self.record.backend, fallback=self.record.fallback))
         else:
-            self._lock_or_keep(
-                replace(self.record, handshake_running=False, interrupted=self.record.interrupted + 1)
-            )
+            self._keep(replace(self.record, handshake_running=False, interrupted=self.record.interrupted + 1))
+            self._lock_if_too_many()
 
-    def _interrupt(self, record: Record) -> None:
-        self._change(Event.INTERRUPTED, replace(record, handshake_running=False))
+    def _interrupt(self) -> None:
+        self._end_handshake(Event.INTERRUPTED, interrupted=self.record.interrupted + 1)
         self.window = None
-        self._lock_or_keep(self.record)
+        self._lock_if_too_many()
 
-    def _lock_or_keep(self, record: Record) -> None:
-        if record.interrupted >= self._max_windows:
-            reason = f"{record.interrupted} pairing windows were interrupted"
-            self._change(Event.LOCKED, replace(record, locked=reason))
-        else:
+    def _lock_if_too_many(self) -> None:
+        if self.record.interrupted >= self._max_windows:
+            reason = f"{self.record.interrupted} pairing windows were interrupted"
+            self._end_handshake(Event.LOCKED, locked=reason)
+
+    def _end_handshake(self, event: Event, **changes: Any) -> None:
+        after = self._after(event)
+        record = replace(self.record, handshake_running=False, **changes)
+        with contextlib.suppress(StoreError):  # see the module's docstring; `save` has logged it
             self._keep(record)
+        self.record = record
+        self.state = after
 
     def _rest(self) -> State:
         return State.PAIRED if self._has_device else State.UNPAIRED
@@ -244,7 +267,3 @@ class Pairing:
         if record != self.record:
             self._save(record)
             self.record = record
-
-
-def _same(one: Secret, other: Secret) -> bool:
-    return one == other  # constant time, see Secret.__eq__

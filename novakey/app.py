@@ -1,0 +1,119 @@
+"""The daemon: everything put together, started and stopped."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import sys
+import time
+
+import gevent
+from gevent.event import Event
+
+from novakey import log as logs
+from novakey import systemd
+from novakey.config import Settings
+from novakey.desktop.choose import Chooser
+from novakey.devices.store import Device
+from novakey.files import FolderLock
+from novakey.log import escape
+from novakey.messages.deliver import Courier
+from novakey.messages.handler import Handler
+from novakey.pairing.display import Display
+from novakey.pairing.handshake import Handshake
+from novakey.pairing.state import State
+from novakey.paths import Paths
+from novakey.secret import Secret
+from novakey.server import Server
+from novakey.startup import Installation, open_installation
+from novakey.wire import crypto
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, paths: Paths) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises `NovaKeyError` when it cannot start."""
+    paths.prepare()
+    with FolderLock(paths.data):
+        logs.configure(settings, paths.log, stderr=sys.stderr)
+        daemon = Daemon(settings, paths, open_installation(paths, settings))
+        daemon.run()
+
+
+class Daemon:
+    """One running daemon over one installation."""
+
+    def __init__(self, settings: Settings, paths: Paths, installation: Installation) -> None:
+        self._settings = settings
+        self._installation = installation
+        self._pairing = installation.pairing
+        self._stopping = Event()
+        self._chooser = Chooser(settings.desktop_backend)
+        self._display = Display(
+            paths.qr, settings.advertise_host, crypto.fingerprint(installation.server.public)
+        )
+        self._server = Server(
+            settings.listen_addr,
+            settings.max_payload_len,
+            Handshake(
+                settings,
+                self._pairing,
+                installation.devices,
+                installation.server,
+                on_paired=self._paired,
+                on_change=self._hide_ended_window,
+                backend=installation.backend,
+                fallback=installation.fallback,
+            ),
+            Handler(
+                settings,
+                installation.devices,
+                installation.server,
+                Courier(settings, self._chooser),
+                on_message=lambda device_id: self._pairing.forget_repeat(),
+            ),
+        )
+
+    def run(self) -> None:
+        """Listen, open a window where one is due, and wait for the signal to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self._stopping.set)
+        bound = self._server.start()
+        log.info("listening on %s port %d, %d paired", *bound, len(self._installation.devices))
+        try:
+            self._open_window(bound)
+            systemd.notify("READY=1")
+            self._stopping.wait()
+            systemd.notify("STOPPING=1")
+            log.info("stopping")
+        finally:
+            self._server.stop()
+            self._chooser.close()
+            self._display.hide()
+
+    def _open_window(self, bound: tuple[str, int]) -> None:
+        if self._pairing.state is State.LOCKED:
+            log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
+        elif self._pairing.state is State.UNPAIRED and self._installation.can_pair:
+            now = int(time.time())
+            settings = self._settings
+            token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
+            window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
+            self._display.show(window, bound, now)
+            gevent.spawn_later(settings.pair_window_s + 1, self._expire)
+
+    def _expire(self) -> None:
+        if self._pairing.expire(int(time.time())):
+            log.warning("nobody paired in time: the window is closed, start again to open another")
+            self._display.hide()
+
+    def _hide_ended_window(self) -> None:
+        if self._pairing.window is None:
+            self._display.hide()
+            if self._pairing.state is not State.PAIRED:
+                log.warning("the pairing window is over without a device: start again to open another")
+
+    def _paired(self, device: Device) -> None:
+        told = f"paired: {escape(device.id)} from {device.paired_from}"
+        log.warning("%s. if that was not you, stop the daemon and run: novakey.py reset", told)

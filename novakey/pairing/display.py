@@ -1,0 +1,85 @@
+"""Showing a window to its owner, and taking it away again."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import sys
+import time
+from pathlib import Path
+
+from novakey import files
+from novakey.errors import StoreError
+from novakey.pairing import qr
+from novakey.pairing.state import Window
+from novakey.wire.uri import PairingUri
+
+log = logging.getLogger(__name__)
+
+# Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing,
+# it only makes the kernel choose the source address of the default route.
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+class Display:
+    """The QR of the open window: a picture in the data folder and, on a terminal, a drawing."""
+
+    def __init__(self, picture: Path, advertise_host: str, fingerprint: str) -> None:
+        self._picture = picture
+        self._advertise_host = advertise_host
+        self._fingerprint = fingerprint
+
+    def show(self, window: Window, bound: tuple[str, int], now: int) -> None:
+        """Show the window's QR; the token is in it and nowhere else."""
+        host = self._advertise_host or advertised(bound[0])
+        uri = PairingUri(host, bound[1], window.token, self._fingerprint, window.expires)
+        qr.write_picture(self._picture, uri)
+        log.info("waiting for a phone: scan the QR in %s", self._picture)
+        if _is_loopback(host):
+            log.warning(
+                "the QR says %s, which no phone can reach: listen on an address of the network "
+                "or set advertise_host",
+                host,
+            )
+        if sys.stdout.isatty():
+            self._draw(uri, now)
+
+    def hide(self) -> None:
+        """Take the picture away; its token is worth nothing any more."""
+        try:
+            files.remove(self._picture)
+        except StoreError as error:
+            log.error("%s", error)
+
+    def _draw(self, uri: PairingUri, now: int) -> None:
+        unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        until = time.strftime("%H:%M:%S", time.localtime(uri.expires))
+        minutes, seconds = divmod(uri.expires - now, 60)
+        print("\n".join(qr.draw(uri, unicode)))
+        print(f"\nScan this with the phone. Time left: {minutes}:{seconds:02d}, until {until}.")
+        print(f"Fingerprint: {self._fingerprint}\n", flush=True)
+
+
+def advertised(bound_host: str) -> str:
+    """The address that a phone should use: the bound one, or that of the default route."""
+    try:
+        if not ipaddress.ip_address(bound_host).is_unspecified:
+            return bound_host
+    except ValueError:
+        return bound_host
+    for family, elsewhere in _ELSEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.connect((elsewhere, 9))
+                return str(sock.getsockname()[0])
+        except OSError:
+            continue
+    return "127.0.0.1"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

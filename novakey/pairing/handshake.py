@@ -1,0 +1,132 @@
+"""One pairing, as the server sees it. Read `Handshake.run`: it is the protocol.
+
+hello -> server key -> register -> stored durably -> acknowledgement
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from novakey.config import Settings
+from novakey.devices.store import Device, DeviceStore
+from novakey.errors import StoreError
+from novakey.log import escape
+from novakey.messages.ratelimit import RateLimiter
+from novakey.pairing.state import Pairing, RefusedHelloError, State
+from novakey.secret import Secret
+from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.wire import Malformed, crypto, pair
+
+log = logging.getLogger(__name__)
+
+HELLO_S = 5
+PAIRING_S = 25  # a phone does it in well under a second; a window has to be given back soon
+
+
+class HandshakeError(Exception):
+    """The handshake ended without a device; says why, for the log."""
+
+
+@dataclass
+class Handshake:
+    """Serves `/pair`. One object for the daemon; a handshake lives in `run`."""
+
+    settings: Settings
+    pairing: Pairing
+    devices: DeviceStore
+    server: crypto.Decapsulator
+    on_paired: Callable[[Device], None]
+    on_change: Callable[[], None]
+    unix_time: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    backend: str = "keyfile"
+    fallback: bool = False
+
+    def __post_init__(self) -> None:
+        self._hellos = RateLimiter(self.settings.pair_hello_max_per_min)
+        self._registered: tuple[pair.Registration, Device] | None = None
+
+    def run(self, stream: Stream, peer: str, req_id: int) -> None:
+        """Serve one connection; the caller closes it. Raises nothing that a peer can cause."""
+        try:
+            stream.allow(HELLO_S)
+            token, repeating = self._hello(stream, peer)
+        except RefusedHelloError as refused:
+            log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
+            stream.send(pair.Refusal(refused.reason, refused.msg).encode())
+            return
+        device = None
+        try:
+            device, acknowledgement = self._register(stream, token, peer, repeating)
+        except (HandshakeError, Malformed, StoreError) as error:
+            log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
+        finally:  # whatever went wrong, the window must not stay taken
+            if device is None and self.pairing.state is State.HANDSHAKE and not repeating:
+                self.pairing.failed(int(self.unix_time()))
+            self.on_change()
+        if device is not None:
+            if not repeating:
+                self.on_paired(device)
+            stream.send(acknowledgement)
+            log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
+
+    def _hello(self, stream: Stream, peer: str) -> tuple[Secret, bool]:
+        """The right token, and whether it repeats a registration; the handshake has begun."""
+        allowed = self._hellos.allow(peer, self.monotonic())
+        try:
+            line = stream.line(pair.MAX_HELLO)
+            if not allowed:
+                raise RefusedHelloError("rate_limit", "too many pairing requests, wait a minute")
+            token = pair.decode_hello(line)
+        except TooLongError:
+            raise RefusedHelloError("bad_request", "the hello is too long") from None
+        except Malformed as error:
+            raise RefusedHelloError("bad_request", f"not a pairing hello: {error}") from None
+        try:
+            return token, self.pairing.hello(token, int(self.unix_time()))
+        except StoreError:
+            raise RefusedHelloError(
+                "storage", "this computer cannot write to its disk, so it cannot pair now"
+            ) from None
+
+    def _register(self, stream: Stream, token: Secret, peer: str, repeating: bool) -> tuple[Device, bytes]:
+        """Answer the hello, read the register, store the device; the device and its acknowledgement."""
+        now = int(self.unix_time())
+        window = self.pairing.window
+        seconds = PAIRING_S if window is None else min(PAIRING_S, window.expires - now)
+        stream.allow(seconds)
+        try:
+            stream.send(pair.ServerKey(self.server.public, now + seconds).encode())
+            reader = pair.RegisterReader(self.server, token)
+            while (registration := reader.feed(stream.some())) is None:
+                if stream.ended:
+                    raise HandshakeError("the phone stopped before its register was whole and genuine")
+        except DeadlineError:
+            raise HandshakeError("the phone took too long") from None
+        except EndOfStreamError:
+            raise HandshakeError("the phone hung up") from None
+        device = self._known(registration) if repeating else self._store(registration, peer)
+        key = None if registration.device_key else device.key
+        return device, reader.acknowledge(secrets.token_bytes(crypto.NONCE_SIZE), device.id, key)
+
+    def _store(self, registration: pair.Registration, peer: str) -> Device:
+        device_id = registration.device_id or f"ios-{secrets.token_hex(8)}"
+        if self.devices.get(device_id) and not self.settings.rotate_device_psk_on_repair:
+            raise HandshakeError(f"the device {escape(device_id)} is already paired: revoke it first")
+        now = int(self.unix_time())
+        key = registration.device_key or Secret(secrets.token_bytes(crypto.KEY_SIZE))
+        device = Device(device_id, key, now, peer)
+        self.devices.add(device, crypto.fingerprint(self.server.public))
+        self.pairing.registered(now, self.backend, self.fallback)
+        self._registered = (registration, device)
+        return device
+
+    def _known(self, registration: pair.Registration) -> Device:
+        """The device of a repeated registration, which must be the very same one."""
+        if self._registered is None or self._registered[0] != registration:
+            raise HandshakeError("a repeated registration with another id or key")
+        return self._registered[1]

@@ -1,0 +1,42 @@
+"""`pairing.json`: what pairing must remember over a restart. It holds no secret."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from novakey import files
+from novakey.errors import StoreError
+from novakey.pairing.state import Record
+from novakey.wire import Malformed, jsonline
+
+
+def load(path: Path) -> Record:
+    """The record, or a fresh one when there is no file; `StoreError` for a damaged one.
+
+    A damaged record is never taken for a fresh one: that would lift a lock.
+    """
+    data = files.read_private(path)
+    if data is None:
+        return Record()
+    try:
+        members = jsonline.decode(data)
+        if members.pop("v", None) != 1 or members.keys() != {field.name for field in fields(Record)}:
+            raise Malformed("not our members")
+        record = Record(**members)
+        for field in fields(Record):
+            if type(getattr(record, field.name)) is not type(field.default):
+                raise Malformed("a member of another type")
+        if record.interrupted < 0 or record.sealing_failures < 0:
+            raise Malformed("a negative count")
+    except Malformed:
+        raise StoreError(
+            f"the pairing state {path} is damaged",
+            "restore it from a backup, or start over with: novakey.py reset",
+        ) from None
+    return record
+
+
+def save(path: Path, record: Record) -> None:
+    """Replace the record, durably; `StoreError` when that fails."""
+    files.replace_private(path, jsonline.encode({"v": 1, **asdict(record)}) + b"\n")
