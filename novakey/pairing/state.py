@@ -161,7 +161,6 @@ class Pairing:
         if self.window is None:
             raise IllegalTransitionError("no handshake is running")
         token, first = self.window.token, self.record.backend == ""
-        self._has_device = True
         self._end_handshake(
             Event.REGISTERED,
             interrupted=0,
@@ -169,6 +168,7 @@ class Pairing:
             backend=backend if first else self.record.backend,
             fallback=fallback if first else self.record.fallback,
         )
+        self._has_device = True
         self.window = None
         self.repeat = Repeat(token, now + REPEAT_S)
 

@@ -1,0 +1,261 @@
+"""Pairing over real sockets: the handshake, the window, and every refusal."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from daemonbench import Daemon, ask, random_key, read_all, say
+
+from novakey import phone as phones
+from novakey.errors import NovaKeyError
+from novakey.secret import Secret
+from novakey.wire import crypto, pair, preface, uri
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome
+
+PAIR = preface.Route.PAIR.value
+
+
+def hello(daemon: Daemon, token: Secret | bytes, source: str = "127.0.0.1") -> dict[str, object]:
+    """The daemon's answer to a hello, or to a line of bytes; the connection is closed then."""
+    line = token if isinstance(token, bytes) else pair.encode_hello(token)
+    with daemon.connect(source) as sock:
+        sock.sendall(PAIR + line)
+        received = b""
+        while not received.endswith(b"\n") and (piece := sock.recv(4096)):
+            received += piece
+    return json.loads(received)
+
+
+def begin(daemon: Daemon, token: Secret) -> tuple[socket.socket, bytes]:
+    """A handshake that has got its server key: the open socket and the public key."""
+    sock = daemon.connect()
+    sock.sendall(PAIR + pair.encode_hello(token))
+    received = b""
+    while not received.endswith(b"\n"):
+        piece = sock.recv(4096)
+        assert piece, "closed without an answer"
+        received += piece
+    answer = pair.decode_server_line(received)
+    assert isinstance(answer, pair.ServerKey), answer
+    return sock, answer.public
+
+
+def register(sock: socket.socket, public: bytes, token: Secret, registration: pair.Registration) -> bytes:
+    """Send the register; what comes back until the daemon closes."""
+    frame, ciphertext, key = pair.seal_registration(registration, public, token, secrets.token_bytes(24))
+    sock.sendall(frame)
+    with sock:
+        received = read_all(sock)
+    if not received:
+        return b""
+    return pair.decode_acknowledgement(received, ciphertext, key).encode()
+
+
+def test_the_qr_has_every_member_and_a_picture_only_its_owner_can_read(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_window_s=600) as daemon:
+        text = daemon.uri()
+        parsed = uri.decode(text)
+        assert text.startswith("novakey://pair?v=3&host=127.0.0.1&port=")
+        assert parsed.port == daemon.port
+        assert 500 < parsed.expires - time.time() <= 600
+        assert stat.S_IMODE((daemon.folder / "novakey-pair.png").stat().st_mode) == 0o600
+
+
+def test_success_closes_the_window_and_nothing_knows_the_token(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        text = daemon.uri()
+        token = uri.decode(text).token
+        assert uri.encode_token(token) not in daemon.log()
+        profile = phones.pair_with(text, "phone-1")
+        assert not (daemon.folder / "novakey-pair.png").exists()
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+        assert hello(daemon, token)["reason"] == "not_pairing"
+        assert "paired" in daemon.log() and "phone-1" in daemon.log() and "127.0.0.1" in daemon.log()
+    found = [daemon.output, *[path for path in daemon.folder.rglob("*") if path.is_file()]]
+    for secret in (token.reveal(), uri.encode_token(token).encode(), token.reveal().hex().encode()):
+        assert not [path.name for path in found if secret in path.read_bytes()]
+
+
+def test_paired_devices_survive_a_restart_and_no_new_window_opens(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        profile = daemon.pair()
+    with Daemon(tmp_path / "d") as daemon:
+        assert say(daemon.at(profile), MessageType.ARM).outcome is Outcome.OK
+        assert not (daemon.folder / "novakey-pair.png").exists()
+
+
+def test_a_phone_that_leaves_id_and_key_to_the_server_gets_both_back(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        sock, public = begin(daemon, token)
+        stored = pair.decode_registration(register(sock, public, token, pair.Registration(None, None)))
+        assert stored.device_id is not None and stored.device_key is not None
+        assert stored.device_id.startswith("ios-") and len(stored.device_id) == 20
+        profile = phones.Profile("127.0.0.1", daemon.port, stored.device_id, stored.device_key, public)
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+
+
+def test_a_phone_that_does_not_close_its_sending_side_is_served(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        sock, public = begin(daemon, token)
+        started = time.monotonic()
+        assert b"phone-9" in register(sock, public, token, pair.Registration("phone-9", random_key()))
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"{}\n",
+        b"null\n",
+        b'{"op":"hello","v":1}\n',
+        b'{"op":"hello","v":2,"token":"AAECAwQFBgcICQoLDA0ODw"}\n',
+        b'{"op":"hello","v":true,"token":"AAECAwQFBgcICQoLDA0ODw"}\n',
+        b'{"op":"hello","v":1,"token":"AAECAwQFBgcICQoLDA0ODw=="}\n',
+        b'{"op":"hello","v":1,"token":"AAECAwQFBgcICQoLDA0ODx"}\n',
+        b'{"op":"hello","v":1,"token":"short"}\n',
+        b'{"op":"hello","v":1,"token":7}\n',
+        b'{"op":"hello","op":"hello","v":1,"token":"AAECAwQFBgcICQoLDA0ODw"}\n',
+        b"\xff\xfe\n",
+        b"[" * 900 + b"\n",
+        b"x" * 1025,
+    ],
+)
+def test_a_malformed_hello_gets_one_line_and_leaves_the_window(shared: Daemon, line: bytes) -> None:
+    answer = ask(shared.connect(), PAIR + line)
+    assert answer.count(b"\n") == 1
+    assert json.loads(answer)["reason"] == "bad_request"
+    assert (shared.folder / "novakey-pair.png").exists()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    with Daemon(tmp_path_factory.mktemp("pairing") / "d", pair_hello_max_per_min=1000) as running:
+        yield running
+
+
+def test_a_wrong_token_is_told_so_and_unknown_members_are_ignored(shared: Daemon) -> None:
+    answer = hello(shared, Secret(secrets.token_bytes(16)))
+    assert (answer["op"], answer["v"], answer["reason"]) == ("error", 1, "bad_token")
+    token = uri.encode_token(uri.decode(shared.uri()).token)
+    line = json.dumps({"op": "hello", "v": 1, "token": token, "fp": "x", "more": [1]}).encode() + b"\n"
+    server_key = hello(shared, line)
+    assert server_key["op"] == "server_key" and server_key["kid"] == "1"
+    assert isinstance(server_key["expires_unix"], int)
+    assert 0 < server_key["expires_unix"] - time.time() <= 25
+
+
+@pytest.mark.parametrize("first", [b"NOVAK/1 /msg \n", b"GET / HTTP/1.1\r\n", b"\n", b"NOVAK/1 /PAIR\n", b"x" * 100])
+def test_another_first_line_is_closed_unanswered(shared: Daemon, first: bytes) -> None:
+    assert ask(shared.connect(), first) == b""
+
+
+def test_a_second_phone_meanwhile_is_told_busy(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        sock, public = begin(daemon, token)
+        assert hello(daemon, token)["reason"] == "busy"
+        assert b"phone-1" in register(sock, public, token, pair.Registration("phone-1", random_key()))
+
+
+def test_two_dropped_handshakes_and_then_a_whole_one_pair_and_three_end_the_window(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_max_windows=9) as daemon:
+        token = uri.decode(daemon.uri()).token
+        for count in (1, 2):
+            begin(daemon, token)[0].close()
+            _settle(daemon, count)
+        sock, public = begin(daemon, token)
+        assert b"phone-1" in register(sock, public, token, pair.Registration("phone-1", random_key()))
+    with Daemon(tmp_path / "e", pair_max_windows=9) as daemon:
+        token = uri.decode(daemon.uri()).token
+        for count in (1, 2, 3):
+            begin(daemon, token)[0].close()
+            _settle(daemon, count)
+        assert hello(daemon, token)["reason"] == "not_pairing"
+        assert not (daemon.folder / "novakey-pair.png").exists()
+
+
+def _settle(daemon: Daemon, failures: int) -> None:
+    deadline = time.monotonic() + 10
+    while daemon.log().count("pair failed") < failures:
+        assert time.monotonic() < deadline, daemon.log()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "plaintext",
+    [
+        b"",
+        b"{}",
+        b'{"op":"register","v":2}',
+        b'{"op":"register","v":1,"device_id":"a b"}',
+        b'{"op":"register","v":1,"device_id":"a\\u202eb"}',
+        b'{"op":"register","v":1,"device_id":"a\\nb"}',
+        b'{"op":"register","v":1,"device_id":"\\ud800"}',
+        b'{"op":"register","v":1,"device_id":"' + b"x" * 65 + b'"}',
+        b'{"op":"register","v":1,"device_id":"a","device_key_hex":"00"}',
+        b'{"op":"register","v":1,"device_id":"a","device_key_hex":"' + b"zz" * 32 + b'"}',
+    ],
+)
+def test_a_bad_register_is_closed_unanswered_and_stores_nothing(tmp_path: Path, plaintext: bytes) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        sock, public = begin(daemon, token)
+        ciphertext, shared_secret = crypto.encapsulate(public)
+        nonce = secrets.token_bytes(24)
+        key = crypto.pairing_key(shared_secret, token.reveal())
+        sealed = crypto.seal(key, nonce, plaintext, pair.associated(ciphertext, nonce))
+        assert ask(sock, b"\x04\x40" + ciphertext + nonce + sealed) == b""
+        assert not (daemon.folder / "devices.json").exists()
+
+
+def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        wrong = Secret(secrets.token_bytes(16))
+        reasons = [hello(daemon, wrong, "127.0.0.5")["reason"] for _ in range(31)]
+        assert reasons == ["bad_token"] * 30 + ["rate_limit"]
+        profile = phones.pair_with(daemon.uri())
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+
+
+def test_the_same_registration_again_is_acknowledged_again_and_another_is_not(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        registration = pair.Registration("phone-1", random_key())
+        sock, public = begin(daemon, token)
+        assert register(sock, public, token, registration)
+        before = (daemon.folder / "devices.json").read_bytes()
+        assert b"phone-1" in register(*begin(daemon, token), token, registration)
+        for other in (pair.Registration("phone-1", random_key()), pair.Registration("phone-2", registration.device_key)):
+            assert register(*begin(daemon, token), token, other) == b""
+        assert (daemon.folder / "devices.json").read_bytes() == before
+        assert registration.device_key is not None
+        profile = phones.Profile("127.0.0.1", daemon.port, "phone-1", registration.device_key, public)
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+        assert hello(daemon, token)["reason"] == "not_pairing", "the first message ends the repeats"
+
+
+def test_an_expired_window_takes_its_picture_away_and_refuses(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_window_s=2) as daemon:
+        token = uri.decode(daemon.uri()).token
+        daemon.wait_for_log("nobody paired in time")
+        assert not (daemon.folder / "novakey-pair.png").exists()
+        assert hello(daemon, token)["reason"] == "not_pairing"
+
+
+def test_the_phone_refuses_a_server_with_another_key(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        parsed = uri.decode(daemon.uri())
+        forged = uri.PairingUri(parsed.host, parsed.port, parsed.token, "0" * 32, parsed.expires)
+        with pytest.raises(NovaKeyError, match="not the one in the QR"):
+            phones.pair_with(forged.encode())
+        assert not (daemon.folder / "devices.json").exists()
