@@ -1,0 +1,152 @@
+"""The listener as an operator meets it: addresses, deadlines, stopping, readiness."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from daemonbench import Daemon, ask, read_all, run, say
+
+from novakey.wire import pair, preface, uri
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome
+
+MSG, PAIR = preface.Route.MSG.value, preface.Route.PAIR.value
+
+
+def test_slow_peers_are_cut_at_the_deadline_of_the_whole_exchange(tmp_path: Path) -> None:
+    """One byte a second resets no deadline: 5 s for the first line and the hello, 10 s for a message."""
+    with Daemon(tmp_path / "d") as daemon:
+
+        def trickle(start: bytes, then: bytes) -> tuple[float, bytes]:
+            with daemon.connect() as sock:
+                began = time.monotonic()
+                sock.sendall(start)
+                sock.settimeout(1.0)
+                while time.monotonic() - began < 20:
+                    try:
+                        if (received := sock.recv(4096)) == b"":
+                            break
+                        return time.monotonic() - began, received
+                    except TimeoutError:
+                        sock.sendall(then)
+                    except ConnectionResetError:
+                        break
+                return time.monotonic() - began, b""
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            first_line = pool.submit(trickle, b"", b"N")
+            hello = pool.submit(trickle, PAIR, b"{")
+            length = pool.submit(trickle, MSG, b"")
+            payload = pool.submit(trickle, MSG + b"\x04\xa0", b"\3")
+        assert 4.5 < first_line.result()[0] < 6.5 and first_line.result()[1] == b""
+        assert 4.5 < hello.result()[0] < 6.5 and hello.result()[1] == b""
+        for late in (length, payload):
+            seconds, reply = late.result()
+            assert 9.5 < seconds < 11.5
+            assert json.loads(reply)["reason"] == "bad_request"
+
+
+def test_a_pairing_that_stalls_gives_the_window_back_at_its_deadline(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_window_s=3) as daemon:
+        token = uri.decode(daemon.uri()).token
+        with daemon.connect() as sock:
+            sock.sendall(PAIR + pair.encode_hello(token))
+            began = time.monotonic()
+            answer = read_all(sock)
+            assert b"server_key" in answer and answer.endswith(b"\n")
+            assert time.monotonic() - began < 4.5
+        daemon.wait_for_log("took too long")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_0_after_running_requests_finished(tmp_path: Path, number: int) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        with daemon.connect() as sock:
+            sock.sendall(MSG + b"\x00")
+            time.sleep(0.2)
+            daemon.process.send_signal(number)
+            daemon.wait_for_log("stopping")
+            with pytest.raises(OSError):
+                daemon.connect().close()
+            sock.sendall(b"\x09abcdefghi")
+            assert json.loads(read_all(sock))["reason"] == "bad_request"
+        assert daemon.process.wait(timeout=5) == 0
+        assert not (daemon.folder / "novakey-pair.png").exists()
+
+
+def test_a_request_that_never_ends_holds_the_stop_for_five_seconds_only(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon, daemon.connect() as sock:
+        sock.sendall(MSG)
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 7
+
+
+def test_a_port_in_use_is_one_line_that_names_it_and_exit_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--data-dir", tmp_path / "d", env={"NOVAKEY_LISTEN_ADDR": f"127.0.0.1:{port}"})
+    assert done.returncode == 1
+    last = [line for line in done.stderr.splitlines() if line.startswith("novakey:")]
+    assert len(last) == 1 and f"port {port}" in last[0]
+
+
+@pytest.mark.parametrize(
+    ("listen_addr", "reached_at"),
+    [("[::1]:0", ["::1"]), ("[::]:0", ["::1", "127.0.0.1"]), ("0", ["127.0.0.1"]), ("localhost:0", ["localhost"])],
+)
+def test_ipv6_and_a_bare_port_work(tmp_path: Path, listen_addr: str, reached_at: list[str]) -> None:
+    with Daemon(tmp_path / "d", listen_addr=listen_addr, advertise_host="127.0.0.1") as daemon:
+        for host in reached_at:
+            with socket.create_connection((host, daemon.port), timeout=5) as sock:
+                sock.sendall(MSG + b"\0\0")
+                assert json.loads(read_all(sock))["reason"] == "bad_request"
+
+
+def test_advertise_host_is_what_the_qr_says(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", advertise_host="192.0.2.9") as daemon:
+        assert uri.decode(daemon.uri()).host == "192.0.2.9"
+        assert "which no phone can reach" not in daemon.log()
+    with Daemon(tmp_path / "e") as daemon:
+        assert uri.decode(daemon.uri()).host == "127.0.0.1"
+        assert "which no phone can reach" in daemon.log()
+
+
+def test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with Daemon(tmp_path / "d", env={"NOTIFY_SOCKET": str(tmp_path / "notify")}):
+            assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_a_second_daemon_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        done = run("--data-dir", daemon.folder)
+        assert done.returncode == 1
+        assert "another daemon" in done.stderr
+        profile = daemon.pair()
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+
+
+def test_many_at_once_are_all_answered(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", max_requests_per_min=1000) as daemon:
+        profile = daemon.pair()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            outcomes = list(pool.map(lambda _: say(profile, MessageType.ARM).outcome, range(64)))
+        assert outcomes == [Outcome.OK] * 64
+
+
+def test_an_endless_first_line_is_cut_at_its_cap(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        began = time.monotonic()
+        assert ask(daemon.connect(), b"N" * 64) == b""
+        assert time.monotonic() - began < 3
