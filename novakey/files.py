@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 
 from novakey.errors import NovaKeyError, StoreError
@@ -29,7 +30,9 @@ def private_folder(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
     except FileExistsError:
-        raise StoreError(f"{path} is not a folder", f"move it away: mv {path} {path}.old") from None
+        raise StoreError(
+            f"{path} is not a folder", f"move it away: mv {quote(str(path))} /elsewhere"
+        ) from None
     except OSError as error:
         raise StoreError(f"the folder {path} cannot be made: {error.strerror}") from error
     _refuse_foreign(path, status, 0o700)
@@ -47,17 +50,24 @@ def read_private(path: Path) -> bytes | None:
         return None
     except OSError as error:
         if path.is_symlink():
-            raise StoreError(f"{path} is a link, and links are not followed here", f"rm {path}") from None
+            raise StoreError(
+                f"{path} is a link, and links are not followed here",
+                f"remove the link: rm {quote(str(path))}",
+            ) from None
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"{path} is not a regular file", f"mv {path} {path}.old")
+            raise StoreError(
+                f"{path} is not a regular file", f"move it away: mv {quote(str(path))} /elsewhere"
+            )
         _refuse_foreign(path, status, 0o600)
-        try:
+        with open(handle, "rb", closefd=False) as file:
             data = file.read(MAX_SIZE + 1)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
     if len(data) > MAX_SIZE:
         raise StoreError(f"{path} is larger than {MAX_SIZE} bytes, so it is not ours")
     return data
@@ -168,10 +178,10 @@ def _refuse_foreign(path: Path, status: os.stat_result, mode: int) -> None:
     if status.st_uid != os.geteuid():
         raise StoreError(
             f"{path} belongs to another user (uid {status.st_uid})",
-            f"if it is yours: chown {os.geteuid()} {path}",
+            f"if it is yours: chown {os.geteuid()} {quote(str(path))}",
         )
     if status.st_mode & 0o077:
         raise StoreError(
             f"others have rights on {path} (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"chmod {mode:o} {path}",
+            f"mend it: chmod {mode:o} {quote(str(path))}",
         )

@@ -31,7 +31,7 @@ def clean_environment() -> dict[str, str]:
     """An environment without a display, a session or settings of whoever runs the tests."""
     kept = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    # Libraries that find a display but no bus start one by themselves; an address that leads nowhere stops them.
+    # A library that finds a display but no bus starts one; an address that leads nowhere stops it.
     return {**env, "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
 
 
@@ -40,7 +40,9 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, str(ROOT / "novakey.py"), *map(str, words)]
 
 
-def run(*words: str | Path, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str | Path, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     environment = {**clean_environment(), **(env or {})}
     options = {"capture_output": True, "text": True, "timeout": 60, "check": False, **options}
@@ -129,8 +131,7 @@ class Daemon:
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """A connection to it from a loopback address."""
-        sock = socket.create_connection((self.host, self.port), timeout=20, source_address=(source, 0))
-        return sock
+        return socket.create_connection((self.host, self.port), timeout=20, source_address=(source, 0))
 
     def at(self, profile: Profile) -> Profile:
         """The profile with this daemon's port: a restarted one has another."""

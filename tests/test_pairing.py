@@ -154,7 +154,9 @@ def test_a_wrong_token_is_told_so_and_unknown_members_are_ignored(shared: Daemon
     assert 0 < server_key["expires_unix"] - time.time() <= 25
 
 
-@pytest.mark.parametrize("first", [b"NOVAK/1 /msg \n", b"GET / HTTP/1.1\r\n", b"\n", b"NOVAK/1 /PAIR\n", b"x" * 100])
+@pytest.mark.parametrize(
+    "first", [b"NOVAK/1 /msg \n", b"GET / HTTP/1.1\r\n", b"\n", b"NOVAK/1 /PAIR\n", b"x" * 100]
+)
 def test_another_first_line_is_closed_unanswered(shared: Daemon, first: bytes) -> None:
     assert ask(shared.connect(), first) == b""
 
@@ -218,7 +220,9 @@ def test_a_bad_register_is_closed_unanswered_and_stores_nothing(tmp_path: Path, 
         assert not (daemon.folder / "devices.json").exists()
 
 
-def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(tmp_path: Path) -> None:
+def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(
+    tmp_path: Path,
+) -> None:
     with Daemon(tmp_path / "d") as daemon:
         wrong = Secret(secrets.token_bytes(16))
         reasons = [hello(daemon, wrong, "127.0.0.5")["reason"] for _ in range(31)]
@@ -235,7 +239,10 @@ def test_the_same_registration_again_is_acknowledged_again_and_another_is_not(tm
         assert register(sock, public, token, registration)
         before = (daemon.folder / "devices.json").read_bytes()
         assert b"phone-1" in register(*begin(daemon, token), token, registration)
-        for other in (pair.Registration("phone-1", random_key()), pair.Registration("phone-2", registration.device_key)):
+        for other in (
+            pair.Registration("phone-1", random_key()),
+            pair.Registration("phone-2", registration.device_key),
+        ):
             assert register(*begin(daemon, token), token, other) == b""
         assert (daemon.folder / "devices.json").read_bytes() == before
         assert registration.device_key is not None

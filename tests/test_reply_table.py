@@ -85,8 +85,10 @@ def test_arm_says_what_was_granted(disarmed: Profile, payload: bytes, granted: i
 
 @pytest.mark.parametrize(
     "payload",
-    [b"{}", b'{"ms":0}', b'{"ms":-1}', b'{"ms":1.0}', b'{"ms":true}', b'{"ms":"1"}', b"x", b"[1]", b"5"]
-    + [b'{"ms":1,"ms":2}', b'{"ms":' + b"9" * 300 + b"x}", b"\xff", b'{"ms":null}', b"[" * 1500],
+    [
+        *(b"{}", b'{"ms":0}', b'{"ms":-1}', b'{"ms":1.0}', b'{"ms":true}', b'{"ms":"1"}', b"x", b"[1]", b"5"),
+        *(b'{"ms":1,"ms":2}', b'{"ms":' + b"9" * 300 + b"x}", b"\xff", b'{"ms":null}', b"[" * 1500),
+    ],
 )
 def test_arm_with_anything_else_is_a_bad_request_and_arms_nothing(disarmed: Profile, payload: bytes) -> None:
     assert row(say(disarmed, ARM, payload)) == (Outcome.BAD_REQUEST, "arm")

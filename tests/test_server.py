@@ -100,7 +100,12 @@ def test_a_port_in_use_is_one_line_that_names_it_and_exit_1(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("listen_addr", "reached_at"),
-    [("[::1]:0", ["::1"]), ("[::]:0", ["::1", "127.0.0.1"]), ("0", ["127.0.0.1"]), ("localhost:0", ["localhost"])],
+    [
+        ("[::1]:0", ["::1"]),
+        ("[::]:0", ["::1", "127.0.0.1"]),
+        ("0", ["127.0.0.1"]),
+        ("localhost:0", ["localhost"]),
+    ],
 )
 def test_ipv6_and_a_bare_port_work(tmp_path: Path, listen_addr: str, reached_at: list[str]) -> None:
     with Daemon(tmp_path / "d", listen_addr=listen_addr, advertise_host="127.0.0.1") as daemon:

@@ -216,7 +216,7 @@ def test_every_event_that_the_table_does_not_know_raises_and_changes_nothing() -
         State.PAIRED: lambda: pairing(paired=True),
         State.OPEN: opened,
         State.HANDSHAKE: lambda: (s := opened()).hello(TOKEN, NOW) or s,
-        State.LOCKED: lambda: (s := Pairing(Record(locked="x"), False, 5, Disk().save)),
+        State.LOCKED: lambda: Pairing(Record(locked="x"), False, 5, Disk().save),
     }
     events: dict[str, tuple[Callable[[Pairing], object], set[State]]] = {
         "open": (lambda s: s.open_window(TOKEN, NOW, 600, 3), {State.UNPAIRED, State.PAIRED}),

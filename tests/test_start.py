@@ -1,0 +1,211 @@
+"""What a start finds, and what follows: both tables of the pairing page, against the real daemon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from daemonbench import Daemon, run, say
+
+from novakey.devices import sealed
+from novakey.phone import Profile
+from novakey.secret import Secret
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome
+
+STORE, KEYS, SEALING, PAIRING = "devices.json", "server_keys.json", "sealing.key", "pairing.json"
+
+
+def sealing_key(folder: Path) -> Secret:
+    return Secret((folder / SEALING).read_bytes())
+
+
+def reseal(folder: Path, document: object) -> None:
+    sealed.write(folder / STORE, sealing_key(folder), sealed.DEVICES_LABEL, document)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
+    """A folder with one paired device, and its phone."""
+    folder = tmp_path_factory.mktemp("start") / "d"
+    with Daemon(folder) as daemon:
+        profile = daemon.pair()
+    return folder, profile
+
+
+@pytest.fixture
+def paired(origin: tuple[Path, Profile], tmp_path: Path) -> Path:
+    """A copy of that folder to spoil."""
+    return Path(shutil.copytree(origin[0], tmp_path / "d"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != "novakey.lock"}
+
+
+def refused(folder: Path) -> str:
+    """Start on the folder: exit 3, nothing changed or opened, and why and what helps is said."""
+    before = content(folder)
+    done = run("--data-dir", folder, env={"NOVAKEY_LISTEN_ADDR": "127.0.0.1:0"}, timeout=30)
+    assert done.returncode == 3, (done.returncode, done.stderr)
+    assert content(folder) == before, "nothing was overwritten, no QR was made"
+    lines = done.stderr.splitlines()
+    told = [number for number, line in enumerate(lines) if line.startswith("novakey: ")]
+    assert len(told) == 1 and "Traceback" not in done.stderr
+    assert len(lines) > told[0] + 1, f"the cure is on its own line: {lines}"
+    return done.stderr
+
+
+def opens_a_window(folder: Path) -> None:
+    with Daemon(folder) as daemon:
+        assert daemon.pair("again").device_id == "again"
+
+
+def test_no_store_opens_a_window(tmp_path: Path) -> None:
+    opens_a_window(tmp_path / "d")
+
+
+def test_a_removed_store_opens_a_window_and_the_old_phone_is_unknown(
+    origin: tuple[Path, Profile], paired: Path
+) -> None:
+    (paired / STORE).unlink()
+    with Daemon(paired) as daemon:
+        daemon.pair("again")
+        assert say(daemon.at(origin[1]), MessageType.ARM).outcome is Outcome.CRYPTO_FAIL
+
+
+def test_a_zero_byte_store_opens_a_window(paired: Path) -> None:
+    (paired / STORE).write_bytes(b"")
+    opens_a_window(paired)
+
+
+def test_a_store_without_devices_opens_a_window(paired: Path) -> None:
+    reseal(paired, {"devices": []})
+    opens_a_window(paired)
+
+
+def test_a_store_with_devices_opens_none_and_serves(origin: tuple[Path, Profile], paired: Path) -> None:
+    with Daemon(paired) as daemon:
+        assert say(daemon.at(origin[1]), MessageType.ARM).outcome is Outcome.OK
+        assert not (paired / "novakey-pair.png").exists()
+
+
+def test_a_store_truncated_at_every_tenth_byte_is_refused(paired: Path) -> None:
+    whole = (paired / STORE).read_bytes()
+    for size in range(1, len(whole) - 1, 10):
+        (paired / STORE).write_bytes(whole[:size])
+        _opening_is_refused(paired)
+    (paired / STORE).write_bytes(whole[:101])
+    assert "damaged" in refused(paired)
+
+
+def _opening_is_refused(folder: Path) -> None:
+    """What the daemon does with the folder at its start, without the half second of a new process."""
+    from novakey.config import Settings
+    from novakey.errors import StoreError
+    from novakey.paths import Paths
+    from novakey.startup import open_installation
+
+    before = content(folder)
+    with pytest.raises(StoreError):
+        open_installation(Paths.under(folder), Settings())
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"devices": None},
+        {"devices": [None]},
+        {"devices": [{"id": "a"}]},
+        {"devices": [{"id": "", "key_hex": "00" * 32}]},
+        {"devices": [{"id": "a", "key_hex": "00" * 31}]},
+        {"devices": [{"id": "a", "key_hex": "00" * 32}] * 2},
+    ],
+)
+def test_what_opens_but_is_not_our_store_is_unusable_not_empty(paired: Path, document: object) -> None:
+    reseal(paired, document)
+    assert "not a device store" in refused(paired)
+
+
+@pytest.mark.parametrize("data", [b"null", b"{}", b"[]", b"hello", b'{"v":1,"alg":"none"}', b"\0" * 400])
+def test_a_foreign_file_is_unusable_not_empty(paired: Path, data: bytes) -> None:
+    (paired / STORE).write_bytes(data)
+    refused(paired)
+
+
+def test_a_store_sealed_with_another_key_is_refused(paired: Path) -> None:
+    (paired / SEALING).write_bytes(bytes(32))
+    assert "another key" in refused(paired)
+
+
+SPOILED: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "sealing key gone": (SEALING, Path.unlink, "sealing key is gone"),
+    "sealing key short": (SEALING, lambda p: p.write_bytes(bytes(31)), "31 bytes"),
+    "server keys gone": (KEYS, Path.unlink, "server keys"),
+    "server keys damaged": (KEYS, lambda p: p.write_bytes(b"{}"), KEYS),
+    "pairing state damaged": (PAIRING, lambda p: p.write_bytes(b"{}"), "pairing state"),
+    "wider rights on the store": (STORE, lambda p: p.chmod(0o640), "chmod 600"),
+    "wider rights on the key": (SEALING, lambda p: p.chmod(0o604), "chmod 600"),
+    "wider rights on the server keys": (KEYS, lambda p: p.chmod(0o644), "chmod 600"),
+    "foreign owner": (STORE, lambda p: os.chown(p, 65534, 65534), "belongs to another user"),
+    "a link": (STORE, lambda p: p.rename(p.with_name("real")) and p.symlink_to("real"), "link"),
+    "a folder": (STORE, lambda p: (p.unlink(), p.mkdir()), "not a regular file"),
+    "a fifo": (STORE, lambda p: (p.unlink(), os.mkfifo(p, 0o600)), "not a regular file"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_spoiled_file_is_refused_with_its_name_and_a_cure(paired: Path, case: str) -> None:
+    name, spoil, said = SPOILED[case]
+    spoil(paired / name)
+    assert said in refused(paired)
+
+
+def test_wider_rights_on_the_folder_are_refused_with_the_command_that_mends_them(paired: Path) -> None:
+    paired.chmod(0o755)
+    assert f"chmod 700 {paired}" in refused(paired)
+    subprocess.run(["chmod", "700", paired], check=True)
+    with Daemon(paired):
+        pass
+
+
+def test_server_keys_of_another_pair_are_refused(paired: Path, tmp_path: Path) -> None:
+    from novakey.devices import serverkeys
+
+    serverkeys.create(paired / KEYS, sealing_key(paired))
+    assert "not those that the devices were paired with" in refused(paired)
+
+
+def test_server_keys_of_another_installation_are_refused(paired: Path, tmp_path: Path) -> None:
+    with Daemon(tmp_path / "other"):
+        pass
+    shutil.copy(tmp_path / "other" / KEYS, paired / KEYS)
+    refused(paired)
+
+
+def test_locked_pairing_serves_without_a_window_and_says_why(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d"):
+        pass
+    (tmp_path / "d" / PAIRING).write_bytes(
+        b'{"v":1,"interrupted":5,"handshake_running":false,"sealing_failures":0,'
+        b'"locked":"5 pairing windows were interrupted","backend":"","fallback":false}'
+    )
+    (tmp_path / "d" / PAIRING).chmod(0o600)
+    with Daemon(tmp_path / "d") as daemon:
+        daemon.wait_for_log("pairing is locked: 5 pairing windows were interrupted")
+        assert "reset" in daemon.log()
+        assert not (daemon.folder / "novakey-pair.png").exists()
+
+
+def test_what_a_crash_left_behind_is_swept_up(paired: Path) -> None:
+    for name in (".devices.json.0011.tmp", "novakey-pair.png"):
+        (paired / name).write_bytes(b"x")
+    with Daemon(paired):
+        assert not (paired / "novakey-pair.png").exists()
+        assert not (paired / ".devices.json.0011.tmp").exists()
