@@ -1,3 +1,28 @@
-"""NovaKey: a phone as a secure keyboard."""
+"""NovaKey: a phone as a secure keyboard. This is the map.
+
+A message comes in at the top and goes down; an import points down too. A test
+(tests/test_structure.py) holds the package to it.
+
+    cli              words in, exit code out; the only place that prints an error
+    app phone        the daemon put together; the reference phone
+    server           one port, two routes, a greenlet for each connection
+    startup          what is found on disk at start, and what follows
+    pairing/         display handshake record qr state: the window and its table
+    messages/        handler gates text ratelimit replay deliver: may it be typed?
+    desktop/         choose x11 wayland base: typing and the clipboard
+    devices/         store serverkeys sealed sealing/: what is kept, and under which key
+    stream log config systemd                 bounded reads; logging; settings
+    wire/            pair message reply uri preface crypto jsonline: pure bytes
+    files paths secret errors                 leaves, which import nothing of ours but each other
+
+The way of a secret: `server.Server` reads a frame through `stream.Stream`;
+`wire.message` takes it apart and opens it; `messages.handler.Handler.answer`
+asks whether it is fresh, new, not too often, armed, approved and safe text;
+`messages.deliver.Courier` gives it to a `desktop` backend; `wire.reply` makes
+the line that goes back. Between the phone and the keys it is a `secret.Secret`.
+
+The wire knows no socket, no clock and no log. Everything concurrent is gevent,
+whose monkey-patching happens in the launch script, before any other import.
+"""
 
 __version__ = "0.1.0"
