@@ -93,9 +93,10 @@ def _slurp(path: Path) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _Bad(0, f"cannot be read: {_reason(error)}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _Bad(0, "found a folder or a device, allowed a file")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _Bad(0, "found a folder or a device, allowed a file")
         try:
             data = file.read(MAX_BYTES + 1)
         except OSError as error:
