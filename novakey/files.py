@@ -137,8 +137,10 @@ def sync_folder(folder: Path) -> None:
 class FolderLock:
     """One daemon per data folder: an exclusive lock that dies with the process."""
 
+    NAME = "novakey.lock"
+
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "novakey.lock"
+        self._path = folder / self.NAME
         self._handle: int | None = None
 
     def __enter__(self) -> FolderLock:
@@ -147,6 +149,8 @@ class FolderLock:
         try:
             self._handle = os.open(self._path, flags, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, f"{os.getpid()}\n".encode())
         except BlockingIOError:
             self.__exit__(None, None, None)
             raise NovaKeyError(
@@ -156,6 +160,23 @@ class FolderLock:
         except OSError as error:
             raise StoreError(f"{self._path} cannot be locked: {error.strerror}") from error
         return self
+
+    @classmethod
+    def holder(cls, folder: Path) -> int | None:
+        """The process id of whoever holds the folder's lock; None when nobody does."""
+        path = folder / cls.NAME
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(handle, 20).strip()
+            return int(text) if text.isdigit() else 0
+        finally:
+            os.close(handle)
+        return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from novakey import files
@@ -29,8 +30,6 @@ from novakey.wire import crypto
 
 log = logging.getLogger(__name__)
 
-RESTORE = "restore it from a backup, or give up every pairing with: novakey.py reset"
-
 
 @dataclass
 class Installation:
@@ -44,8 +43,13 @@ class Installation:
     can_pair: bool
 
 
-def open_installation(paths: Paths, settings: Settings) -> Installation:
-    """Read everything; `StoreError` when devices may exist but cannot be served."""
+def open_installation(
+    paths: Paths, settings: Settings, confirm: Callable[[str], bool] = lambda question: False
+) -> Installation:
+    """Read everything; `StoreError` when devices may exist but cannot be served.
+
+    `confirm` is asked before anything that makes paired phones useless.
+    """
     paths.prepare()
     files.remove_leftovers(paths.data)
     files.remove(paths.qr)  # a picture left by a crash shows a token that is worth nothing
@@ -56,9 +60,9 @@ def open_installation(paths: Paths, settings: Settings) -> Installation:
         backend = choose.backend(known.backend or settings.device_store, paths, settings)
         key = backend.load()
         if key is None:
-            raise StoreError(f"the sealing key is gone, but {path} needs it", RESTORE)
+            raise store.key_is_gone(path)
         devices = store.unseal(sealed, path, key)
-        if len(devices):
+        if len(devices) and not _rotate(paths, settings, devices, key, confirm):
             return _paired(paths, settings, known, devices, backend, key)
     return _unpaired(paths, settings, known)
 
@@ -71,15 +75,58 @@ def _paired(
     backend: SealingBackend,
     key: Secret,
 ) -> Installation:
-    path = paths.data / settings.server_keys_file
-    server = serverkeys.load(path, key)
-    if server is None:
-        raise StoreError(f"the server keys {path} are gone, but devices are paired with them", RESTORE)
-    if devices.server_fingerprint not in (None, crypto.fingerprint(server.public)):
-        raise StoreError(f"the server keys {path} are not those that the devices were paired with", RESTORE)
+    server = store.matching_keys(devices, paths.data / settings.server_keys_file, key)
     pairing = _pairing(paths, settings, known, paired=True)
-    pairing.sealed_under(backend.name)
+    if choose.stronger(backend.name, settings.device_store):
+        raise StoreError(
+            f"devices are stored under {backend.name}, and the weaker {settings.device_store} is refused",
+            f"set device_store: {backend.name}, or give up every pairing with: novakey.py reset",
+        )
+    if known.fallback:
+        log.warning(
+            "devices are stored under %s, because %s failed when the first one was paired; "
+            "only a reset and a new pairing changes that",
+            backend.name,
+            settings.device_store,
+        )
+        pairing.sealed_under(backend.name, fallback=True)
+    elif choose.stronger(settings.device_store, backend.name):
+        backend = _move_up(backend, choose.backend(settings.device_store, paths, settings), key, pairing)
+    else:
+        pairing.sealed_under(backend.name, fallback=False)
     return Installation(devices, server, pairing, backend.name, pairing.record.fallback, can_pair=True)
+
+
+def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pairing) -> SealingBackend:
+    """Move the sealing key to the stronger backend; a crash leaves it in one of them, or in both."""
+    there = new.load()
+    if there is None:
+        new.store(key)
+    elif there != key:
+        raise StoreError(
+            f"the {new.name} backend holds the key of another store",
+            f"set device_store: {old.name}, or give up every pairing with: novakey.py reset",
+        )
+    pairing.sealed_under(new.name, fallback=False)
+    old.delete()
+    log.warning("the sealing key moved from %s to %s", old.name, new.name)
+    return new
+
+
+def _rotate(
+    paths: Paths, settings: Settings, devices: DeviceStore, key: Secret, confirm: Callable[[str], bool]
+) -> bool:
+    """Drop the devices for new server keys, where `rotate_kyber_keys` asks for it and the owner agrees."""
+    if not settings.rotate_kyber_keys:
+        return False
+    count = f"{len(devices)} paired device{'s' if len(devices) > 1 else ''}"
+    if not confirm(f"rotate_kyber_keys makes new server keys: {count} must pair again"):
+        log.warning("the server keys are not rotated: that would unpair %s, and nobody agreed", count)
+        return False
+    log.warning("the server keys are rotated: %s must pair again", count)
+    devices.remove_all()
+    serverkeys.create(paths.data / settings.server_keys_file, key)
+    return True
 
 
 def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
@@ -89,7 +136,7 @@ def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
     key = None if pairing.state is State.LOCKED else _probe(backend, pairing)
     fallback = False
     if key is None and pairing.state is not State.LOCKED and not settings.require_sealed_device_store:
-        log.warning("falling back to the weaker keyfile backend (require_sealed_device_store is false)")
+        log.warning("falling back to the weaker keyfile backend: require_sealed_device_store is false")
         backend, fallback = choose.backend("keyfile", paths, settings), True
         key = _probe(backend, pairing)
     if key is None:
@@ -104,7 +151,7 @@ def _probe(backend: SealingBackend, pairing: Pairing) -> Secret | None:
     try:
         key = backend.load_or_create()
     except StoreError as error:
-        log.error("secure storage (%s) failed, so pairing cannot begin: %s", backend.name, error)
+        log.error("secure storage (%s) failed, so no pairing window opens: %s", backend.name, error)
         pairing.sealing_failed()
         return None
     pairing.sealing_worked()
@@ -114,6 +161,8 @@ def _probe(backend: SealingBackend, pairing: Pairing) -> Secret | None:
 def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decapsulator:
     """The server keys for a first pairing: no phone knows them yet, so unusable ones are made anew."""
     path = paths.data / settings.server_keys_file
+    if settings.rotate_kyber_keys:
+        return serverkeys.create(path, key)
     try:
         server = serverkeys.load(path, key)
     except StoreError as error:

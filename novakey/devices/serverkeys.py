@@ -1,22 +1,32 @@
 """The server's ML-KEM-768 key pair, in the sealed `server_keys.json`.
 
-A key pair is kept as pqcrypto makes it (public and expanded secret). A pair
-that came from the existing daemon is kept as its 64-byte seed, see `seeded`.
+{"kyber768_public":…, "kyber768_secret":…}    as pqcrypto makes it, 1184 and 2400 bytes
+{"kyber768_public":…, "kyber768_seed":…}      from the existing daemon, 64 bytes: see `seeded`
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from novakey import files
 from novakey.devices import sealed
+from novakey.devices.seeded import SeededKey
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.wire import Malformed, crypto, jsonline
 
 
-def load(path: Path, key: Secret) -> crypto.Decapsulator | None:
+class StoredKey(crypto.Decapsulator, Protocol):
+    """A key pair that can be written down."""
+
+    def reveal(self) -> bytes:
+        """The secret half, for the sealed store only."""
+
+
+def load(path: Path, key: Secret) -> StoredKey | None:
     """The key pair in the sealed file; None when there is no file.
 
     `StoreError` when it cannot be read, unsealed or parsed, or when its two
@@ -27,12 +37,7 @@ def load(path: Path, key: Secret) -> crypto.Decapsulator | None:
         return None
     document = sealed.open_bytes(data, path, key, sealed.SERVER_KEYS_LABEL)
     try:
-        public = base64.b64decode(jsonline.string(document, "kyber768_public"), validate=True)
-        secret = base64.b64decode(jsonline.string(document, "kyber768_secret"), validate=True)
-        pair = crypto.ExpandedKey(public, secret)
-        ciphertext, shared = crypto.encapsulate(public)
-        if pair.decapsulate(ciphertext) != shared:
-            raise ValueError("the halves are not of one pair")
+        pair = _parse(document)
     except (Malformed, ValueError) as error:
         raise StoreError(
             f"{path} does not hold a usable key pair: {error}",
@@ -41,12 +46,42 @@ def load(path: Path, key: Secret) -> crypto.Decapsulator | None:
     return pair
 
 
-def create(path: Path, key: Secret) -> crypto.Decapsulator:
+def create(path: Path, key: Secret) -> StoredKey:
     """A new key pair, stored durably before it is used."""
     pair = crypto.ExpandedKey.generate()
+    save(path, key, pair)
+    return pair
+
+
+def save(path: Path, key: Secret, pair: StoredKey) -> None:
+    """Replace the file with this pair, durably."""
+    member = "kyber768_seed" if isinstance(pair, SeededKey) else "kyber768_secret"
     document = {
         "kyber768_public": base64.b64encode(pair.public).decode(),
-        "kyber768_secret": base64.b64encode(pair.reveal()).decode(),
+        member: base64.b64encode(pair.reveal()).decode(),
     }
     sealed.write(path, key, sealed.SERVER_KEYS_LABEL, document)
+
+
+def _parse(document: Mapping[str, Any]) -> StoredKey:
+    public = _base64(document, "kyber768_public")
+    pair: StoredKey
+    if "kyber768_seed" in document:
+        pair = SeededKey(Secret(_base64(document, "kyber768_seed")))
+    else:
+        pair = crypto.ExpandedKey(public, _base64(document, "kyber768_secret"))
+    check_pair(pair, public)
     return pair
+
+
+def check_pair(pair: crypto.Decapsulator, public: bytes) -> None:
+    """`ValueError` unless `public` is the pair's and both halves belong together."""
+    if len(public) != crypto.PUBLIC_KEY_SIZE or pair.public != public:
+        raise ValueError("the halves are not of one pair")
+    ciphertext, shared = crypto.encapsulate(public)
+    if pair.decapsulate(ciphertext) != shared:
+        raise ValueError("the halves are not of one pair")
+
+
+def _base64(document: Mapping[str, Any], name: str) -> bytes:
+    return base64.b64decode(jsonline.string(document, name), validate=True)

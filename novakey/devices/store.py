@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from novakey import files
-from novakey.devices import sealed
+from novakey.devices import sealed, serverkeys
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.wire import Malformed, crypto, jsonline, message
+
+RESTORE = "restore it from a backup, or give up every pairing with: novakey.py reset"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class DeviceStore:
 
     def add(self, device: Device, server_fingerprint: str) -> None:
         """Store the device durably (or its new key), or raise `StoreError` and change nothing."""
-        self._replace({**self._devices, device.id: device}, server_fingerprint)
+        self.replace_all({**self._devices, device.id: device}, server_fingerprint)
 
     def remove_all(self) -> None:
         """Forget every device, durably."""
-        self._replace({}, None)
+        self.replace_all({}, None)
 
-    def _replace(self, devices: dict[str, Device], server_fingerprint: str | None) -> None:
+    def replace_all(self, devices: Mapping[str, Device], server_fingerprint: str | None) -> None:
+        """Store exactly these devices durably, or raise `StoreError` and change nothing."""
         document = {
             "devices": [
                 {
@@ -71,7 +74,7 @@ class DeviceStore:
             "server_fp16_hex": server_fingerprint or "",
         }
         sealed.write(self._path, self._key, sealed.DEVICES_LABEL, document)
-        self._devices = devices
+        self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
 
 
@@ -89,10 +92,23 @@ def unseal(data: bytes | None, path: Path, key: Secret) -> DeviceStore:
         devices = parse_devices(document)
         fingerprint = jsonline.string(document, "server_fp16_hex", "")
     except Malformed as error:
-        raise StoreError(
-            f"{path} opens but is not a device store: {error}", "restore it from a backup"
-        ) from None
+        raise StoreError(f"{path} opens but is not a device store: {error}", RESTORE) from None
     return DeviceStore(path, key, devices, fingerprint or None)
+
+
+def key_is_gone(path: Path) -> StoreError:
+    """What to say when a store is there, but no key to open it."""
+    return StoreError(f"the sealing key is gone, but {path} needs it", RESTORE)
+
+
+def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> serverkeys.StoredKey:
+    """The server keys that the devices were paired with; `StoreError` when they are not at `path`."""
+    server = serverkeys.load(path, key)
+    if server is None:
+        raise StoreError(f"the server keys {path} are gone, but devices are paired with them", RESTORE)
+    if devices.server_fingerprint not in (None, crypto.fingerprint(server.public)):
+        raise StoreError(f"the server keys {path} are not those that the devices were paired with", RESTORE)
+    return server
 
 
 def parse_devices(document: Mapping[str, Any]) -> dict[str, Device]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from novakey import files
@@ -40,3 +40,8 @@ def load(path: Path) -> Record:
 def save(path: Path, record: Record) -> None:
     """Replace the record, durably; `StoreError` when that fails."""
     files.replace_private(path, jsonline.encode({"v": 1, **asdict(record)}) + b"\n")
+
+
+def imported(known: Record, backend: str) -> Record:
+    """The record after devices came from elsewhere: as after a pairing, but a lock stays."""
+    return replace(known, interrupted=0, handshake_running=False, sealing_failures=0, backend=backend)

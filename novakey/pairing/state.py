@@ -216,9 +216,9 @@ class Pairing:
         """The probe passed: failures are no longer in a row."""
         self._keep(replace(self.record, sealing_failures=0))
 
-    def sealed_under(self, backend: str) -> None:
+    def sealed_under(self, backend: str, fallback: bool) -> None:
         """The store's sealing key is in this backend: it was found, or moved there."""
-        self._keep(replace(self.record, backend=backend, fallback=False))
+        self._keep(replace(self.record, backend=backend, fallback=fallback))
 
     def forget_repeat(self) -> None:
         """A message came from a phone, so it has its acknowledgement."""

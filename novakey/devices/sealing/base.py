@@ -18,11 +18,12 @@ KEY_SIZE = 32
 
 
 class SealingBackend(ABC):
-    """One place for the sealing key. Every call ends within the backend's deadline."""
+    """One place for the sealing key. Every call ends within the backend's deadline.
+
+    Their order of strength stands in `novakey.devices.sealing.choose`.
+    """
 
     name: ClassVar[str]
-    strength: ClassVar[int]
-    """keyring > passphrase > keyfile; once a device is stored, only upwards."""
 
     @abstractmethod
     def load(self) -> Secret | None:

@@ -8,6 +8,13 @@ from novakey.devices.sealing.keyfile import KeyFile
 from novakey.errors import ConfigError
 from novakey.paths import Paths
 
+_WEAKEST_FIRST = ("keyfile", "passphrase", "keyring")
+
+
+def stronger(one: str, other: str) -> bool:
+    """Whether the backend called `one` is stronger than the one called `other`."""
+    return _WEAKEST_FIRST.index(one) > _WEAKEST_FIRST.index(other)
+
 
 def backend(name: str, paths: Paths, settings: Settings) -> SealingBackend:
     """The backend called `name`; only the chosen one is imported."""

@@ -18,7 +18,6 @@ class KeyFile(SealingBackend):
     """32 random bytes, created once and never replaced."""
 
     name = "keyfile"
-    strength = 1
 
     def __init__(self, path: Path) -> None:
         self._path = path

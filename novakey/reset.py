@@ -1,0 +1,39 @@
+"""The full uninstall: everything that pairing left behind, and the one way to lift a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from novakey import files
+from novakey.config import Settings
+from novakey.devices.sealing import choose
+from novakey.errors import StoreError
+from novakey.pairing import record
+from novakey.paths import Paths
+
+
+def reset(paths: Paths, settings: Settings) -> None:
+    """Remove store, keys, sealing keys, QR and, last, the pairing state.
+
+    Refuses (`NovaKeyError`) while a daemon runs. The pairing state goes last: a
+    reset that failed half-way has lifted no lock and can be repeated.
+    """
+    paths.prepare()
+    with files.FolderLock(paths.data):
+        for path in (paths.data / settings.devices_file, paths.data / settings.server_keys_file, paths.qr):
+            files.remove(path)
+        files.remove_leftovers(paths.data)
+        for backend in _sealing_backends(paths, settings):
+            choose.backend(backend, paths, settings).delete()
+        files.remove(paths.pairing)
+
+
+def _sealing_backends(paths: Paths, settings: Settings) -> Iterator[str]:
+    """Those that may hold a key of ours; the keyring is asked only where it was ever chosen."""
+    yield from ("keyfile", "passphrase")
+    try:
+        used = record.load(paths.pairing).backend
+    except StoreError:
+        used = ""  # a damaged state is one of the things that a reset is for
+    if "keyring" in (used, settings.device_store):
+        yield "keyring"
