@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
@@ -32,12 +33,15 @@ from novakey.wire import crypto
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, paths: Paths) -> None:
-    """Run the daemon until SIGTERM or SIGINT. Raises `NovaKeyError` when it cannot start."""
+def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises `NovaKeyError` when it cannot start.
+
+    `confirm` is asked before paired devices are dropped.
+    """
     paths.prepare()
     with FolderLock(paths.data):
         logs.configure(settings, paths.log, stderr=sys.stderr)
-        daemon = Daemon(settings, paths, open_installation(paths, settings))
+        daemon = Daemon(settings, paths, open_installation(paths, settings, confirm))
         daemon.run()
 
 

@@ -1,0 +1,44 @@
+"""What every command needs: where things are, and the settings in force."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from novakey import config
+from novakey.config import Settings
+from novakey.errors import NovaKeyError
+from novakey.paths import Paths
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def paths(words: argparse.Namespace) -> Paths:
+    """The folders: `--data-dir`, else `$NOVAKEY_DATA_DIR`, else the platform's."""
+    folder = words.data_dir or os.environ.get("NOVAKEY_DATA_DIR")
+    return Paths.under(Path(folder)) if folder else Paths.of_platform()
+
+
+def settings(words: argparse.Namespace) -> Settings:
+    """The settings in force; `ConfigError` lists every fault."""
+    return config.load(words.config, os.environ, paths(words).config)
+
+
+def agree(question: str, word: str = "yes") -> bool:
+    """Ask on the terminal to type `word`; False where there is no terminal or another answer."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"{question}\ntype {word} to go on: ").strip() == word
+    except EOFError:
+        return False
+
+
+def must_agree(words: argparse.Namespace, question: str, word: str = "yes") -> None:
+    """Go on with `--yes` or the typed word only; else `NovaKeyError`, and nothing was done."""
+    if not words.yes and not agree(question, word):
+        raise NovaKeyError("nothing was done", f"type {word} when asked, or give --yes")

@@ -1,0 +1,154 @@
+"""The owner's commands: serve, config, status, doctor, import, reset."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from novakey import config
+from novakey.commands import base
+
+if TYPE_CHECKING:
+    from novakey.commands.base import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    _add_serve(commands)
+    _add_config(commands)
+    status = commands.add_parser(
+        "status",
+        help="is a daemon running, and how is pairing",
+        description="Say whether a daemon runs and how pairing stands, why, and what leads on. "
+        "Exits 1 when no daemon runs.",
+    )
+    status.add_argument("--json", action="store_true", help="print one line of JSON")
+    status.set_defaults(run=_status)
+    doctor = commands.add_parser(
+        "doctor",
+        help="check everything, and name the cure of what is wrong",
+        description="Check folders, pairing, store, keys and sealing backend in order. Each line says what "
+        "was found, why it matters and what mends it. Changes nothing. Exits 1 when something is wrong.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print a line of JSON for each check")
+    doctor.set_defaults(run=_doctor)
+    importing = commands.add_parser(
+        "import",
+        help="take over from the existing daemon; its phones keep working",
+        description="Read the existing daemon's server_config.yaml or .json, server_keys.json and devices.json "
+        "in DIR and write ours, so that no phone has to pair again. DIR is only read.",
+    )
+    importing.add_argument("folder", type=Path, metavar="DIR")
+    importing.set_defaults(run=_import)
+    reset = commands.add_parser(
+        "reset",
+        help="the full uninstall of pairing: devices, keys and locks",
+        description="Remove the device store, the server keys, the sealing key (also in the keyring), the QR "
+        "and the pairing state. Every phone must pair again. The daemon must be stopped. Nothing else lifts "
+        "a lock.",
+    )
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    reset.set_defaults(run=_reset)
+
+
+def _add_serve(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="run the daemon (the default)",
+        description="Run the daemon until SIGTERM or Ctrl-C. Where no phone is paired it shows a QR to scan.",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="agree to drop the paired devices where rotate_kyber_keys asks for it",
+    )
+    parser.set_defaults(run=serve)
+
+
+def _add_config(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "config",
+        help="check or show the configuration",
+        description="`check` reports every fault at once, with file, line and key, and exits 2 if there is "
+        "one. `show` prints every key with its value and where that came from.",
+    )
+    parser.add_argument("action", choices=("check", "show"))
+    parser.add_argument("--json", action="store_true", help="print JSON (with show)")
+    parser.set_defaults(run=_config)
+
+
+def serve(words: argparse.Namespace) -> int:
+    """Run the daemon."""
+    from novakey import app
+
+    app.serve(base.settings(words), base.paths(words), lambda question: words.yes or base.agree(question))
+    return 0
+
+
+def _config(words: argparse.Namespace) -> int:
+    settings = base.settings(words)
+    if words.action == "check":
+        print("the configuration is good")
+        return 0
+    rows = config.effective(settings)
+    if words.json:
+        print(json.dumps({name: {"value": value, "from": origin} for name, value, origin in rows}))
+        return 0
+    for name, value, origin in rows:
+        shown = list(value) if isinstance(value, tuple) else value
+        print(f"{name}: {json.dumps(shown, ensure_ascii=False)}  # {origin}")
+    return 0
+
+
+def _status(words: argparse.Namespace) -> int:
+    from novakey import status
+
+    now = status.read(base.paths(words), base.settings(words))
+    if words.json:
+        print(json.dumps({"running": now.pid is not None, **asdict(now)}))
+    else:
+        print("daemon:  " + ("not running" if now.pid is None else f"running, process {now.pid}"))
+        print(f"pairing: {now.pairing}" + (f" ({now.reason})" if now.reason else ""))
+        if now.way_out:
+            print(f"         {now.way_out}")
+        print(f"devices: {'unknown while the store is sealed' if now.devices is None else now.devices}")
+    return 0 if now.pid is not None else 1
+
+
+def _doctor(words: argparse.Namespace) -> int:
+    from novakey import doctor
+
+    good = True
+    for finding in doctor.examine(base.paths(words), base.settings(words)):
+        good = good and finding.good
+        if words.json:
+            print(json.dumps(asdict(finding)))
+            continue
+        print(f"{'ok  ' if finding.good else 'FAIL'} {finding.check}: {finding.found}")
+        if not finding.good:
+            print(f"     why it matters: {finding.why}")
+            print(f"     to mend it: {finding.cure}")
+    return 0 if good else 1
+
+
+def _import(words: argparse.Namespace) -> int:
+    from novakey import importing
+
+    done = importing.import_from(words.folder, base.paths(words), base.settings(words))
+    print(f"imported: {done.devices} devices; their phones need not pair again")
+    print(f"configuration: {done.config}" if done.config else "configuration: nothing to take over")
+    print("stop the other daemon before starting this one")
+    return 0
+
+
+def _reset(words: argparse.Namespace) -> int:
+    from novakey import reset
+
+    paths, settings = base.paths(words), base.settings(words)
+    base.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")
+    reset.reset(paths, settings)
+    print("reset: no phone is paired, and the next start opens a pairing window")
+    return 0

@@ -1,0 +1,104 @@
+"""The reference phone's commands: pair, arm, disarm, approve, send."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from novakey.commands import base
+from novakey.errors import NovaKeyError
+from novakey.secret import Secret
+
+if TYPE_CHECKING:
+    from novakey.commands.base import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    parser = commands.add_parser(
+        "phone",
+        help="be a phone: pair, arm, approve, send",
+        description="The reference phone. It pairs with a daemon and sends it messages, as a phone does.",
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--profile", type=Path, metavar="FILE", help="where the phone keeps its pairing (holds its key)"
+    )
+    shared.add_argument("--json", action="store_true", help="print the outcome as one line of JSON")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    pair = actions.add_parser(
+        "pair",
+        parents=[shared],
+        help="pair by the daemon's QR",
+        description="Pair by a QR: its picture, its URI on standard input, or --uri. Arguments can be seen "
+        "by other users of the machine, so prefer the first two.",
+    )
+    source = pair.add_mutually_exclusive_group()
+    source.add_argument("--png", type=Path, metavar="FILE", help="the picture (needs zbarimg)")
+    source.add_argument("--uri", metavar="URI", help="the URI itself")
+    source.add_argument("stdin", nargs="?", choices=("-",), help="read the URI from standard input (default)")
+    pair.add_argument("--device-id", metavar="ID", help="the name to pair under (default: a random one)")
+    pair.set_defaults(run=_pair)
+    for name, about in (
+        ("arm", "open the gate for one device for a moment"),
+        ("disarm", "close it again"),
+        ("approve", "approve the next secret (two-man approval)"),
+        ("send", "send a secret; asked for without echo, or taken from standard input"),
+    ):
+        action = actions.add_parser(name, parents=[shared], help=about, description=about.capitalize() + ".")
+        action.set_defaults(run=_message, action=name, ms=None)
+        if name == "arm":
+            action.add_argument("--ms", type=int, metavar="N", help="for N milliseconds")
+
+
+def _profile_path(words: argparse.Namespace) -> Path:
+    return words.profile or base.paths(words).data / "phone.json"
+
+
+def _pair(words: argparse.Namespace) -> int:
+    from novakey import phone
+    from novakey.wire.pair import valid_device_id
+
+    if words.device_id is not None and not valid_device_id(words.device_id):
+        raise NovaKeyError("--device-id must be 1 to 64 bytes of printable text without separators")
+    if words.png is not None:
+        text = phone.read_picture(words.png)
+    else:
+        text = words.uri or _standard_input("pairing URI: ").reveal().decode("utf-8", "replace")
+    profile = phone.pair_with(text, words.device_id)
+    path = _profile_path(words)
+    profile.save(path)
+    outcome = {"paired": profile.device_id, "profile": str(path)}
+    print(json.dumps(outcome) if words.json else f"paired: {profile.device_id}, kept in {path}")
+    return 0
+
+
+def _message(words: argparse.Namespace) -> int:
+    from novakey import phone
+    from novakey.wire.message import MessageType
+
+    profile = phone.load_profile(_profile_path(words))
+    payload = Secret(b"")
+    if words.action == "send":
+        payload = _standard_input("secret: ")
+    elif words.ms is not None:
+        payload = Secret(json.dumps({"ms": words.ms}).encode())
+    kind = MessageType.INJECT if words.action == "send" else MessageType[words.action.upper()]
+    reply = phone.send(profile, kind, payload)
+    if words.json:
+        print(reply.encode().decode().rstrip("\n"))
+    else:
+        print(f"{reply.outcome.reason}: {reply.msg}")
+    return 0 if reply.outcome.success else 1
+
+
+def _standard_input(prompt: str) -> Secret:
+    """A line asked for without echo, or all of standard input less one line end."""
+    if sys.stdin.isatty():
+        return Secret(getpass(prompt).encode("utf-8", "surrogateescape"))
+    data = sys.stdin.buffer.read(65536)
+    return Secret(data[:-1].removesuffix(b"\r") if data.endswith(b"\n") else data)
