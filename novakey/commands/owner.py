@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     importing = commands.add_parser(
         "import",
         help="take over from the existing daemon; its phones keep working",
-        description="Read the existing daemon's server_config.yaml or .json, server_keys.json and devices.json "
+        description="Read the other daemon's server_config.yaml or .json, server_keys.json and devices.json "
         "in DIR and write ours, so that no phone has to pair again. DIR is only read.",
     )
     importing.add_argument("folder", type=Path, metavar="DIR")
