@@ -27,7 +27,7 @@ from novakey.wire import Malformed, jsonline
 
 SERVICE = "novakey"
 ACCOUNT = "sealing-key"
-LEGACY_ACCOUNT = "devices-key"  # the earlier daemon's; only ever read, by `import`
+_THEIR_ACCOUNT = "devices-key"
 
 _CHILD = "novakey.devices.sealing.keyring_child"
 _PACKAGE_FOLDER = Path(__file__).parents[3]
@@ -119,16 +119,25 @@ def installation_id(data_folder: Path) -> str:
     return hashlib.sha256(os.fsencode(data_folder.resolve())).hexdigest()[:16]
 
 
+def existing_daemon_key(timeout_s: float) -> Secret:
+    """The key that the daemon before this one keeps in the keyring; it is only read. For `import`."""
+    key = Keyring("", timeout_s, account=_THEIR_ACCOUNT).load()
+    if key is None:
+        raise StoreError(
+            f"the keyring holds no key of the other daemon ({SERVICE}/{_THEIR_ACCOUNT})",
+            "import on the machine, and as the user, that the other daemon ran as",
+        )
+    return key
+
+
 class Keyring(SealingBackend):
     """32 random bytes as base64 text, under the service `novakey`. Each call takes at most `timeout_s`.
 
     Installations beside each other do not share an entry: `installation` is
-    part of the account's name. It is empty only for an account that never had
-    one, such as `LEGACY_ACCOUNT`.
+    part of the account's name. It is empty for an account that is not ours.
     """
 
     name = "keyring"
-    strength = 3
 
     def __init__(self, installation: str, timeout_s: float, account: str = ACCOUNT) -> None:
         self._account = f"{account}-{installation}" if installation else account
@@ -177,7 +186,7 @@ class Keyring(SealingBackend):
     def _run(self, request: bytes) -> tuple[bytes, int]:
         """The child's output and exit status; it is gone when this returns or raises."""
         try:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603  # our interpreter, our module, no word from outside
                 # -P and -m: else this folder came first on the path, and our `keyring` hid the package.
                 [sys.executable, "-P", "-m", _CHILD],
                 stdin=subprocess.PIPE,

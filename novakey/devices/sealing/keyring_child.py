@@ -1,4 +1,4 @@
-"""One call to the system's keyring, in a process of its own: `python -P -m novakey.devices.sealing.keyring_child`.
+"""One call to the system's keyring, in a process of its own (`python -P -m …`).
 
 Request and answer are one JSON object each, over standard input and output:
 
