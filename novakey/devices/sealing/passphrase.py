@@ -40,7 +40,7 @@ class Cost:
     memory_kib: int
 
 
-# Above RFC 9106's second choice (3 passes, 64 MiB), since libsodium has one lane; fits in a 256 MiB container.
+# Above RFC 9106's second choice (3 passes, 64 MiB), since libsodium has one lane; a 256 MiB container has it.
 COST = Cost(passes=4, memory_kib=128 * 1024)
 # A file that was put in our place could otherwise take all memory, or hours, before its tag is looked at.
 MAX_COST = Cost(passes=16, memory_kib=1024 * 1024)
@@ -89,6 +89,10 @@ class _Wrapped:
         return wrapped
 
 
+class _DoesNotOpen(StoreError):
+    """Worth asking again, if there is a person."""
+
+
 class Passphrase(SealingBackend):
     """The key wrapped in the owner-only file `path`; `source` gives the passphrase.
 
@@ -117,7 +121,7 @@ class Passphrase(SealingBackend):
         for _ in range(self._source.tries - 1):
             try:
                 return self._open(wrapped, self._derive(wrapped.cost, wrapped.salt, new=False))
-            except StoreError as error:
+            except _DoesNotOpen as error:
                 self._source.tell(error.problem)
         return self._open(wrapped, self._derive(wrapped.cost, wrapped.salt, new=False))
 
@@ -169,7 +173,7 @@ class Passphrase(SealingBackend):
             )
         except (exceptions.RuntimeError, MemoryError):  # all that libsodium reports is that it failed
             raise StoreError(
-                f"there is not enough memory to derive a key from the passphrase ({cost.memory_kib // 1024} MiB)",
+                f"there is not enough memory for the passphrase ({cost.memory_kib // 1024} MiB are needed)",
                 "give the machine or the container more memory",
             ) from None
         finally:
@@ -181,7 +185,7 @@ class Passphrase(SealingBackend):
             return Secret(crypto.unseal(wrapping.reveal(), wrapped.nonce, wrapped.ciphertext, LABEL))
         except ProtocolError:
             # The tag cannot tell these apart.
-            raise StoreError(
+            raise _DoesNotOpen(
                 f"{self._path} does not open: the passphrase is wrong, or the file was changed",
                 f"give the passphrase that was chosen first; failing that, {self._cure()}",
             ) from None

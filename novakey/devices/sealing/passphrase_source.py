@@ -38,17 +38,29 @@ class Source(ABC):
 
     def ask(self, new: bool) -> Secret:
         """The passphrase, not empty; `new` when one is being chosen. `StoreError` when there is none."""
+        for _ in range(self.tries - 1):
+            passphrase = self._get(new)
+            fault = self._fault(passphrase, new)
+            if fault is None:
+                return passphrase
+            self.tell(fault.problem)
         passphrase = self._get(new)
+        fault = self._fault(passphrase, new)
+        if fault is not None:
+            raise fault
+        return passphrase
+
+    def _fault(self, passphrase: Secret, new: bool) -> StoreError | None:
         if not passphrase:
-            raise StoreError(f"{self._where()} is empty", "give a passphrase")
+            return StoreError(f"{self._where()} is empty", "give a passphrase")
         if len(passphrase) > MAX_SIZE:
-            raise StoreError(f"{self._where()} has more than {MAX_SIZE} bytes", "use a shorter one")
+            return StoreError(f"{self._where()} has more than {MAX_SIZE} bytes", "use a shorter one")
         if new and len(passphrase) < MIN_NEW_SIZE:
-            raise StoreError(
+            return StoreError(
                 f"{self._where()} has fewer than {MIN_NEW_SIZE} bytes",
                 "choose a longer one: whoever copies the disk can guess a short one",
             )
-        return passphrase
+        return None
 
     def tell(self, problem: str) -> None:  # noqa: B027  # most sources have nobody to tell
         """Say to the person, if there is one, what was wrong before asking again."""
@@ -60,7 +72,7 @@ class Source(ABC):
     def _where(self) -> str: ...
 
 
-def from_environment(env: Mapping[str, str]) -> Source:
+def choose_source(env: Mapping[str, str]) -> Source:
     """The file that `NOVAKEY_PASSPHRASE_FILE` names; else the terminal."""
     named = env.get(VARIABLE)
     return PassphraseFile(Path(named)) if named else Terminal()
@@ -151,7 +163,7 @@ class Terminal(Source):
 
     def _open(self) -> Any:
         try:
-            terminal = open(self._path, "r+b", buffering=0)
+            terminal = open(self._path, "r+b", buffering=0)  # noqa: SIM115  # the caller closes it
         except OSError as error:
             raise StoreError("there is no terminal to ask for the passphrase on", _CURE) from error
         try:
