@@ -53,7 +53,7 @@ _ENVIRONMENT = (
     "PYTHONNOUSERSITE",
 )
 
-_OTHERWISE = "or choose another device_store: keyfile, or passphrase"
+_OTHERWISE = "or, while nothing is paired, choose another device_store: keyfile or passphrase"
 _RETRY = f"start again; {_OTHERWISE}"
 
 MESSAGES: Mapping[str, tuple[str, str]] = {

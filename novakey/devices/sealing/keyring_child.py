@@ -8,7 +8,7 @@ Request and answer are one JSON object each, over standard input and output:
 A process, because a keyring may wait for a person, a hardware key or a hung
 service, inside foreign code that knows no deadline: only a process can be
 ended from outside. Keys never stand in arguments or in the environment, which
-other programs of the user can read. Imports nothing of ours.
+other programs of the user can read. Imports nothing of ours, so it starts fast.
 """
 
 from __future__ import annotations
@@ -141,12 +141,12 @@ def _rings() -> list[Any]:
     try:
         chosen: Any = keyring.get_keyring()
     except Exception as error:  # a backend that the user named and that does not load
-        if not _bus_answers():
-            raise Failure("no-bus") from error
-        raise Failure("not-loaded", type(error).__name__) from error
+        wrong_name = isinstance(error, ImportError | AttributeError | ValueError)
+        situation = "not-loaded" if wrong_name or _bus_answers() else "no-bus"
+        raise Failure(situation, type(error).__name__) from error
     rings = list(chosen.backends) if type(chosen).__module__ == CHAINER else [chosen]
     if not rings or type(rings[0]).__module__ in REFUSING:
-        raise Failure(_why_none(chosen))
+        raise Failure(_why_none())
     for ring in rings:
         kind = type(ring)
         if kind.__module__ not in TRUSTED:
@@ -154,9 +154,11 @@ def _rings() -> list[Any]:
     return rings
 
 
-def _why_none(chosen: Any) -> str:
-    if type(chosen).__module__.endswith(".null") or os.environ.get("PYTHON_KEYRING_BACKEND"):
-        return "disabled"
+def _why_none() -> str:
+    from keyring import core
+
+    if core.load_env() is not None or core.load_config() is not None:
+        return "disabled"  # a refusing keyring by choice, not for want of another
     return "no-service" if _bus_answers() else "no-bus"
 
 

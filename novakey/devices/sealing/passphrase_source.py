@@ -72,7 +72,7 @@ class Source(ABC):
     def _where(self) -> str: ...
 
 
-def choose_source(env: Mapping[str, str]) -> Source:
+def from_environment(env: Mapping[str, str]) -> Source:
     """The file that `NOVAKEY_PASSPHRASE_FILE` names; else the terminal."""
     named = env.get(VARIABLE)
     return PassphraseFile(Path(named)) if named else Terminal()
