@@ -98,6 +98,23 @@ class SecretService:
         assert self.keyring is not None
         self.keyring.send_signal(number)
 
+    def kill_while_asked(self) -> None:
+        """Kill the stopped keyring as soon as somebody waits for its answer."""
+        strangers = self._names()
+        asking: set[str] = set()
+        while not asking:  # whoever only looks around is gone again a moment later
+            seen = self._names() - strangers
+            time.sleep(0.3)
+            asking = seen & self._names()
+        self.signal(signal.SIGKILL)
+
+    def _names(self) -> set[str]:
+        from jeepney import message_bus
+        from jeepney.io.blocking import Proxy, open_dbus_connection
+
+        with open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"]) as connection:
+            return set(Proxy(message_bus, connection).ListNames()[0]) - {connection.unique_name}
+
     def _start_keyring(self, *words: str, password: bytes = b"") -> None:
         command = ("gnome-keyring-daemon", "--foreground", "--components=secrets", *words)
         self.keyring = self._start(*command, stdin=subprocess.PIPE)
@@ -114,12 +131,8 @@ class SecretService:
         return child
 
     def _owned(self, name: str) -> bool:
-        from jeepney import message_bus
-        from jeepney.io.blocking import Proxy, open_dbus_connection
-
         try:
-            with open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"]) as connection:
-                return bool(Proxy(message_bus, connection).NameHasOwner(name)[0])
+            return name in self._names()
         except OSError:
             return False
 
