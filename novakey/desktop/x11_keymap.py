@@ -1,0 +1,216 @@
+"""From keysyms to keys: how a text is typed on the keyboard map that is there now.
+
+Pure: the map comes as the bytes of an XkbGetMap reply (The X Keyboard
+Extension: Protocol Specification, 16.3.6 and appendix D), the answer is keys
+to press and keys to borrow.
+
+XKB in one paragraph: a key has up to four groups (layouts) and in each a row
+of symbols (levels). The type of the group says which modifiers choose which
+level. The group in effect is brought into the key's range by wrapping,
+clamping or redirecting. A core map shows only a flattened part of that, too
+little to be sure which character a key will give.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from novakey.desktop import keysyms
+
+SHIFT, LOCK, CONTROL, MOD1 = 1, 2, 4, 8
+
+
+class UnreachableError(Exception):
+    """The layout lacks a character and no key is free to be borrowed."""
+
+
+@dataclass(frozen=True)
+class KeyType:
+    """Which modifiers choose which level; modifiers outside the mask do not matter."""
+
+    mask: int
+    entries: tuple[tuple[int, int], ...]  # (modifiers, level)
+
+    def level(self, modifiers: int) -> int:
+        """The level under these modifiers."""
+        wanted = modifiers & self.mask
+        return next((level for mods, level in self.entries if mods == wanted), 0)
+
+
+@dataclass(frozen=True)
+class Key:
+    """The groups of a key, each a type and its symbols; without groups the key is free."""
+
+    groups: tuple[tuple[KeyType, tuple[int, ...]], ...]
+    info: int  # its top two bits: what to do with a group out of range
+
+    def row(self, group: int) -> tuple[KeyType, tuple[int, ...]] | None:
+        """Type and symbols in a group (XKB specification, 7.2.2)."""
+        count = len(self.groups)
+        if not count:
+            return None
+        if group >= count:
+            if self.info & 0x40:  # clamp
+                group = count - 1
+            elif self.info & 0x80:  # redirect
+                group = (self.info >> 4) & 3
+                group = group if group < count else 0
+            else:
+                group %= count
+        return self.groups[group]
+
+    def symbol(self, group: int, modifiers: int) -> int:
+        """The keysym that a press gives; 0 for none."""
+        row = self.row(group)
+        if row is None:
+            return 0
+        kind, symbols = row
+        level = kind.level(modifiers)
+        return symbols[level] if level < len(symbols) else 0
+
+    @property
+    def symbols(self) -> set[int]:
+        """Every keysym on it."""
+        return {symbol for _, row in self.groups for symbol in row if symbol}
+
+
+@dataclass(frozen=True)
+class Keymap:
+    """The keyboard map of the server: keys by keycode, and the modifiers that keys set."""
+
+    keys: dict[int, Key]
+    modifiers: dict[int, int]
+
+    def free(self) -> list[int]:
+        """Keycodes without any symbol and modifier: these can be borrowed."""
+        return [code for code, key in self.keys.items() if not key.symbols and not self.modifiers.get(code)]
+
+    def bits_of(self, keysym: int) -> int:
+        """The modifiers that keys with this keysym set."""
+        bits = 0
+        for code, modifiers in self.modifiers.items():
+            if code in self.keys and keysym in self.keys[code].symbols:
+                bits |= modifiers
+        return bits
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A key pressed while these modifier keys are held."""
+
+    keycode: int
+    holding: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The strokes for the first keysyms of a text, and the keysyms that borrowed keys need for them."""
+
+    strokes: tuple[Stroke, ...]
+    borrowed: dict[int, int]  # keycode: keysym
+
+
+class Layout:
+    """What can be typed on a map in one group, while `residual` modifiers are locked."""
+
+    def __init__(self, keymap: Keymap, group: int, residual: int, without: Iterable[int] = ()) -> None:
+        self._keymap = keymap
+        self._group = group
+        self._residual = residual
+        self._without = frozenset(without)
+
+    @cached_property
+    def strokes(self) -> dict[int, Stroke]:
+        """The easiest stroke for each canonical keysym."""
+        found: dict[int, Stroke] = {}
+        for holding, bits in self._chords():
+            for code, key in self._keymap.keys.items():
+                row = key.row(self._group)
+                if row is None or code in self._without or any(map(keysyms.is_keypad, row[1])):
+                    continue
+                symbol = key.symbol(self._group, self._residual | bits)
+                if symbol:
+                    found.setdefault(keysyms.canonical(symbol), Stroke(code, holding))
+        return found
+
+    def symbol(self, code: int) -> int:
+        """The keysym that a key gives by itself; 0 for none."""
+        key = self._keymap.keys.get(code)
+        return key.symbol(self._group, 0) if key else 0
+
+    def key_of(self, wanted: Iterable[int], allowed: int = 0xFF) -> tuple[int, int] | None:
+        """The first key that gives one of these keysyms by itself, and the modifiers it sets."""
+        wanted = frozenset(wanted)
+        for code, bits in sorted(self._keymap.modifiers.items()):
+            if bits and not bits & ~allowed and self.symbol(code) in wanted:
+                return code, bits
+        return None
+
+    def _chords(self) -> list[tuple[tuple[int, ...], int]]:
+        """Modifier keys to hold, easiest first. Level 5 and beyond is left to borrowing."""
+        chords: list[tuple[tuple[int, ...], int]] = [((), 0)]
+        shift = self.key_of(keysyms.SHIFTS, SHIFT)
+        # A third-level key that also sets Control or Alt would make shortcuts of the text.
+        third = self.key_of({keysyms.LEVEL3_SHIFT}, 0xFF & ~(SHIFT | LOCK | CONTROL | MOD1))
+        if shift:
+            chords.append(((shift[0],), shift[1]))
+        if third:
+            chords.append(((third[0],), third[1]))
+        if shift and third:
+            # AltGr first: with Shift held it may be another key, the other way round it is not.
+            chords.append(((third[0], shift[0]), third[1] | shift[1]))
+        return chords
+
+
+def next_batch(wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
+    """As much of the text as the free keys allow: all of it, or up to where they run out.
+
+    `UnreachableError` when some of it can never be typed: then nothing is.
+    """
+    if not free and any(symbol not in layout.strokes for symbol in wanted):
+        raise UnreachableError
+    spare = list(reversed(free))
+    strokes: list[Stroke] = []
+    lent: dict[int, int] = {}  # keysym: keycode
+    for symbol in wanted:
+        stroke = layout.strokes.get(symbol)
+        if stroke is None:
+            if symbol not in lent:
+                if not spare:
+                    break
+                lent[symbol] = spare.pop()
+            stroke = Stroke(lent[symbol])
+        strokes.append(stroke)
+    return Batch(tuple(strokes), {code: symbol for symbol, code in lent.items()})
+
+
+def parse(reply: bytes) -> Keymap:
+    """The map in an XkbGetMap reply that holds types, symbols and the modifier map, all of them."""
+    n_types, first_key = reply[15], reply[17]
+    n_keys, n_modifiers = reply[20], reply[33]
+    types, offset = _parse_types(reply, 40, n_types)
+    keys: dict[int, Key] = {}
+    for code in range(first_key, first_key + n_keys):
+        kinds, info = reply[offset : offset + 4], reply[offset + 4]
+        width, count = struct.unpack_from("=BH", reply, offset + 5)
+        symbols = struct.unpack_from(f"={count}I", reply, offset + 8)
+        offset += 8 + 4 * count
+        groups = [(types[kinds[g]], symbols[g * width : (g + 1) * width]) for g in range(info & 0x0F)]
+        keys[code] = Key(tuple(groups), info)
+    modifiers = dict(struct.unpack_from("BB", reply, offset + 2 * index) for index in range(n_modifiers))
+    return Keymap(keys, modifiers)
+
+
+def _parse_types(reply: bytes, offset: int, count: int) -> tuple[list[KeyType], int]:
+    types = []
+    for _ in range(count):
+        mask, n_entries, preserves = reply[offset], reply[offset + 5], reply[offset + 6]
+        offset += 8
+        rows = [struct.unpack_from("BBBB", reply, offset + 8 * index) for index in range(n_entries)]
+        # An inactive entry names a virtual modifier that no key sets: it never matches.
+        types.append(KeyType(mask, tuple((mods, level) for active, mods, level, _ in rows if active)))
+        offset += 8 * n_entries + (4 * n_entries if preserves else 0)
+    return types, offset

@@ -1,0 +1,154 @@
+"""Typing on X11: all of a text or nothing, and the keyboard afterwards as it was before.
+
+Under a server grab no other client is served: what has the focus, what the keys
+mean and which modifiers are down stays as it was read until the last key has
+gone out. A text with more characters outside the layout than there are free keys
+goes out in several such steps, each of which looks again at all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from novakey.desktop import keysyms
+from novakey.desktop.base import DesktopError
+from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
+from novakey.desktop.x11_target import Listener, Target, find
+
+# On the root window: the keys that are borrowed now. Whoever comes after a crash gives them back.
+BORROWED = "_NOVAKEY_BORROWED_KEYS"
+GRABBED = "another program holds the keyboard (a menu, a screen locker, a password prompt)"
+
+
+class Typist:
+    """Types once, over one connection. `sent` counts the keysyms that may have reached a window."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lent: dict[int, int] = {}  # keycode: keysym that we put there
+        self._target: Target | None = None
+        self.sent = 0
+
+    def type(self, wanted: Sequence[int], until: float, always: frozenset[int] = frozenset()) -> None:
+        """Type canonical keysyms into the focused window, by `until` (monotonic seconds).
+
+        A modifier key with one of the keysyms `always` is held throughout.
+        """
+        while self.sent < len(wanted):
+            target = self._step(wanted[self.sent :], always)
+            if self._lent and not Listener(self._connection, target).wait(until):
+                raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
+
+    def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+        with self._connection.grabbed():
+            target = self._aim()
+            if not self._lent:
+                give_back_leftovers(self._connection)
+            keyboard = self._connection.keymap()
+            with self._neutral(keyboard) as layout:
+                batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free()}))
+                held = layout.key_of(always) if always else None
+                if always and held is None:
+                    raise DesktopError("the keyboard lacks the modifier key for the shortcut")
+                self._borrow(batch.borrowed)
+                # From here on nobody can say how much came through, should the server hang.
+                self.sent += len(batch.strokes)
+                self._strike(batch.strokes, () if held is None else (held[0],))
+        return target
+
+    def _plan(self, wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
+        try:
+            return next_batch(wanted, layout, free)
+        except UnreachableError:
+            problem = "the layout lacks a character and the keyboard has no free key for it"
+            raise DesktopError(problem, self.sent) from None
+
+    def _aim(self) -> Target:
+        """The window to type into: the same in every step."""
+        # A release of a key that is not down does nothing but make the server use the keyboard
+        # map of the device that we press keys on, in case another keyboard has a different one.
+        self._connection.release(self._connection.display.display.info.max_keycode)
+        if self._connection.keyboard_is_grabbed():
+            raise DesktopError(GRABBED, self.sent)
+        if self._connection.rejects_quick_keys():
+            raise DesktopError("slow keys or bounce keys are on: they swallow typed keys", self.sent)
+        target = find(self._connection)
+        if self._target is not None and self._target.window != target.window:
+            raise DesktopError("another window took the focus", self.sent)
+        self._target = target
+        return target
+
+    @contextmanager
+    def _neutral(self, keyboard: Keymap) -> Iterator[Layout]:
+        """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
+        connection = self._connection
+        before = connection.keyboard_state()
+        num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
+        locked = before.locked & ~num_lock
+        layout = Layout(keyboard, before.group, before.locked & num_lock, without=self._lent)
+        down = connection.keys_down()
+        for code in {*down, *keyboard.modifiers}:
+            # Also those that are up: a modifier that is stuck on our device could not be pressed.
+            connection.release(code)
+        if locked or before.latched:
+            connection.set_locks(locked, 0, 0)
+        try:
+            left = connection.keyboard_state().modifiers & ~num_lock
+            if left:
+                raise DesktopError("a modifier key could not be released", self.sent)
+            yield layout
+        finally:
+            for code in down:
+                if keyboard.modifiers.get(code) and layout.symbol(code) in keysyms.HELD_MODIFIERS:
+                    connection.press(code)
+            if locked or before.latched:
+                connection.set_locks(locked, locked, before.latched)
+
+    def _borrow(self, wanted: dict[int, int]) -> None:
+        if not wanted:
+            return
+        codes = sorted({*self._lent, *wanted})
+        self._connection.remember(BORROWED, codes)
+        for code, symbol in wanted.items():
+            self._lent[code] = symbol
+            self._connection.put_on_key(code, symbol)
+
+    def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
+        holding: tuple[int, ...] = ()
+        for stroke in (*strokes, None):
+            wanted = () if stroke is None else (*always, *stroke.holding)
+            if wanted != holding:
+                for code in reversed(holding):
+                    self._connection.release(code)
+                for code in wanted:
+                    self._connection.press(code)
+                holding = wanted
+            if stroke is not None:
+                self._connection.press(stroke.keycode)
+                self._connection.release(stroke.keycode)
+        self._connection.sync()
+
+    def give_back(self) -> None:
+        """Free the borrowed keys, except those that somebody else has changed meanwhile."""
+        if not self._lent:
+            return
+        with self._connection.grabbed():
+            for code, symbol in self._lent.items():
+                if self._connection.on_key(code) == symbol:
+                    self._connection.put_on_key(code, 0)
+            self._connection.remember(BORROWED, [])
+        self._lent.clear()
+
+
+def give_back_leftovers(connection: Connection) -> None:
+    """Free what a delivery that was killed had borrowed: the keys still hold characters of its text."""
+    codes = connection.property(connection.root, BORROWED)
+    if not codes:
+        return
+    for code in codes:
+        if isinstance(code, int) and 8 <= code <= 255:
+            connection.put_on_key(code, 0)
+    connection.remember(BORROWED, [])
+    connection.sync()

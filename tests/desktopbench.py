@@ -1,0 +1,256 @@
+"""A real X server with a window manager, and windows that write down what they are typed.
+
+Everything started here is stopped by its process id; every wait has an end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+START_S = 15
+ARRIVE_S = 5
+
+_READER = """
+import os, sys, termios, tty
+tty.setraw(0)
+out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+os.write(out, b"")
+open(sys.argv[1] + ".ready", "w").close()
+while data := os.read(0, 4096):
+    os.write(out, data)
+"""
+
+_ENTRY = """
+import os, sys, gi
+gi.require_version("Gtk", "3.0")
+from gi.repository import Gtk, GLib
+path, title = sys.argv[1:3]
+window, entry = Gtk.Window(title=title), Gtk.Entry()
+
+def write(*_):
+    with open(path + ".new", "w", encoding="utf-8", newline="") as file:
+        file.write(entry.get_text())
+    os.replace(path + ".new", path)
+
+def clear():  # a new test: emptied when the file is gone
+    if not os.path.exists(path):
+        entry.set_text("")
+        write()
+    return True
+
+entry.connect("changed", write)
+window.add(entry)
+window.connect("destroy", Gtk.main_quit)
+window.show_all()
+write()
+GLib.timeout_add(5, clear)
+open(path + ".ready", "w").close()
+Gtk.main()
+"""
+
+
+def wait_until(done: Callable[[], Any], what: str, seconds: float = START_S) -> None:
+    """Poll until `done()` is true."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.005)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Stop a child by its id, also one that is stopped."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
+class XServer:
+    """Xvfb on a free display, with openbox. `env` is the environment for children."""
+
+    def __init__(self, manager: bool = True) -> None:
+        self._with_manager = manager
+        self._children: list[subprocess.Popen[Any]] = []
+
+    def __enter__(self) -> XServer:
+        reading, writing = os.pipe()
+        argv = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x768x24", "-nolisten", "tcp"]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([*argv, "-noreset"], pass_fds=[writing], **quiet)
+        self._children.append(self.process)
+        os.close(writing)
+        with open(reading, "rb") as pipe:  # the server finds a free number and says which
+            number = pipe.readline().strip().decode()
+        assert number, "Xvfb did not start"
+        self.display = f":{number}"
+        bare = {k: v for k, v in os.environ.items() if k not in ("WAYLAND_DISPLAY", "XAUTHORITY")}
+        self.env = {
+            **bare,
+            "DISPLAY": self.display,
+            "LC_ALL": "C.UTF-8",
+            "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
+            "GDK_BACKEND": "x11",
+            "GTK_IM_MODULE": "gtk-im-context-simple",
+            "NO_AT_BRIDGE": "1",
+        }
+        if self._with_manager:
+            self._children.append(subprocess.Popen(["openbox"], env=self.env, **quiet))
+            wait_until(lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            end(child)
+
+    def run(self, *argv: str, check: bool = True, **options: Any) -> str:
+        """Run a program on this display; its output."""
+        options = {"capture_output": True, "text": True, "timeout": 20, **options}
+        done = subprocess.run(argv, env=self.env, check=check, **options)
+        return str(done.stdout)
+
+    def layout(self, name: str, option: str = "") -> None:
+        """Set the keyboard layout, with no other option than the given one."""
+        self.run("setxkbmap", "-option", "")
+        self.run("setxkbmap", name, *(["-option", option] if option else []))
+
+    def keymap(self) -> str:
+        """The whole keyboard: the core map, the XKB map, modifiers and lock lights."""
+        xkb = self.run("xkbcomp", "-w0", self.display, "-")
+        return "\n".join([self.run("xmodmap", "-pke"), self.run("xmodmap", "-pm"), xkb, self.locks()])
+
+    def locks(self) -> str:
+        """The lock lights, which follow the lock state."""
+        return "\n".join(line for line in self.run("xset", "q").splitlines() if " Lock:" in line)
+
+    def focus(self, window: str) -> None:
+        """Give a window the focus, and wait until it has it."""
+        self.run("xdotool", "windowactivate", "--sync", window)
+        wait_until(lambda: self.run("xdotool", "getwindowfocus", check=False).strip() != "", "focus")
+
+
+class Recorder:
+    """A window in which a program writes down what it is typed."""
+
+    title = "recorder"
+
+    def __init__(self, server: XServer) -> None:
+        self.server = server
+
+    def _argv(self, folder: Path, output: Path) -> list[str]:
+        raise NotImplementedError
+
+    def __enter__(self) -> Recorder:
+        self._folder = tempfile.TemporaryDirectory(prefix="novakey-window-")
+        folder = Path(self._folder.name)
+        self._output = folder / "typed"
+        argv = self._argv(folder, self._output)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
+        try:
+            wait_until((folder / "typed.ready").exists, "a window")
+            wait_until(self._found, "its window")
+            self.window = self._found()[-1]
+            self.server.focus(self.window)
+        except BaseException:
+            end(self.process)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end(self.process)
+        self._folder.cleanup()
+
+    def _found(self) -> list[str]:
+        search = ("xdotool", "search", "--onlyvisible", "--name", f"^{self.title}$")
+        return self.server.run(*search, check=False).split()
+
+    def text(self) -> str:
+        """What has been typed since the last `clear`."""
+        return self._output.read_bytes().decode("utf-8", "replace")
+
+    def clear(self) -> None:
+        """Start again with nothing."""
+        raise NotImplementedError
+
+    def wait_for(self, expected: str | int, seconds: float = ARRIVE_S) -> str:
+        """Wait for a text, or for a number of characters; what has come, whether it is that or not."""
+        deadline = time.monotonic() + seconds
+        while True:
+            got = self.text()
+            if (len(got) >= expected) if isinstance(expected, int) else (got == expected):
+                return got
+            if time.monotonic() > deadline:
+                return got
+            time.sleep(0.002)
+
+
+class RecordingXterm(Recorder):
+    """An xterm whose program logs the bytes that come from the terminal."""
+
+    title = "recording-xterm"
+
+    def _argv(self, folder: Path, output: Path) -> list[str]:
+        script = folder / "reader.py"
+        script.write_text(_READER)
+        return ["xterm", "-u8", "-T", self.title, "-e", sys.executable, str(script), str(output)]
+
+    def clear(self) -> None:
+        """See `Recorder.clear`."""
+        os.truncate(self._output, 0)
+
+
+class RecordingGtkEntry(Recorder):
+    """A GTK 3 entry whose text is written to a file whenever it changes."""
+
+    title = "recording-entry"
+
+    def _argv(self, folder: Path, output: Path) -> list[str]:
+        script = folder / "entry.py"
+        script.write_text(_ENTRY)
+        return ["/usr/bin/python3", str(script), str(output), self.title]
+
+    def clear(self) -> None:
+        """See `Recorder.clear`."""
+        self._output.unlink(missing_ok=True)
+        wait_until(self._output.exists, "an empty entry", ARRIVE_S)
+
+
+def differs(got: str, expected: str) -> str | None:
+    """Where two texts differ, without showing either; None when they are the same."""
+    if got == expected:
+        return None
+    at = next((i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), None)
+    return f"{len(got)} characters came of {len(expected)}, first difference at {at}"
+
+
+@contextmanager
+def display_of(server: XServer | None) -> Iterator[None]:
+    """`DISPLAY` of this process, for backends that run in it."""
+    before = os.environ.get("DISPLAY")
+    os.environ.pop("DISPLAY", None)
+    if server is not None:
+        os.environ["DISPLAY"] = server.display
+    try:
+        yield
+    finally:
+        os.environ.pop("DISPLAY", None)
+        if before is not None:
+            os.environ["DISPLAY"] = before
