@@ -37,10 +37,18 @@ from gi.repository import Gtk, GLib
 path, title = sys.argv[1:3]
 window, entry = Gtk.Window(title=title), Gtk.Entry()
 
-def write(*_):
+waiting = []
+
+def changed(*_):  # many keys at once are written once
+    if not waiting:
+        waiting.append(GLib.idle_add(write))
+
+def write():
+    waiting.clear()
     with open(path + ".new", "w", encoding="utf-8", newline="") as file:
         file.write(entry.get_text())
     os.replace(path + ".new", path)
+    return False
 
 def clear():  # a new test: emptied when the file is gone
     if not os.path.exists(path):
@@ -48,7 +56,7 @@ def clear():  # a new test: emptied when the file is gone
         write()
     return True
 
-entry.connect("changed", write)
+entry.connect("changed", changed)
 window.add(entry)
 window.connect("destroy", Gtk.main_quit)
 window.show_all()
@@ -109,7 +117,9 @@ class XServer:
         }
         if self._with_manager:
             self._children.append(subprocess.Popen(["openbox"], env=self.env, **quiet))
-            wait_until(lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox")
+            wait_until(
+                lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox"
+            )
         return self
 
     def __exit__(
@@ -149,8 +159,9 @@ class Recorder:
 
     title = "recorder"
 
-    def __init__(self, server: XServer) -> None:
+    def __init__(self, server: XServer, manager: bool = True) -> None:
         self.server = server
+        self._with_manager = manager
 
     def _argv(self, folder: Path, output: Path) -> list[str]:
         raise NotImplementedError
@@ -166,7 +177,7 @@ class Recorder:
             wait_until((folder / "typed.ready").exists, "a window")
             wait_until(self._found, "its window")
             self.window = self._found()[-1]
-            self.server.focus(self.window)
+            self._focus()
         except BaseException:
             end(self.process)
             raise
@@ -181,6 +192,12 @@ class Recorder:
     def _found(self) -> list[str]:
         search = ("xdotool", "search", "--onlyvisible", "--name", f"^{self.title}$")
         return self.server.run(*search, check=False).split()
+
+    def _focus(self) -> None:
+        if self._with_manager:
+            self.server.focus(self.window)
+        else:
+            self.server.run("xdotool", "windowfocus", "--sync", self.window)
 
     def text(self) -> str:
         """What has been typed since the last `clear`."""
@@ -206,11 +223,22 @@ class RecordingXterm(Recorder):
     """An xterm whose program logs the bytes that come from the terminal."""
 
     title = "recording-xterm"
+    options: tuple[str, ...] = ()
 
     def _argv(self, folder: Path, output: Path) -> list[str]:
         script = folder / "reader.py"
         script.write_text(_READER)
-        return ["xterm", "-u8", "-T", self.title, "-e", sys.executable, str(script), str(output)]
+        return [
+            "xterm",
+            "-u8",
+            *self.options,
+            "-T",
+            self.title,
+            "-e",
+            sys.executable,
+            str(script),
+            str(output),
+        ]
 
     def clear(self) -> None:
         """See `Recorder.clear`."""

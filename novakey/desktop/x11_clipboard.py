@@ -93,6 +93,11 @@ class SelectionOwner:
             _log.info("the clipboard is no longer served: %s", type(error).__name__)
         self._end()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is owned any more."""
+        return self._server is None or self._server.dead
+
     def _end(self) -> None:
         self._connection.close()
         self._text.wipe()

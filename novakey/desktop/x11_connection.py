@@ -14,13 +14,15 @@ from typing import Any
 
 from Xlib import X, Xatom, error
 from Xlib.display import Display
+from Xlib.ext import xinput
 from Xlib.protocol import rq
 
 from novakey.desktop import x11_keymap
 
 XKB, XTEST = "XKEYBOARD", "XTEST"
 CORE_KEYBOARD = 0x100
-_TYPES_SYMBOLS_AND_MODIFIERS = 1 | 2 | 4
+_SYMBOLS = 2
+_TYPES_SYMBOLS_AND_MODIFIERS = 1 | _SYMBOLS | 4
 SLOW_OR_BOUNCE_KEYS = 2 | 4
 
 # What a server that goes away, refuses us or answers with an error can raise.
@@ -99,14 +101,11 @@ class Connection:
 
     def keymap(self) -> x11_keymap.Keymap:
         """The keyboard map."""
-        return x11_keymap.parse(
-            _GetMap(
-                display=self.display.display,
-                opcode=self._xkb,
-                device=CORE_KEYBOARD,
-                full=_TYPES_SYMBOLS_AND_MODIFIERS,
-            ).raw
-        )
+        return x11_keymap.parse(self._map(CORE_KEYBOARD))
+
+    def _map(self, device: int) -> bytes:
+        parts = _TYPES_SYMBOLS_AND_MODIFIERS
+        return _GetMap(display=self.display.display, opcode=self._xkb, device=device, full=parts).raw
 
     def keyboard_state(self) -> KeyboardState:
         """Modifiers and group now."""
@@ -147,18 +146,45 @@ class Connection:
         octets = self.display.query_keymap()
         return [code for code in range(8, 256) if octets[code >> 3] & 1 << (code & 7)]
 
-    def put_on_key(self, keycode: int, keysym: int) -> None:
-        """Give a key one symbol for every state; 0 frees it.
+    def put_on_keys(self, symbols: dict[int, int]) -> None:
+        """Give each of these keys one symbol for every state; 0 frees a key.
 
-        Written to both levels and both groups of the core map, which XKB turns into a
-        key with one level and one group: neither Shift, Caps Lock, AltGr nor the layout matters.
+        In one request where that can be: every program on the desktop is told of each change and
+        reads the whole map again, window managers even grab their shortcuts anew.
         """
-        self.display.change_keyboard_mapping(keycode, [(keysym,) * 4 if keysym else (X.NoSymbol,)])
+        if not symbols:
+            return
+        if not self._keyboards_agree():
+            for code, symbol in symbols.items():
+                self.display.change_keyboard_mapping(code, [(symbol,) * 4 if symbol else (X.NoSymbol,)])
+            return
+        change = x11_keymap.change(self.keymap(), symbols)
+        info = self.display.display.info
+        _SetMap(
+            display=self.display.display,
+            opcode=self._xkb,
+            device=CORE_KEYBOARD,
+            present=_SYMBOLS,
+            min_keycode=info.min_keycode,
+            max_keycode=info.max_keycode,
+            first=change.first,
+            count=change.count,
+            total=change.symbols,
+            symbols=change.wire,
+        )
 
-    def on_key(self, keycode: int) -> int:
-        """The first symbol of a key now."""
-        symbols = self.display.get_keyboard_mapping(keycode, 1)[0]
-        return int(symbols[0]) if symbols else 0
+    def _keyboards_agree(self) -> bool:
+        """Whether all keyboards have the same map. Where not, a run of keys must not be written as a whole:
+
+        it would go to all of them, and carry the layout of one over to the others.
+        """
+        if not self.display.has_extension(xinput.extname):
+            return False
+        self.display.xinput_query_version()
+        devices = self.display.xinput_query_device(xinput.AllDevices).devices
+        ids = [device.deviceid for device in devices if device.use == xinput.SlaveKeyboard]
+        maps = {self._map(number)[8:] for number in (CORE_KEYBOARD, *ids)}
+        return len(maps) == 1
 
     def property(self, window: Any, name: str, kind: int = X.AnyPropertyType) -> list[Any] | bytes | None:
         """The value of a property, None when it is not there."""
@@ -225,6 +251,25 @@ class _GetMap(_RawReply):
         rq.Card16("device"),
         rq.Card16("full"),
         rq.Pad(20),  # partial ranges: none
+    )
+
+
+class _SetMap(rq.Request):  # type: ignore[misc]
+    _request = rq.Struct(
+        rq.Card8("opcode"),
+        rq.Opcode(9),
+        rq.RequestLength(),
+        rq.Card16("device"),
+        rq.Card16("present"),
+        rq.Pad(2),  # flags: types and actions stay as they are
+        rq.Card8("min_keycode"),
+        rq.Card8("max_keycode"),
+        rq.Pad(2),  # types: none
+        rq.Card8("first"),
+        rq.Card8("count"),
+        rq.Card16("total"),
+        rq.Pad(18),  # actions, behaviours, explicit parts, modifiers, virtual modifiers: none
+        rq.Binary("symbols"),
     )
 
 

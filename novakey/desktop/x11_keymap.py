@@ -46,6 +46,7 @@ class Key:
 
     groups: tuple[tuple[KeyType, tuple[int, ...]], ...]
     info: int  # its top two bits: what to do with a group out of range
+    wire: bytes = b""  # its description in the reply, to be sent back as it came
 
     def row(self, group: int) -> tuple[KeyType, tuple[int, ...]] | None:
         """Type and symbols in a group (XKB specification, 7.2.2)."""
@@ -187,6 +188,35 @@ def next_batch(wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Ba
     return Batch(tuple(strokes), {code: symbol for symbol, code in lent.items()})
 
 
+@dataclass(frozen=True)
+class Change:
+    """A run of keys as XkbSetMap takes them (16.3.7): some changed, those between as they were."""
+
+    first: int
+    count: int
+    symbols: int
+    wire: bytes
+
+
+def change(keymap: Keymap, symbols: dict[int, int]) -> Change:
+    """Put one keysym on each of these keys, for every state of the keyboard; 0 frees a key.
+
+    A key gets one group with both levels of the type that XKB reserves as the second,
+    TWO_LEVEL: Shift and the group make no difference, and a client without XKB, which would
+    make up a capital letter for a missing second level, sees one.
+    """
+    first, last = min(symbols), max(symbols)
+    wires = []
+    for code in range(first, last + 1):
+        wire = keymap.keys[code].wire
+        if code in symbols:
+            symbol = symbols[code]
+            wire = struct.pack("=4sBBHII", b"\1\1\1\1", 1, 2, 2, symbol, symbol) if symbol else bytes(8)
+        wires.append(wire)
+    data = b"".join(wires)
+    return Change(first, len(wires), (len(data) - 8 * len(wires)) // 4, data)
+
+
 def parse(reply: bytes) -> Keymap:
     """The map in an XkbGetMap reply that holds types, symbols and the modifier map, all of them."""
     n_types, first_key = reply[15], reply[17]
@@ -197,9 +227,10 @@ def parse(reply: bytes) -> Keymap:
         kinds, info = reply[offset : offset + 4], reply[offset + 4]
         width, count = struct.unpack_from("=BH", reply, offset + 5)
         symbols = struct.unpack_from(f"={count}I", reply, offset + 8)
-        offset += 8 + 4 * count
+        wire = reply[offset : offset + 8 + 4 * count]
+        offset += len(wire)
         groups = [(types[kinds[g]], symbols[g * width : (g + 1) * width]) for g in range(info & 0x0F)]
-        keys[code] = Key(tuple(groups), info)
+        keys[code] = Key(tuple(groups), info, wire)
     modifiers = dict(struct.unpack_from("BB", reply, offset + 2 * index) for index in range(n_modifiers))
     return Keymap(keys, modifiers)
 

@@ -111,9 +111,8 @@ class Typist:
             return
         codes = sorted({*self._lent, *wanted})
         self._connection.remember(BORROWED, codes)
-        for code, symbol in wanted.items():
-            self._lent[code] = symbol
-            self._connection.put_on_key(code, symbol)
+        self._lent |= wanted
+        self._connection.put_on_keys(wanted)
 
     def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
         holding: tuple[int, ...] = ()
@@ -135,9 +134,9 @@ class Typist:
         if not self._lent:
             return
         with self._connection.grabbed():
-            for code, symbol in self._lent.items():
-                if self._connection.on_key(code) == symbol:
-                    self._connection.put_on_key(code, 0)
+            keys = self._connection.keymap().keys
+            ours = [code for code, symbol in self._lent.items() if keys[code].symbols == {symbol}]
+            self._connection.put_on_keys(dict.fromkeys(ours, 0))
             self._connection.remember(BORROWED, [])
         self._lent.clear()
 
@@ -147,8 +146,7 @@ def give_back_leftovers(connection: Connection) -> None:
     codes = connection.property(connection.root, BORROWED)
     if not codes:
         return
-    for code in codes:
-        if isinstance(code, int) and 8 <= code <= 255:
-            connection.put_on_key(code, 0)
+    keys = connection.keymap().keys
+    connection.put_on_keys({code: 0 for code in codes if code in keys})
     connection.remember(BORROWED, [])
     connection.sync()

@@ -1,0 +1,260 @@
+"""The X11 backend on a real server, into real windows. No failure shows a secret."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from desktopbench import Recorder, RecordingXterm, XServer, differs, display_of
+from Xlib import X, display
+from Xlib.protocol import rq
+
+from novakey.desktop import x11_typist
+from novakey.desktop.base import DesktopError
+from novakey.desktop.x11 import X11Backend
+from novakey.desktop.x11_connection import Connection
+from novakey.secret import Secret
+
+DEADLINE_S = 5.0
+ALPHABETS = [
+    range(0x20, 0x7F),
+    [code for code in range(0xA1, 0x100) if code != 0xAD],  # a soft hyphen is not shown by everybody
+    [*range(0x391, 0x3A2), *range(0x3B1, 0x3CA)],
+    range(0x410, 0x450),
+    range(0x4E00, 0x9FA6),
+    range(0x1F600, 0x1F640),
+]
+
+
+def random_secret(rng: random.Random) -> str:
+    """1 to 256 characters, of up to 60 different ones from some of the alphabets."""
+    alphabets = rng.sample(ALPHABETS, rng.randint(1, len(ALPHABETS)))
+    letters = [chr(rng.choice(rng.choice(alphabets))) for _ in range(rng.randint(1, 60))]
+    return "".join(rng.choices(letters, k=rng.randint(1, 256)))
+
+
+def deliver(backend: X11Backend, window: Recorder, text: str) -> str | None:
+    """Type a text; how what came differs from it."""
+    window.clear()
+    backend.type_text(Secret(text.encode()), DEADLINE_S)
+    return differs(window.wait_for(text), text)
+
+
+class _LockGroup(rq.Request):
+    """XkbLatchLockState, of which python-xlib knows nothing and the backend needs another part."""
+
+    _request = rq.Struct(
+        *(rq.Card8("opcode"), rq.Opcode(5), rq.RequestLength(), rq.Card16("device"), rq.Pad(2)),
+        *(rq.Bool("lock"), rq.Card8("group"), rq.Pad(6)),
+    )
+
+
+def lock_group(connection: Connection, group: int) -> None:
+    opcode = connection.display.query_extension("XKEYBOARD").major_opcode
+    _LockGroup(display=connection.display.display, opcode=opcode, device=0x100, lock=True, group=group)
+    connection.sync()
+
+
+@pytest.fixture
+def connection(server: XServer) -> Iterator[Connection]:
+    made = Connection()
+    yield made
+    made.close()
+
+
+def test_random_secrets_arrive_whole_and_the_keyboard_is_as_it_was(
+    backend: X11Backend, server: XServer, window: Recorder
+) -> None:
+    rng = random.Random()
+    for layout in ("us", "de", "fr", "ru"):
+        server.layout(layout)
+        before = server.keymap()
+        problems = [deliver(backend, window, random_secret(rng)) for _ in range(25)]
+        assert [problem for problem in problems if problem] == [], layout
+        assert server.keymap() == before, f"the keyboard differs under {layout}"
+
+
+def test_a_text_with_more_different_characters_than_free_keys(
+    backend: X11Backend, server: XServer, window: Recorder
+) -> None:
+    before = server.keymap()
+    text = "".join(chr(0x4E00 + index) for index in range(120)) + "aa" + "".join(map(chr, ALPHABETS[5]))
+    assert deliver(backend, window, text) is None
+    assert server.keymap() == before
+
+
+def test_repeated_characters_arrive_as_often_as_they_were_sent(backend: X11Backend, window: Recorder) -> None:
+    assert deliver(backend, window, "aaAAaa  字字字..!!" * 8) is None
+
+
+@pytest.mark.parametrize("key", ["Caps_Lock", "Num_Lock"])
+def test_a_lock_does_not_alter_the_text_and_stays_on(
+    backend: X11Backend, server: XServer, window: Recorder, key: str
+) -> None:
+    server.run("xdotool", "key", key)
+    try:
+        locks = server.locks()
+        assert " on " in locks, "the lock is not on"
+        assert deliver(backend, window, "abC dÉé 12.,字 ß") is None
+        assert server.locks() == locks
+    finally:
+        server.run("xdotool", "key", key)
+
+
+@pytest.mark.parametrize("key", ["Shift_L", "Control_L", "ISO_Level3_Shift", "Super_L"])
+def test_a_modifier_that_is_held_does_not_alter_the_text_and_stays_held(
+    backend: X11Backend, server: XServer, window: Recorder, connection: Connection, key: str
+) -> None:
+    server.layout("de")
+    server.run("xdotool", "keydown", key)
+    try:
+        held = connection.keys_down()
+        assert held, "the modifier is not held"
+        assert deliver(backend, window, "abC @€ 12 字 ^") is None
+        assert connection.keys_down() == held
+    finally:
+        server.run("xdotool", "keyup", key)
+    assert connection.keys_down() == []
+
+
+def test_a_letter_that_is_held_does_not_swallow_its_own(
+    backend: X11Backend, server: XServer, terminal: Recorder
+) -> None:
+    server.run("xset", "r", "off")
+    server.run("xdotool", "keydown", "a")
+    try:
+        assert deliver(backend, terminal, "aAbBaa") is None
+    finally:
+        server.run("xdotool", "keyup", "a")
+        server.run("xset", "r", "on")
+
+
+def test_the_second_layout_in_effect_is_typed_on_and_stays(
+    backend: X11Backend, server: XServer, window: Recorder, connection: Connection
+) -> None:
+    server.layout("us,ru")
+    lock_group(connection, 1)
+    assert connection.keyboard_state().group == 1
+    before = server.keymap()
+    try:
+        assert deliver(backend, window, "Пароль: password Ёё ёж & 字") is None
+        assert connection.keyboard_state().group == 1
+        assert server.keymap() == before
+    finally:
+        lock_group(connection, 0)
+
+
+def test_what_a_killed_delivery_left_on_keys_is_taken_off(
+    backend: X11Backend, server: XServer, window: Recorder
+) -> None:
+    before = server.keymap()
+    dying = Connection()
+    code = dying.keymap().free()[0]
+    dying.remember(x11_typist.BORROWED, [code])
+    dying.put_on_keys({code: 0x01005B57})
+    dying.sync()
+    dying.close()
+    assert server.keymap() != before
+    assert deliver(backend, window, "abc") is None
+    assert server.keymap() == before
+
+
+def test_a_window_that_hangs_ends_at_the_deadline_and_the_keys_are_given_back(
+    backend: X11Backend, server: XServer, entry: Recorder
+) -> None:
+    before = server.keymap()
+    os.kill(entry.process.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        with pytest.raises(DesktopError) as caught:
+            backend.type_text(Secret("字é".encode()), 1.5)
+        assert time.monotonic() - start < 1.6
+        assert caught.value.typed == 2
+        assert server.keymap() == before
+    finally:
+        os.kill(entry.process.pid, signal.SIGCONT)
+
+
+def test_a_server_that_hangs_ends_at_the_deadline_while_others_run(
+    backend: X11Backend, server: XServer, entry: Recorder
+) -> None:
+    ticks = []
+
+    def tick() -> None:
+        while True:
+            ticks.append(time.monotonic())
+            gevent.sleep(0.02)
+
+    other = gevent.spawn(tick)
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        with pytest.raises(DesktopError) as caught:
+            backend.type_text(Secret(b"never"), 1.5)
+        took = time.monotonic() - start
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+        other.kill()
+    assert took < 1.7
+    assert caught.value.typed == 0
+    assert len(ticks) > 30
+    assert max(b - a for a, b in zip(ticks, ticks[1:], strict=False)) < 0.5
+    time.sleep(0.2)
+    assert entry.text() == ""
+
+
+def test_with_no_focused_window_nothing_is_typed(backend: X11Backend, server: XServer) -> None:
+    with pytest.raises(DesktopError, match="no window has the keyboard focus") as caught:
+        backend.type_text(Secret(b"secret"), DEADLINE_S)
+    assert caught.value.typed == 0
+    assert backend.focus(DEADLINE_S) is None
+
+
+def test_while_another_client_holds_the_keyboard_nothing_is_typed(
+    backend: X11Backend, server: XServer, entry: Recorder
+) -> None:
+    locker = display.Display()
+    root = locker.screen().root
+    assert root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime) == X.GrabSuccess
+    try:
+        with pytest.raises(DesktopError, match="holds the keyboard") as caught:
+            backend.type_text(Secret(b"secret"), DEADLINE_S)
+        assert caught.value.typed == 0
+    finally:
+        locker.close()
+    assert deliver(backend, entry, "abc") is None
+
+
+def test_the_focus_is_told_with_its_program(backend: X11Backend, server: XServer, terminal: Recorder) -> None:
+    focus = backend.focus(DEADLINE_S)
+    assert focus is not None
+    assert (focus.window, focus.pid, focus.program) == (
+        int(terminal.window),
+        terminal.process.pid,
+        "xterm",
+    )
+
+
+def test_without_a_window_manager_the_focused_window_is_typed_into() -> None:
+    with XServer(manager=False) as bare, display_of(bare), RecordingXterm(bare, manager=False) as terminal:
+        assert deliver(X11Backend(), terminal, "abC字") is None
+
+
+def test_it_says_why_it_cannot_run() -> None:
+    with display_of(None):
+        assert X11Backend.unavailable() == "DISPLAY is not set"
+        os.environ["DISPLAY"] = ":4711"
+        try:
+            reason = X11Backend.unavailable()
+            assert reason is not None
+            assert "cannot be reached" in reason
+            assert "\n" not in reason
+            with pytest.raises(DesktopError):
+                X11Backend().type_text(Secret(b"secret"), DEADLINE_S)
+        finally:
+            del os.environ["DISPLAY"]
