@@ -52,8 +52,9 @@ class Connection:
             self._problem: str | None = None
             self.display.set_error_handler(self._note)
             self.root = self.display.screen().root
-            if not self.display.has_extension(XTEST):
-                raise ServerError("the x server has no XTEST extension")
+            for needed in (XTEST, xinput.extname):
+                if not self.display.has_extension(needed):
+                    raise ServerError(f"the x server has no {needed} extension")
             self._xkb = self._start_xkb()
         except BaseException:
             self.close()
@@ -178,13 +179,16 @@ class Connection:
 
         it would go to all of them, and carry the layout of one over to the others.
         """
-        if not self.display.has_extension(xinput.extname):
-            return False
+        maps = {self._map(number)[8:] for number in (CORE_KEYBOARD, *dict(self.keyboards()))}
+        return len(maps) == 1
+
+    def keyboards(self) -> list[tuple[int, str]]:
+        """Number and name of every keyboard that the core keyboard sums up."""
         self.display.xinput_query_version()
         devices = self.display.xinput_query_device(xinput.AllDevices).devices
-        ids = [device.deviceid for device in devices if device.use == xinput.SlaveKeyboard]
-        maps = {self._map(number)[8:] for number in (CORE_KEYBOARD, *ids)}
-        return len(maps) == 1
+        return [
+            (device.deviceid, str(device.name)) for device in devices if device.use == xinput.SlaveKeyboard
+        ]
 
     def property(self, window: Any, name: str, kind: int = X.AnyPropertyType) -> list[Any] | bytes | None:
         """The value of a property, None when it is not there."""
@@ -219,7 +223,7 @@ class Connection:
             self.root.delete_property(atom)
 
 
-class _RawReply(rq.ReplyRequest):  # type: ignore[misc]
+class RawReply(rq.ReplyRequest):  # type: ignore[misc]
     """A request whose reply is kept as bytes."""
 
     raw: bytes
@@ -229,21 +233,21 @@ class _RawReply(rq.ReplyRequest):  # type: ignore[misc]
         self._data = {"raw": bytes(data), "sequence_number": struct.unpack_from("=H", data, 2)[0]}
 
 
-class _UseExtension(_RawReply):
+class _UseExtension(RawReply):
     _request = rq.Struct(
         rq.Card8("opcode"), rq.Opcode(0), rq.RequestLength(), rq.Card16("major"), rq.Card16("minor")
     )
 
 
-class _GetState(_RawReply):
+class _GetState(RawReply):
     _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(4), rq.RequestLength(), rq.Card16("device"), rq.Pad(2))
 
 
-class _GetControls(_RawReply):
+class _GetControls(RawReply):
     _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(6), rq.RequestLength(), rq.Card16("device"), rq.Pad(2))
 
 
-class _GetMap(_RawReply):
+class _GetMap(RawReply):
     _request = rq.Struct(
         rq.Card8("opcode"),
         rq.Opcode(8),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_held import HeldKeys
 from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
 from novakey.desktop.x11_target import Listener, Target, find
 
@@ -88,10 +89,9 @@ class Typist:
         num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
         locked = before.locked & ~num_lock
         layout = Layout(keyboard, before.group, before.locked & num_lock, without=self._lent)
-        down = connection.keys_down()
-        for code in {*down, *keyboard.modifiers}:
-            # Also those that are up: a modifier that is stuck on our device could not be pressed.
-            connection.release(code)
+        held = HeldKeys(connection)
+        # Also modifiers that are up: one that is stuck on our device could not be pressed.
+        held.release(also=set(keyboard.modifiers))
         if locked or before.latched:
             connection.set_locks(locked, 0, 0)
         try:
@@ -100,9 +100,7 @@ class Typist:
                 raise DesktopError("a modifier key could not be released", self.sent)
             yield layout
         finally:
-            for code in down:
-                if keyboard.modifiers.get(code) and layout.symbol(code) in keysyms.HELD_MODIFIERS:
-                    connection.press(code)
+            held.press_again(lambda code: layout.symbol(code) in keysyms.HELD_MODIFIERS)
             if locked or before.latched:
                 connection.set_locks(locked, locked, before.latched)
 

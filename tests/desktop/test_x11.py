@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from desktopbench import Recorder, RecordingXterm, XServer, differs, display_of
+from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, display_of
 from Xlib import X, display
 from Xlib.protocol import rq
 
@@ -33,9 +33,9 @@ ALPHABETS = [
 
 
 def random_secret(rng: random.Random) -> str:
-    """1 to 256 characters, of up to 60 different ones from some of the alphabets."""
+    """1 to 256 characters, of up to 30 different ones from some of the alphabets."""
     alphabets = rng.sample(ALPHABETS, rng.randint(1, len(ALPHABETS)))
-    letters = [chr(rng.choice(rng.choice(alphabets))) for _ in range(rng.randint(1, 60))]
+    letters = [chr(rng.choice(rng.choice(alphabets))) for _ in range(rng.randint(1, 30))]
     return "".join(rng.choices(letters, k=rng.randint(1, 256)))
 
 
@@ -121,6 +121,60 @@ def test_a_modifier_that_is_held_does_not_alter_the_text_and_stays_held(
     finally:
         server.run("xdotool", "keyup", key)
     assert connection.keys_down() == []
+
+
+class _FakeDeviceKey(rq.Request):
+    """A key event of a person's keyboard: XTestFakeInput for an extension device."""
+
+    _request = rq.Struct(
+        *(rq.Card8("opcode"), rq.Opcode(2), rq.RequestLength(), rq.Card8("kind"), rq.Card8("detail")),
+        *(rq.Pad(2), rq.Card32("time"), rq.Pad(23), rq.Card8("device")),
+    )
+
+
+def hardware(connection: Connection, code: int, down: bool) -> None:
+    """A person presses or releases a key."""
+    device = next(number for number, name in connection.keyboards() if "XTEST" not in name)
+    first = connection.display.query_extension("XInputExtension").first_event
+    opcode = connection.display.query_extension("XTEST").major_opcode
+    kind = first + (1 if down else 2)
+    on = connection.display.display
+    _FakeDeviceKey(display=on, opcode=opcode, kind=kind, detail=code, time=0, device=device)
+    connection.sync()
+
+
+@pytest.mark.parametrize("code", [50, 37, 64, 133], ids=["shift", "control", "alt", "super"])
+def test_a_modifier_that_a_person_holds_stays_held_until_they_let_go(
+    backend: X11Backend, server: XServer, entry: Recorder, connection: Connection, code: int
+) -> None:
+    hardware(connection, code, down=True)
+    try:
+        assert deliver(backend, entry, "abC 12 字") is None
+        assert connection.keys_down() == [code]
+    finally:
+        hardware(connection, code, down=False)
+    assert connection.keys_down() == []
+    assert connection.keyboard_state().modifiers == 0
+    entry.clear()
+    server.run("xdotool", "type", "AbC")  # other programs' keys work as before, too
+    assert entry.wait_for("AbC") == "AbC"
+
+
+def test_when_another_window_takes_the_focus_typing_stops_and_says_how_far_it_came(
+    backend: X11Backend, server: XServer, terminal: Recorder
+) -> None:
+    before = server.keymap()
+    text = "".join(chr(0x4E00 + index) for index in range(200))
+    with RecordingGtkEntry(server) as second:
+        terminal.clear()
+        server.focus(terminal.window)
+        gevent.spawn_later(0.12, server.run, "xdotool", "windowfocus", second.window)
+        with pytest.raises(DesktopError, match="another window took the focus") as caught:
+            backend.type_text(Secret(text.encode()), DEADLINE_S)
+        assert 0 < caught.value.typed < len(text)
+        assert differs(terminal.wait_for(caught.value.typed), text[: caught.value.typed]) is None
+        assert second.text() == ""
+    assert server.keymap() == before
 
 
 def test_a_letter_that_is_held_does_not_swallow_its_own(
