@@ -47,15 +47,17 @@ _MEMBER = re.compile(
 _BYTES = re.compile(r"""\bb(?P<quote>["'])(?:(?!(?P=quote))[^\\]|\\.){16,4096}(?P=quote)""")
 _HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,}(?![0-9A-Fa-f])")
 _PADDED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{22,}={1,2}")
-# A pairing token is 16 bytes: 22 characters of base64url. The slash of the other alphabet is left out, since
-# then every path would go; padded values, which our keys are, were caught before.
-_RUN = re.compile(r"[A-Za-z0-9+_-]{22,}")
-# Runs that are words: snake_case, CAPITALS_WITH_BARS, a UUID. A random token looks so once in 100,000.
-_WORDS = re.compile(
-    r"(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10})(?:[_-]+(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10}))*"
+# A pairing token is 16 bytes: 22 characters of base64url. Both alphabets are taken, so paths are runs too.
+_RUN = re.compile(r"[A-Za-z0-9+/_-]{22,}")
+# Runs that are words, or paths of words: snake_case, CAPITALS, TwoHumps, a UUID. Of a million random tokens
+# a handful look so.
+_WORD = (
+    r"(?:(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10})(?:[_-]+(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10}))*"
     r"|[A-Z]{1,20}(?:[_-]+[A-Z]{1,20})*"
-    r"|(?:[a-z]{1,12}-)?[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+    r"|(?:[A-Z][a-z]{2,15}){1,3}"
+    r"|(?:[a-z]{1,12}-)?[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})"
 )
+_WORDS = re.compile(rf"/*{_WORD}(?:/+{_WORD})*/*")
 
 
 def escape(text: str, limit: int = 64) -> str:

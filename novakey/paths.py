@@ -44,6 +44,11 @@ class Paths:
         return self.config / "sealing.key"
 
     @property
+    def sealing_passphrase(self) -> Path:
+        """The `passphrase` backend's wrapped key."""
+        return self.config / "sealing.passphrase"
+
+    @property
     def pairing(self) -> Path:
         """The pairing state that outlives a restart."""
         return self.data / "pairing.json"

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,15 +53,22 @@ def run(
 class Daemon:
     """The daemon as a child process; a context manager that ends it by its pid.
 
-    Settings are keys of the configuration; they are written to `novakey.yaml`
-    in its folder as JSON, which YAML includes.
+    Settings are keys of the configuration, written to `novakey.json`
+    in its folder.
     """
 
-    def __init__(self, folder: Path, env: dict[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
         self.folder = folder
         self.folder.mkdir(mode=0o700, exist_ok=True)
         settings = {"listen_addr": "127.0.0.1:0", "desktop_backend": "none", **settings}
         (folder / "novakey.json").write_text(json.dumps(settings))
+        self.arguments = arguments
         self.env = {**clean_environment(), **(env or {})}
         self.output = folder.parent / f"{folder.name}.out"
         self.process: subprocess.Popen[bytes]
@@ -69,7 +77,7 @@ class Daemon:
     def __enter__(self) -> Daemon:
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                command("--data-dir", self.folder),
+                command("--data-dir", self.folder, *self.arguments),
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -73,17 +73,21 @@ class X11Backend(Backend):
     def paste(self, text: Secret, deadline_s: float) -> bool:
         """See `Backend.paste`: Ctrl+V, or Shift+Insert in terminals that know only that."""
         until = time.monotonic() + deadline_s
-        target = self._target(deadline_s)
+        try:
+            target = self._target(deadline_s)
+        except DesktopError:  # nowhere to paste; the person will choose where
+            self._own(text, until - time.monotonic())
+            return False
         by_insert = bool(_PASTE_BY_INSERT.intersection(target.classes))
         # Only the focused program counts: a clipboard manager fetches whatever there is.
         fetched = self._own(text, until - time.monotonic(), primary=by_insert).expect(target.window)
         gevent.sleep(SETTLE_S)
         fetched.clear()
-        left = until - time.monotonic()
-        if by_insert:
-            self._type([keysyms.INSERT], left, keysyms.SHIFTS)
-        else:
-            self._type([ord("v")], left, keysyms.CONTROLS)
+        shortcut = ([keysyms.INSERT], keysyms.SHIFTS) if by_insert else ([ord("v")], keysyms.CONTROLS)
+        try:
+            self._type(shortcut[0], until - time.monotonic(), shortcut[1])
+        except DesktopError:
+            return False
         return bool(fetched.wait(min(FETCH_S, max(0.0, until - time.monotonic()))))
 
     def copy(self, text: Secret, deadline_s: float) -> None:

@@ -204,6 +204,19 @@ def test_the_second_layout_in_effect_is_typed_on_and_stays(
         lock_group(connection, 0)
 
 
+def test_another_keyboard_with_another_layout_keeps_it(
+    backend: X11Backend, server: XServer, entry: Recorder, connection: Connection
+) -> None:
+    device = next(number for number, name in connection.keyboards() if "XTEST" not in name)
+    server.run("setxkbmap", "-device", str(device), "fr")
+    own = ("xkbcomp", "-w0", "-i", str(device), server.display, "-")
+    before = server.run(*own)
+    hardware(connection, 65, down=True)  # a space on it: the core keyboard now has its map
+    hardware(connection, 65, down=False)
+    assert deliver(backend, entry, "qwerty azerty 字é^ 123") is None
+    assert server.run(*own) == before
+
+
 def test_what_a_killed_delivery_left_on_keys_is_taken_off(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:

@@ -87,6 +87,11 @@ def test_a_paste_into_a_window_that_takes_it(
     assert differs(window.wait_for(TEXT), TEXT) is None
 
 
+def test_with_no_window_to_paste_into_it_is_on_the_clipboard(backend: X11Backend, server: XServer) -> None:
+    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S) is False
+    assert ask(server, "UTF8_STRING") == TEXT.encode()
+
+
 def test_a_window_that_does_not_paste_is_told_from_one_that_does(
     backend: X11Backend, server: XServer, other: Recorder
 ) -> None:

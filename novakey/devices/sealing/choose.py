@@ -1,11 +1,11 @@
-"""The sealing backend of a name."""
+"""The sealing backend of a name, and their order of strength."""
 
 from __future__ import annotations
 
+import os
+
 from novakey.config import Settings
 from novakey.devices.sealing.base import SealingBackend
-from novakey.devices.sealing.keyfile import KeyFile
-from novakey.errors import ConfigError
 from novakey.paths import Paths
 
 _WEAKEST_FIRST = ("keyfile", "passphrase", "keyring")
@@ -20,6 +20,17 @@ def backend(name: str, paths: Paths, settings: Settings) -> SealingBackend:
     """The backend called `name`; only the chosen one is imported."""
     match name:
         case "keyfile":
+            from novakey.devices.sealing.keyfile import KeyFile
+
             return KeyFile(paths.sealing_key)
+        case "passphrase":
+            from novakey.devices.sealing.passphrase import Passphrase
+            from novakey.devices.sealing.passphrase_source import from_environment
+
+            return Passphrase(paths.sealing_passphrase, from_environment(os.environ))
+        case "keyring":
+            from novakey.devices.sealing.keyring import Keyring, installation_id
+
+            return Keyring(installation_id(paths.data), settings.keyring_timeout_s)
         case _:
-            raise ConfigError(f"device_store {name} is not available yet", "set device_store: keyfile")
+            raise ValueError(f"no sealing backend is called {name}")
