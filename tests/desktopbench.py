@@ -72,6 +72,10 @@ Gtk.main()
 """
 
 
+def anywhere(focus: object) -> None:
+    """A `Permit` that refuses nothing."""
+
+
 def wait_until(done: Callable[[], Any], what: str, seconds: float = START_S) -> None:
     """Poll until `done()` is true."""
     deadline = time.monotonic() + seconds

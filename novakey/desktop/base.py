@@ -9,7 +9,8 @@ stands, so that the reply to the phone can name it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from novakey.secret import Secret
 
@@ -30,17 +31,32 @@ class CannotType(DesktopError):
     """This session lets nobody type, whatever the text; nothing was typed."""
 
 
+class TargetRefusedError(DesktopError):
+    """What has the focus may not receive the text; nothing was typed. Raised by a `Permit`."""
+
+
 class NoDisplayError(Exception):
     """No desktop can be reached; the message says why."""
 
 
 @dataclass(frozen=True)
 class Focus:
-    """What has the keyboard focus: window id, process and its program's name."""
+    """What has the keyboard focus. `window` identifies it for as long as it exists.
 
-    window: int
-    pid: int | None
-    program: str | None
+    `program` is the name of the process's executable, `classes` are the names
+    that the window gives itself (WM_CLASS, app id). The title may say what a
+    person is reading, so it is neither logged nor shown.
+    """
+
+    window: int | str
+    pid: int | None = None
+    program: str | None = None
+    classes: tuple[str, ...] = ()
+    title: str = field(default="", repr=False)
+
+
+Permit = Callable[[Focus | None], None]
+"""Raises `TargetRefusedError` unless the text may go there; None is a focus that cannot be read."""
 
 
 class Backend(ABC):
@@ -62,15 +78,17 @@ class Backend(ABC):
         """What has the focus now; None when that cannot be read."""
 
     @abstractmethod
-    def type_text(self, text: Secret, deadline_s: float) -> None:
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
         """Type all of the text into the focused window, or nothing.
 
+        `permit` is asked about that very window before the first key goes out.
+        When the focus changes after that, typing stops.
         Raises `CannotType` or `DesktopError`; the keyboard is left as it was.
         """
 
     @abstractmethod
-    def paste(self, text: Secret, deadline_s: float) -> bool:
-        """Put the text on the clipboard and press the paste shortcut.
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        """Put the text on the clipboard and press the paste shortcut, where `permit` lets it.
 
         True when the focused program fetched the text; False when it is on the
         clipboard and the person must paste. Raises `DesktopError`.

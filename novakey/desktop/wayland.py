@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit
 from novakey.secret import Secret
 
 
@@ -35,11 +35,11 @@ class WaylandBackend(Backend):
         """See `Backend.focus`: Wayland tells it to the compositor only."""
         return None
 
-    def type_text(self, text: Secret, deadline_s: float) -> None:
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
         """See `Backend.type_text`."""
         raise CannotType("this Wayland session lets no program type")
 
-    def paste(self, text: Secret, deadline_s: float) -> bool:
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
         """See `Backend.paste`: without typing there is no paste shortcut either."""
         raise CannotType("this Wayland session lets no program type")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import gevent
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import Backend, DesktopError, Focus
+from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class X11Backend(Backend):
             target = self._target(deadline_s)
         except DesktopError:
             return None
-        return Focus(window=target.top, pid=target.pid, program=target.program)
+        return target.focus
 
-    def type_text(self, text: Secret, deadline_s: float) -> None:
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
         """See `Backend.type_text`. Borrowed keys are given back before it returns."""
-        self._type(_keysyms(text.text()), deadline_s)
+        self._type(_keysyms(text.text()), deadline_s, permit)
 
-    def paste(self, text: Secret, deadline_s: float) -> bool:
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
         """See `Backend.paste`: Ctrl+V, or Shift+Insert in terminals that know only that."""
         until = time.monotonic() + deadline_s
         try:
@@ -78,14 +78,18 @@ class X11Backend(Backend):
         except DesktopError:  # nowhere to paste; the person will choose where
             self._own(text, until - time.monotonic())
             return False
-        by_insert = bool(_PASTE_BY_INSERT.intersection(target.classes))
+        permit(target.focus)
+        by_insert = bool(_PASTE_BY_INSERT.intersection(target.focus.classes))
         # Only the focused program counts: a clipboard manager fetches whatever there is.
         fetched = self._own(text, until - time.monotonic(), primary=by_insert).expect(target.window)
         gevent.sleep(SETTLE_S)
         fetched.clear()
         shortcut = ([keysyms.INSERT], keysyms.SHIFTS) if by_insert else ([ord("v")], keysyms.CONTROLS)
         try:
-            self._type(shortcut[0], until - time.monotonic(), shortcut[1])
+            self._type(shortcut[0], until - time.monotonic(), permit, shortcut[1])
+        except TargetRefusedError:
+            self.close()
+            raise
         except DesktopError:
             return False
         return bool(fetched.wait(min(FETCH_S, max(0.0, until - time.monotonic()))))
@@ -121,7 +125,9 @@ class X11Backend(Backend):
         self._owner = owner
         return owner
 
-    def _type(self, wanted: list[int], deadline_s: float, always: frozenset[int] = frozenset()) -> None:
+    def _type(
+        self, wanted: list[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
+    ) -> None:
         from novakey.desktop.x11_typist import Typist
 
         end = time.monotonic() + deadline_s
@@ -130,7 +136,7 @@ class X11Backend(Backend):
             with _within(deadline_s - RESERVE_S):
                 connection = _connect()
                 try:
-                    typist = Typist(connection)
+                    typist = Typist(connection, permit)
                     with _returning(typist):
                         typist.type(wanted, end - 2 * RESERVE_S, always)
                 finally:

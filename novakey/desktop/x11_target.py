@@ -12,7 +12,7 @@ import gevent
 from Xlib import X
 from Xlib.protocol import event
 
-from novakey.desktop.base import DesktopError
+from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11_connection import ERRORS, Connection
 
 NO_FOCUS = "no window has the keyboard focus"
@@ -25,13 +25,11 @@ _NO_WAY_TO_TELL_S = 0.5
 
 @dataclass(frozen=True)
 class Target:
-    """The window with the focus and the top-level window that it is in."""
+    """The window with the focus, and what is known of the top-level window that it is in."""
 
     window: int
     top: int
-    pid: int | None
-    program: str | None
-    classes: tuple[str, ...]
+    focus: Focus
     answers_ping: bool
 
 
@@ -48,9 +46,13 @@ def find(connection: Connection) -> Target:
     return Target(
         window=focus.id,
         top=top.id,
-        pid=pid,
-        program=_program(pid),
-        classes=tuple(name.lower() for name in top.get_wm_class() or ()),
+        focus=Focus(
+            window=top.id,
+            pid=pid,
+            program=_program(pid),
+            classes=tuple(name.lower() for name in top.get_wm_class() or ()),
+            title=_title(connection, top),
+        ),
         answers_ping=connection.display.get_atom("_NET_WM_PING") in protocols,
     )
 
@@ -84,6 +86,14 @@ def _pid(connection: Connection, window: int, top: Any) -> int | None:
     claimed = connection.property(top, "_NET_WM_PID") or [None]
     pid = pids[0] if pids else claimed[0]
     return pid if isinstance(pid, int) and pid > 0 else None
+
+
+def _title(connection: Connection, top: Any) -> str:
+    for name in ("_NET_WM_NAME", "WM_NAME"):
+        value = connection.property(top, name)
+        if value:
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return ""
 
 
 def _program(pid: int | None) -> str | None:
@@ -145,7 +155,7 @@ class Listener:
         end = min(until, time.monotonic() + _NO_WAY_TO_TELL_S)
         while time.monotonic() < until:
             gevent.sleep(_POLL_S)
-            now = _running(self._target.pid)
+            now = _running(self._target.focus.pid)
             if now is None:  # another machine's process, or no /proc: time is all there is
                 gevent.sleep(max(0.0, end - time.monotonic()))
                 return True

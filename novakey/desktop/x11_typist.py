@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import DesktopError
+from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_held import HeldKeys
 from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
@@ -26,8 +26,9 @@ GRABBED = "another program holds the keyboard (a menu, a screen locker, a passwo
 class Typist:
     """Types once, over one connection. `sent` counts the keysyms that may have reached a window."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, permit: Permit) -> None:
         self._connection = connection
+        self._permit = permit
         self._lent: dict[int, int] = {}  # keycode: keysym that we put there
         self._target: Target | None = None
         self.sent = 0
@@ -78,6 +79,8 @@ class Typist:
         target = find(self._connection)
         if self._target is not None and self._target.window != target.window:
             raise DesktopError("another window took the focus", self.sent)
+        if self._target is None:
+            self._permit(target.focus)  # under the grab: this is the window that the first key goes to
         self._target = target
         return target
 

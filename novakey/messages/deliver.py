@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError
+from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit, TargetRefusedError
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -32,16 +32,18 @@ class Courier:
         self._settings = settings
         self._choose = choose
 
-    def deliver(self, text: Secret) -> tuple[Outcome, str]:
-        """Type the text or, where the policy says so, put it on the clipboard."""
+    def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
+        """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard."""
         try:
             backend = self._choose()
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         if not self._settings.allow_typing_fallback:
-            return self._paste(backend, text)
+            return self._paste(backend, text, permit)
         try:
-            backend.type_text(text, DELIVERY_S)
+            backend.type_text(text, DELIVERY_S, permit)
+        except TargetRefusedError as error:
+            return _refused(error)
         except DesktopError as error:
             return self._instead(backend, text, error)
         return Outcome.TYPED, "typed"
@@ -56,11 +58,13 @@ class Courier:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return Outcome.COPIED, "on the clipboard, paste it"
 
-    def _paste(self, backend: Backend, text: Secret) -> tuple[Outcome, str]:
+    def _paste(self, backend: Backend, text: Secret, permit: Permit) -> tuple[Outcome, str]:
         if not self._settings.allow_clipboard_on_inject_failure:
             return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
         try:
-            pasted = backend.paste(text, DELIVERY_S)
+            pasted = backend.paste(text, DELIVERY_S, permit)
+        except TargetRefusedError as error:
+            return _refused(error)
         except CannotType:
             return self._copied_on_wayland(self.copy(text))
         except DesktopError as error:
@@ -80,3 +84,7 @@ class Courier:
     def _copied_on_wayland(copied: tuple[Outcome, str]) -> tuple[Outcome, str]:
         outcome, msg = copied
         return (Outcome.COPIED_WAYLAND if outcome is Outcome.COPIED else outcome), msg
+
+
+def _refused(error: TargetRefusedError) -> tuple[Outcome, str]:
+    return Outcome.BAD_REQUEST, f"target refused: {error}"

@@ -20,6 +20,7 @@ from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.ratelimit import RateLimiter
 from novakey.messages.replay import ReplayGuard, fresh
+from novakey.messages.target import TargetPolicy
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply, stage
@@ -58,6 +59,7 @@ class Handler:
         # An unknown device costs as much as a known one: opened with a key that nobody has.
         self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
         self._delivering = Lock()
+        self._target = TargetPolicy(self.settings)
 
     def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent."""
@@ -167,7 +169,11 @@ class Handler:
             raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
         try:
             armed = self._check_gates(device_id, opened)
-            outcome, msg = (self.courier.deliver if armed else self.courier.copy)(opened.payload)
+            outcome, msg = (
+                self.courier.deliver(opened.payload, self._target.permit)
+                if armed
+                else self.courier.copy(opened.payload)
+            )
             if outcome.success:
                 self._use_up(device_id)
             return outcome, msg
@@ -187,11 +193,6 @@ class Handler:
             text.check(opened.payload, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
-        if settings.target_policy_enabled and armed:
-            # Fail closed: a policy that cannot be checked permits nothing.
-            raise Refused(
-                Outcome.BAD_REQUEST, "target refused: the focused program cannot be checked here yet"
-            )
         return armed
 
     def _use_up(self, device_id: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, display_of
+from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
 from Xlib import X, display
 from Xlib.protocol import rq
 
@@ -42,7 +42,7 @@ def random_secret(rng: random.Random) -> str:
 def deliver(backend: X11Backend, window: Recorder, text: str) -> str | None:
     """Type a text; how what came differs from it."""
     window.clear()
-    backend.type_text(Secret(text.encode()), DEADLINE_S)
+    backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
     return differs(window.wait_for(text), text)
 
 
@@ -170,7 +170,7 @@ def test_when_another_window_takes_the_focus_typing_stops_and_says_how_far_it_ca
         server.focus(terminal.window)
         gevent.spawn_later(0.12, server.run, "xdotool", "windowfocus", second.window)
         with pytest.raises(DesktopError, match="another window took the focus") as caught:
-            backend.type_text(Secret(text.encode()), DEADLINE_S)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
         assert 0 < caught.value.typed < len(text)
         assert differs(terminal.wait_for(caught.value.typed), text[: caught.value.typed]) is None
         assert second.text() == ""
@@ -240,7 +240,7 @@ def test_a_window_that_hangs_ends_at_the_deadline_and_the_keys_are_given_back(
     try:
         start = time.monotonic()
         with pytest.raises(DesktopError) as caught:
-            backend.type_text(Secret("字é".encode()), 1.5)
+            backend.type_text(Secret("字é".encode()), 1.5, anywhere)
         assert time.monotonic() - start < 1.6
         assert caught.value.typed == 2
         assert server.keymap() == before
@@ -263,7 +263,7 @@ def test_a_server_that_hangs_ends_at_the_deadline_while_others_run(
     try:
         start = time.monotonic()
         with pytest.raises(DesktopError) as caught:
-            backend.type_text(Secret(b"never"), 1.5)
+            backend.type_text(Secret(b"never"), 1.5, anywhere)
         took = time.monotonic() - start
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
@@ -278,9 +278,9 @@ def test_a_server_that_hangs_ends_at_the_deadline_while_others_run(
 
 def test_with_no_focused_window_nothing_is_typed(backend: X11Backend, server: XServer) -> None:
     with pytest.raises(DesktopError, match="no window has the keyboard focus") as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S)
+        backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
     assert caught.value.typed == 0
-    assert backend.focus(DEADLINE_S) is None
+    assert backend.focus(DEADLINE_S, anywhere) is None
 
 
 def test_while_another_client_holds_the_keyboard_nothing_is_typed(
@@ -291,7 +291,7 @@ def test_while_another_client_holds_the_keyboard_nothing_is_typed(
     assert root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime) == X.GrabSuccess
     try:
         with pytest.raises(DesktopError, match="holds the keyboard") as caught:
-            backend.type_text(Secret(b"secret"), DEADLINE_S)
+            backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         assert caught.value.typed == 0
     finally:
         locker.close()
@@ -299,7 +299,7 @@ def test_while_another_client_holds_the_keyboard_nothing_is_typed(
 
 
 def test_the_focus_is_told_with_its_program(backend: X11Backend, server: XServer, terminal: Recorder) -> None:
-    focus = backend.focus(DEADLINE_S)
+    focus = backend.focus(DEADLINE_S, anywhere)
     assert focus is not None
     assert (focus.window, focus.pid, focus.program) == (
         int(terminal.window),
@@ -323,6 +323,6 @@ def test_it_says_why_it_cannot_run() -> None:
             assert "cannot be reached" in reason
             assert "\n" not in reason
             with pytest.raises(DesktopError):
-                X11Backend().type_text(Secret(b"secret"), DEADLINE_S)
+                X11Backend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         finally:
             del os.environ["DISPLAY"]

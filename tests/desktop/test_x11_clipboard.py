@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from desktopbench import Recorder, RecordingXterm, XServer, differs, wait_until
+from desktopbench import Recorder, RecordingXterm, XServer, anywhere, differs, wait_until
 
 from novakey.desktop.x11 import X11Backend
 from novakey.secret import Secret
@@ -83,17 +83,17 @@ def test_a_paste_into_a_window_that_takes_it(
 ) -> None:
     server.layout(layout)
     window.clear()
-    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S) is True
+    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S, anywhere) is True
     assert differs(window.wait_for(TEXT), TEXT) is None
 
 
 def test_with_no_window_to_paste_into_it_is_on_the_clipboard(backend: X11Backend, server: XServer) -> None:
-    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S) is False
+    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S, anywhere) is False
     assert ask(server, "UTF8_STRING") == TEXT.encode()
 
 
 def test_a_window_that_does_not_paste_is_told_from_one_that_does(
     backend: X11Backend, server: XServer, other: Recorder
 ) -> None:
-    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S) is False
+    assert backend.paste(Secret(TEXT.encode()), DEADLINE_S, anywhere) is False
     assert ask(server, "UTF8_STRING") == TEXT.encode(), "the person must be able to paste"
