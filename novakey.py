@@ -20,7 +20,9 @@ REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 STAMP = os.path.join(VENV, "novakey-requirements")
 UNFINISHED = "unfinished\n"
 # What the packages of requirements.in are imported as.
-MODULES = ("gevent", "pqcrypto", "nacl", "qrcode", "png", "platformdirs", "yaml", "Xlib")
+MODULES = ("gevent", "pqcrypto", "nacl", "qrcode", "png", "platformdirs", "yaml", "Xlib") + (
+    ("jeepney",) if sys.platform.startswith("linux") else ()
+)
 # One mark for each time this start has re-executed itself: a broken environment must not go round for ever.
 ROUNDS = "_NOVAKEY_LAUNCH_ROUNDS"
 # Settings of pip that would send the packages elsewhere than into the environment.

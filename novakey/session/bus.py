@@ -1,0 +1,152 @@
+"""One connection to a D-Bus message bus (D-Bus Specification), each call with a deadline.
+
+jeepney does the marshalling; its receiving thread is a greenlet here, like
+everything else. A bus may be absent, hang, or end at any moment: each of these
+is a `BusError` that says so, and the next `Bus` connects anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any, Literal
+
+import gevent
+from jeepney import DBusAddress, DBusErrorResponse, MatchRule, Message, MessageType, new_method_call
+from jeepney.bus_messages import message_bus
+from jeepney.io.common import RouterClosed
+from jeepney.io.threading import DBusConnection, DBusRouter, open_dbus_connection
+
+CALL_S = 2.0
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+
+_ERRORS = (OSError, EOFError, RouterClosed, ValueError, KeyError, RuntimeError, StopIteration)
+
+
+class BusError(Exception):
+    """The bus or the service did not do what was asked; the message is one lower-case line.
+
+    `name` is the D-Bus error's name where a service answered with one.
+    """
+
+    def __init__(self, problem: str, name: str = "") -> None:
+        super().__init__(problem)
+        self.name = name
+
+
+def session_address(env: Mapping[str, str]) -> str | None:
+    """Where the session bus is: as the environment says, else the socket that systemd makes."""
+    address = env.get("DBUS_SESSION_BUS_ADDRESS")
+    if address:
+        return address
+    runtime = env.get("XDG_RUNTIME_DIR")
+    if runtime and (Path(runtime) / "bus").is_socket():
+        return f"unix:path={runtime}/bus"
+    return None
+
+
+class Bus:
+    """A connection; a context manager that closes it."""
+
+    def __init__(self, which: Literal["session", "system"] = "session") -> None:
+        """Connect within `CALL_S` seconds, or raise `BusError`."""
+        self.which = which
+        address = _address(which)
+        try:
+            with gevent.Timeout(CALL_S, TimeoutError):
+                self._connection: DBusConnection = open_dbus_connection(address, auth_timeout=CALL_S)
+        except _ERRORS as error:
+            raise BusError(f"the {which} bus cannot be reached ({type(error).__name__})") from None
+        self._router = _Router(self._connection)
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; whoever waits for an answer gets a `BusError`."""
+        with contextlib.suppress(*_ERRORS):
+            self._router.close()
+        with contextlib.suppress(*_ERRORS):
+            self._connection.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the bus has not hung up."""
+        return self._router.alive
+
+    def call(
+        self,
+        address: DBusAddress,
+        method: str,
+        signature: str | None = None,
+        body: Sequence[object] = (),
+        timeout: float = CALL_S,
+    ) -> tuple[Any, ...]:
+        """The values that a method returns; `BusError` when it does not within `timeout` seconds."""
+        return self.send(new_method_call(address, method, signature, tuple(body)), timeout)
+
+    def send(self, message: Message, timeout: float = CALL_S) -> tuple[Any, ...]:
+        """As `call`, for a message made elsewhere."""
+        try:
+            reply = self._router.send_and_get_reply(message, timeout=timeout)
+        except TimeoutError:
+            raise BusError("the service on the bus did not answer in time") from None
+        except _ERRORS as error:
+            raise BusError(f"the {self.which} bus hung up ({type(error).__name__})") from None
+        if reply.header.message_type is MessageType.error:
+            name = DBusErrorResponse(reply).name
+            raise BusError(f"the service on the bus refused ({name})", name)
+        return tuple(reply.body)
+
+    @contextmanager
+    def signals(self, rule: MatchRule, room: int = 64) -> Iterator[Queue[Message | None]]:
+        """A queue of the signals that match `rule`; None in it says that the bus hung up.
+
+        At most `room` wait in it; later ones are dropped, as a flood must not fill the memory.
+        """
+        queue: Queue[Message | None] = Queue(maxsize=room)
+        self.send(message_bus.AddMatch(rule))
+        self._router.listeners.append(queue)
+        try:
+            with self._router.filter(rule, queue=queue):
+                yield queue
+        finally:
+            self._router.listeners.remove(queue)
+            if self.alive:
+                with contextlib.suppress(BusError):
+                    self.send(message_bus.RemoveMatch(rule))
+
+
+def _address(which: Literal["session", "system"]) -> str:
+    if which == "system":
+        return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
+    address = session_address(os.environ)
+    if address is None:
+        raise BusError("there is no session bus")
+    return address
+
+
+class _Router(DBusRouter):  # type: ignore[misc]
+    """Ends without a traceback when the bus hangs up, and tells who listens."""
+
+    def __init__(self, connection: DBusConnection) -> None:
+        self.listeners: list[Queue[Message | None]] = []
+        super().__init__(connection)
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._rcv_thread.is_alive())
+
+    def _receiver(self) -> None:
+        with contextlib.suppress(*_ERRORS):
+            super()._receiver()
+        for queue in self.listeners:
+            with contextlib.suppress(Full):  # it is read later, and `alive` says the rest
+                queue.put_nowait(None)

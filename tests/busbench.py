@@ -1,0 +1,74 @@
+"""A message bus of its own for a test, by the real dbus-daemon; stopped by its process id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import gevent
+
+_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:path={folder}/bus</listen>{services}
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+<allow own="*"/></policy></busconfig>"""
+
+
+class MessageBus:
+    """A running bus. `address` is what `DBUS_SESSION_BUS_ADDRESS` is set to."""
+
+    def __init__(self, folder: Path) -> None:
+        config = folder / "bus.conf"
+        config.write_text(_CONFIG.format(folder=folder, services=""))
+        self.address = f"unix:path={folder}/bus"
+        self.env = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": self.address}
+        self._children: list[subprocess.Popen[bytes]] = []
+        self.process = self.start(
+            ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1"],
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), "the bus did not start"
+
+    def start(
+        self, argv: Sequence[str], env: dict[str, str] | None = None, stdout: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """A program on this bus, ended with it."""
+        child = subprocess.Popen(
+            argv, env=env or self.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL
+        )
+        self._children.append(child)
+        return child
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        for child in reversed(self._children):
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+                child.kill()
+            child.wait()
+
+
+@contextmanager
+def message_bus(name: str = "DBUS_SESSION_BUS_ADDRESS") -> Iterator[MessageBus]:
+    """A bus that this process takes for its own meanwhile."""
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        bus = MessageBus(Path(folder))
+        os.environ[name] = bus.address
+        try:
+            yield bus
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+            bus.close()
+            gevent.sleep(0)
