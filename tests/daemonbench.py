@@ -54,7 +54,7 @@ class Daemon:
     """The daemon as a child process; a context manager that ends it by its pid.
 
     Settings are keys of the configuration, written to `novakey.json`
-    in its folder.
+    in its folder. `launch` is another way to start it than the launch script.
     """
 
     def __init__(
@@ -62,12 +62,16 @@ class Daemon:
         folder: Path,
         env: dict[str, str] | None = None,
         arguments: Sequence[str] = (),
+        launch: Sequence[str] = (),
+        start_s: float = START_S,
         **settings: Any,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(mode=0o700, exist_ok=True)
         settings = {"listen_addr": "127.0.0.1:0", "desktop_backend": "none", **settings}
         (folder / "novakey.json").write_text(json.dumps(settings))
+        self._launch = list(launch or command())
+        self._start_s = start_s
         self.arguments = arguments
         self.env = {**clean_environment(), **(env or {})}
         self.output = folder.parent / f"{folder.name}.out"
@@ -77,13 +81,13 @@ class Daemon:
     def __enter__(self) -> Daemon:
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                command("--data-dir", self.folder, *self.arguments),
+                [*self._launch, "--data-dir", str(self.folder), *self.arguments],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self._start_s
         while not (found := _LISTENING.search(self.log())):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from novakey.commands import base
-from novakey.errors import NovaKeyError
+from novakey.errors import ConfigError
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _pair(words: argparse.Namespace) -> int:
     from novakey.wire.pair import valid_device_id
 
     if words.device_id is not None and not valid_device_id(words.device_id):
-        raise NovaKeyError("--device-id must be 1 to 64 bytes of printable text without separators")
+        raise ConfigError("--device-id must be 1 to 64 bytes of printable text without separators")
     if words.png is not None:
         text = phone.read_picture(words.png)
     else:
