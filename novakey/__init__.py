@@ -10,7 +10,7 @@ A message comes in at the top and goes down; an import points down too. A test
     pairing/         display handshake record qr state: the window and its table
     messages/        handler gates text ratelimit replay deliver: may it be typed?
     desktop/         choose x11 wayland base: typing and the clipboard
-    session/         bus: the message bus of the desktop session
+    session/         notify lock bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key
     stream log config systemd                 bounded reads; logging; settings
     wire/            pair message reply uri preface crypto jsonline: pure bytes

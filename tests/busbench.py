@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
+from jeepney import Message, MessageType, new_error, new_method_return
+from jeepney.bus_messages import message_bus as messages
+from jeepney.io.common import RouterClosed
+from jeepney.io.threading import ReceiveStopped, open_dbus_connection
 
 _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -72,3 +76,38 @@ def message_bus(name: str = "DBUS_SESSION_BUS_ADDRESS") -> Iterator[MessageBus]:
                 os.environ[name] = before
             bus.close()
             gevent.sleep(0)
+
+
+Answer = tuple[str, tuple[object, ...]] | None
+
+
+@contextmanager
+def double(address: str, name: str, answer: Callable[[str, Message], Answer]) -> Iterator[None]:
+    """A service of this process under `name`, where the real one does not run here.
+
+    `answer` gets "interface.member" and the call; it gives signature and values, or None for an error.
+    """
+    connection = open_dbus_connection(address)
+
+    def serve() -> None:
+        while True:
+            try:
+                call = connection.receive()
+            except (OSError, EOFError, ReceiveStopped, RouterClosed):
+                return
+            if call.header.message_type is not MessageType.method_call:
+                continue
+            found = answer(f"{call.header.fields.get(2)}.{call.header.fields.get(3)}", call)
+            if found is None:
+                connection.send(new_error(call, "org.freedesktop.DBus.Error.UnknownMethod"))
+            else:
+                connection.send(new_method_return(call, *found))
+
+    connection.send(messages.RequestName(name))
+    connection.receive(timeout=5)
+    serving = gevent.spawn(serve)
+    try:
+        yield
+    finally:
+        connection.close()
+        serving.kill()

@@ -16,7 +16,15 @@ from queue import Full, Queue
 from typing import Any, Literal
 
 import gevent
-from jeepney import DBusAddress, DBusErrorResponse, MatchRule, Message, MessageType, new_method_call
+from jeepney import (
+    DBusAddress,
+    DBusErrorResponse,
+    MatchRule,
+    Message,
+    MessageFlag,
+    MessageType,
+    new_method_call,
+)
 from jeepney.bus_messages import message_bus
 from jeepney.io.common import RouterClosed
 from jeepney.io.threading import DBusConnection, DBusRouter, open_dbus_connection
@@ -88,9 +96,16 @@ class Bus:
         signature: str | None = None,
         body: Sequence[object] = (),
         timeout: float = CALL_S,
+        start: bool = True,
     ) -> tuple[Any, ...]:
-        """The values that a method returns; `BusError` when it does not within `timeout` seconds."""
-        return self.send(new_method_call(address, method, signature, tuple(body)), timeout)
+        """The values that a method returns; `BusError` when it does not within `timeout` seconds.
+
+        A service that does not run is started for it by the bus, if the bus knows how, unless not `start`.
+        """
+        message = new_method_call(address, method, signature, tuple(body))
+        if not start:
+            message.header.flags |= MessageFlag.no_auto_start
+        return self.send(message, timeout)
 
     def send(self, message: Message, timeout: float = CALL_S) -> tuple[Any, ...]:
         """As `call`, for a message made elsewhere."""
@@ -106,22 +121,25 @@ class Bus:
         return tuple(reply.body)
 
     @contextmanager
-    def signals(self, rule: MatchRule, room: int = 64) -> Iterator[Queue[Message | None]]:
-        """A queue of the signals that match `rule`; None in it says that the bus hung up.
+    def signals(self, *rules: MatchRule, room: int = 64) -> Iterator[Queue[Message | None]]:
+        """A queue of the signals that match one of the rules; None in it says that the bus hung up.
 
         At most `room` wait in it; later ones are dropped, as a flood must not fill the memory.
         """
         queue: Queue[Message | None] = Queue(maxsize=room)
-        self.send(message_bus.AddMatch(rule))
-        self._router.listeners.append(queue)
-        try:
-            with self._router.filter(rule, queue=queue):
-                yield queue
-        finally:
-            self._router.listeners.remove(queue)
-            if self.alive:
-                with contextlib.suppress(BusError):
-                    self.send(message_bus.RemoveMatch(rule))
+        with contextlib.ExitStack() as undo:
+            self._router.listeners.append(queue)
+            undo.callback(self._router.listeners.remove, queue)
+            for rule in rules:
+                self.send(message_bus.AddMatch(rule))
+                undo.callback(self._forget, rule)
+                undo.enter_context(self._router.filter(rule, queue=queue))
+            yield queue
+
+    def _forget(self, rule: MatchRule) -> None:
+        if self.alive:
+            with contextlib.suppress(BusError):
+                self.send(message_bus.RemoveMatch(rule))
 
 
 def _address(which: Literal["session", "system"]) -> str:
