@@ -280,7 +280,7 @@ def test_with_no_focused_window_nothing_is_typed(backend: X11Backend, server: XS
     with pytest.raises(DesktopError, match="no window has the keyboard focus") as caught:
         backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
     assert caught.value.typed == 0
-    assert backend.focus(DEADLINE_S, anywhere) is None
+    assert backend.focus(DEADLINE_S) is None
 
 
 def test_while_another_client_holds_the_keyboard_nothing_is_typed(
@@ -299,7 +299,7 @@ def test_while_another_client_holds_the_keyboard_nothing_is_typed(
 
 
 def test_the_focus_is_told_with_its_program(backend: X11Backend, server: XServer, terminal: Recorder) -> None:
-    focus = backend.focus(DEADLINE_S, anywhere)
+    focus = backend.focus(DEADLINE_S)
     assert focus is not None
     assert (focus.window, focus.pid, focus.program) == (
         int(terminal.window),
