@@ -14,7 +14,7 @@ A message comes in at the top and goes down; an import points down too. A test
     devices/         store serverkeys sealed sealing/: what is kept, and under which key
     stream log config systemd                 bounded reads; logging; settings
     wire/            pair message reply uri preface crypto jsonline: pure bytes
-    files paths secret errors                 leaves, which import nothing of ours but each other
+    files paths secret errors process         leaves, which import nothing of ours but each other
 
 The way of a secret: `server.Server` reads a frame through `stream.Stream`;
 `wire.message` takes it apart and opens it; `messages.handler.Handler.answer`

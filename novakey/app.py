@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from novakey import log as logs
-from novakey import systemd
+from novakey import process, systemd
 from novakey.config import Settings
 from novakey.desktop.choose import Chooser
 from novakey.devices.store import Device
@@ -38,6 +38,7 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
 
     `confirm` is asked before paired devices are dropped.
     """
+    process.leave_no_core()
     paths.prepare()
     with FolderLock(paths.data):
         logs.configure(settings, paths.log, stderr=sys.stderr)

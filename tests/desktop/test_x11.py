@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
+from randomtext import EMOJI, random_secret
 from Xlib import X, display
 from Xlib.protocol import rq
 
@@ -22,21 +23,6 @@ from novakey.desktop.x11_connection import Connection
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0
-ALPHABETS = [
-    range(0x20, 0x7F),
-    [code for code in range(0xA1, 0x100) if code != 0xAD],  # a soft hyphen is not shown by everybody
-    [*range(0x391, 0x3A2), *range(0x3B1, 0x3CA)],
-    range(0x410, 0x450),
-    range(0x4E00, 0x9FA6),
-    range(0x1F600, 0x1F640),
-]
-
-
-def random_secret(rng: random.Random) -> str:
-    """1 to 256 characters, of up to 30 different ones from some of the alphabets."""
-    alphabets = rng.sample(ALPHABETS, rng.randint(1, len(ALPHABETS)))
-    letters = [chr(rng.choice(rng.choice(alphabets))) for _ in range(rng.randint(1, 30))]
-    return "".join(rng.choices(letters, k=rng.randint(1, 256)))
 
 
 def deliver(backend: X11Backend, window: Recorder, text: str) -> str | None:
@@ -84,7 +70,7 @@ def test_a_text_with_more_different_characters_than_free_keys(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:
     before = server.keymap()
-    text = "".join(chr(0x4E00 + index) for index in range(120)) + "aa" + "".join(map(chr, ALPHABETS[5]))
+    text = "".join(chr(0x4E00 + index) for index in range(120)) + "aa" + "".join(map(chr, EMOJI))
     assert deliver(backend, window, text) is None
     assert server.keymap() == before
 
