@@ -76,7 +76,7 @@ def _paired(
     key: Secret,
 ) -> Installation:
     server = store.matching_keys(devices, paths.data / settings.server_keys_file, key)
-    pairing = _pairing(paths, settings, known, paired=True)
+    pairing = _pairing(paths, settings, known, len(devices))
     if choose.stronger(backend.name, settings.device_store):
         raise StoreError(
             f"devices are stored under {backend.name}, and the weaker {settings.device_store} is refused",
@@ -130,7 +130,7 @@ def _rotate(
 
 
 def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
-    pairing = _pairing(paths, settings, known, paired=False)
+    pairing = _pairing(paths, settings, known, 0)
     path = paths.data / settings.devices_file
     backend = choose.backend(settings.device_store, paths, settings)
     key = None if pairing.state is State.LOCKED else _probe(backend, pairing)
@@ -171,7 +171,7 @@ def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decaps
     return server or serverkeys.create(path, key)
 
 
-def _pairing(paths: Paths, settings: Settings, known: Record, paired: bool) -> Pairing:
+def _pairing(paths: Paths, settings: Settings, known: Record, devices: int) -> Pairing:
     def save(changed: Record) -> None:
         try:
             record.save(paths.pairing, changed)
@@ -179,4 +179,4 @@ def _pairing(paths: Paths, settings: Settings, known: Record, paired: bool) -> P
             log.error("the pairing state cannot be saved: %s", error)
             raise
 
-    return Pairing(known, paired, settings.pair_max_windows, save)
+    return Pairing(known, devices, settings.pair_max_windows, save)

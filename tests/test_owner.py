@@ -26,6 +26,7 @@ LOCKED = {
     "v": 1,
     "interrupted": 5,
     "handshake_running": False,
+    "devices_before": 0,
     "sealing_failures": 0,
     "locked": "5 pairing windows were interrupted",
     "backend": "",

@@ -193,7 +193,7 @@ def test_locked_pairing_serves_without_a_window_and_says_why(tmp_path: Path) -> 
     with Daemon(tmp_path / "d"):
         pass
     (tmp_path / "d" / PAIRING).write_bytes(
-        b'{"v":1,"interrupted":5,"handshake_running":false,"sealing_failures":0,'
+        b'{"v":1,"interrupted":5,"handshake_running":false,"devices_before":0,"sealing_failures":0,'
         b'"locked":"5 pairing windows were interrupted","backend":"","fallback":false}'
     )
     (tmp_path / "d" / PAIRING).chmod(0o600)

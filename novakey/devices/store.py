@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ RESTORE = "restore it from a backup, or give up every pairing with: novakey.py r
 
 @dataclass(frozen=True)
 class Device:
-    """A paired phone. `paired_unix` is 0 where it is not known (an imported store)."""
+    """A paired phone. `paired_unix` is 0 where it is not known (an imported store).
+
+    `name` is what its owner calls it; the id is the phone's own and never changes.
+    """
 
     id: str
     key: Secret
     paired_unix: int = 0
     paired_from: str = ""
+    name: str = ""
 
 
 class DeviceStore:
@@ -55,6 +59,15 @@ class DeviceStore:
         """Store the device durably (or its new key), or raise `StoreError` and change nothing."""
         self.replace_all({**self._devices, device.id: device}, server_fingerprint)
 
+    def rename(self, device: Device, name: str) -> None:
+        """Give the device another name, durably, or raise `StoreError` and change nothing."""
+        self.replace_all({**self._devices, device.id: replace(device, name=name)}, self.server_fingerprint)
+
+    def remove(self, device: Device) -> None:
+        """Forget the device, durably, or raise `StoreError` and change nothing."""
+        left = {known.id: known for known in self if known.id != device.id}
+        self.replace_all(left, self.server_fingerprint)
+
     def remove_all(self) -> None:
         """Forget every device, durably."""
         self.replace_all({}, None)
@@ -68,6 +81,7 @@ class DeviceStore:
                     "key_hex": device.key.reveal().hex(),
                     "paired_unix": device.paired_unix,
                     "paired_from": device.paired_from,
+                    "name": device.name,
                 }
                 for device in devices.values()
             ],
@@ -138,4 +152,5 @@ def _parse_device(row: Mapping[str, Any]) -> Device:
     if len(key) != crypto.KEY_SIZE:
         raise Malformed("a device key does not have 32 bytes")
     paired_unix = jsonline.integer({"paired_unix": 0, **row}, "paired_unix")
-    return Device(device_id, Secret(key), paired_unix, jsonline.string(row, "paired_from", ""))
+    paired_from, name = (jsonline.string(row, member, "") for member in ("paired_from", "name"))
+    return Device(device_id, Secret(key), paired_unix, paired_from, name)

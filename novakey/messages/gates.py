@@ -26,6 +26,14 @@ class Gate:
         """Close it for this device; closing a closed gate is nothing."""
         self._until.pop(device_id, None)
 
+    def close_all(self) -> None:
+        """Close it for every device."""
+        self._until.clear()
+
+    def until(self, now_ms: float) -> dict[str, float]:
+        """For which devices it is open, and until when."""
+        return {device_id: until for device_id, until in self._until.items() if now_ms < until}
+
 
 class Gates:
     """The two gates in front of an inject."""
@@ -33,3 +41,13 @@ class Gates:
     def __init__(self) -> None:
         self.arming = Gate()
         self.approval = Gate()
+
+    def close(self, device_id: str) -> None:
+        """Close both for this device."""
+        self.arming.close(device_id)
+        self.approval.close(device_id)
+
+    def close_all(self) -> None:
+        """Close both for every device."""
+        self.arming.close_all()
+        self.approval.close_all()

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _QUEUE_S = 4.0  # waiting for the delivery before this one, within the 10 s of the exchange
 
+# One sentence for every cause: nothing here may tell a known device from an unknown or a revoked one.
+UNAUTHENTIC = "the message does not authenticate"
+
 
 class Refused(Exception):
     """The message goes no further; its row of the reply table and a sentence for people."""
@@ -37,6 +40,21 @@ class Refused(Exception):
         super().__init__(msg)
         self.outcome = outcome
         self.msg = msg
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What became of one message, for whoever keeps account. Never its content.
+
+    `device_id` is None where nothing was authenticated; `at` is in unix seconds.
+    """
+
+    at: int
+    req_id: int
+    peer: str
+    device_id: str | None
+    stage: str
+    outcome: Outcome
 
 
 @dataclass
@@ -52,6 +70,7 @@ class Handler:
     unix_time: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     on_message: Callable[[str], None] = lambda device_id: None
+    on_answer: Callable[[Answered], None] = lambda answered: None
 
     def __post_init__(self) -> None:
         self._per_device = RateLimiter(self.settings.max_requests_per_min)
@@ -64,6 +83,7 @@ class Handler:
     def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent."""
         kind: MessageType | None = None
+        device_id: str | None = None
         try:
             opened, nonce = self._open(payload, peer)
             kind = opened.type
@@ -73,12 +93,20 @@ class Handler:
             outcome, msg = self._act(device_id, opened)
         except Refused as refused:
             outcome, msg = refused.outcome, refused.msg
-        return self.reply(outcome, msg, peer, req_id, kind)
+            if outcome is Outcome.CRYPTO_FAIL:
+                kind = device_id = None  # also of a message that was open when its device was revoked
+        return self.reply(outcome, msg, peer, req_id, kind, device_id)
 
     def reply(
-        self, outcome: Outcome, msg: str, peer: str, req_id: int, kind: MessageType | None = None
+        self,
+        outcome: Outcome,
+        msg: str,
+        peer: str,
+        req_id: int,
+        kind: MessageType | None = None,
+        device_id: str | None = None,
     ) -> Reply:
-        """Make the reply and its one line in the log."""
+        """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
         log.log(
             level,
@@ -89,7 +117,9 @@ class Handler:
             outcome.reason,
             msg,
         )
-        return Reply(outcome, stage(kind), msg, int(self.unix_time()), req_id)
+        now = int(self.unix_time())
+        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome))
+        return Reply(outcome, stage(kind), msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
         """The reply to what did not even become a payload."""
@@ -112,8 +142,7 @@ class Handler:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
         except NotAuthenticated:
             self._failures.count(peer, now)
-            # One sentence for every cause: nothing here may tell a known device from an unknown one.
-            raise Refused(Outcome.CRYPTO_FAIL, "the message does not authenticate") from None
+            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC) from None
         return opened, envelope.nonce
 
     def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
@@ -184,6 +213,8 @@ class Handler:
     def _check_gates(self, device_id: str, opened: Message) -> bool:
         """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
         settings, now_ms = self.settings, self._now_ms()
+        if self.devices.get(device_id) is None:  # revoked while this message waited for its turn
+            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
         armed = self.gates.arming.is_open(device_id, now_ms)
         if not armed and not settings.allow_clipboard_when_disarmed:
             raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")

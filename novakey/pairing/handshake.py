@@ -121,7 +121,7 @@ class Handshake:
         key = registration.device_key or Secret(secrets.token_bytes(crypto.KEY_SIZE))
         device = Device(device_id, key, now, peer)
         self.devices.add(device, crypto.fingerprint(self.server.public))
-        self.pairing.registered(now, self.backend, self.fallback)
+        self.pairing.registered(now, self.backend, self.fallback, len(self.devices))
         self._registered = (registration, device)
         return device
 
@@ -129,4 +129,6 @@ class Handshake:
         """The device of a repeated registration, which must be the very same one."""
         if self._registered is None or self._registered[0] != registration:
             raise HandshakeError("a repeated registration with another id or key")
+        if self.devices.get(self._registered[1].id) != self._registered[1]:
+            raise HandshakeError("the device was revoked meanwhile")
         return self._registered[1]

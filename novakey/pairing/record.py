@@ -27,7 +27,7 @@ def load(path: Path) -> Record:
         for field in fields(Record):
             if type(getattr(record, field.name)) is not type(field.default):
                 raise Malformed("a member of another type")
-        if record.interrupted < 0 or record.sealing_failures < 0:
+        if min(record.interrupted, record.sealing_failures, record.devices_before) < 0:
             raise Malformed("a negative count")
     except Malformed:
         raise StoreError(

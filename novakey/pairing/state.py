@@ -47,6 +47,7 @@ class Event(Enum):
     ENDED = auto()  # expired, or stopped without a handshake
     INTERRUPTED = auto()  # all attempts used up, or stopped in a handshake
     LOCKED = auto()
+    REVOKED = auto()  # a device was taken out of the store
 
 
 # REST stands for PAIRED where a device is stored, else UNPAIRED.
@@ -63,6 +64,11 @@ TABLE: dict[tuple[State, Event], State | None] = {
     (State.UNPAIRED, Event.LOCKED): State.LOCKED,
     (State.PAIRED, Event.LOCKED): State.LOCKED,
     (State.LOCKED, Event.LOCKED): State.LOCKED,
+    # Only the rest changes with the devices: taking the last one out opens nothing.
+    (State.PAIRED, Event.REVOKED): REST,
+    (State.OPEN, Event.REVOKED): State.OPEN,
+    (State.HANDSHAKE, Event.REVOKED): State.HANDSHAKE,
+    (State.LOCKED, Event.REVOKED): State.LOCKED,
 }
 
 
@@ -87,6 +93,8 @@ class Record:
     """Windows that were interrupted since the last success."""
     handshake_running: bool = False
     """A handshake had begun and its end is not written yet."""
+    devices_before: int = 0
+    """How many devices were stored when it began: with more of them it had succeeded."""
     sealing_failures: int = 0
     """How often in a row the sealing backend failed before any device was stored."""
     locked: str = ""
@@ -118,14 +126,14 @@ class Pairing:
     """The state of one installation. Methods are the events; see `TABLE` for what is legal."""
 
     def __init__(
-        self, record: Record, paired: bool, max_windows: int, save: Callable[[Record], None]
+        self, record: Record, devices: int, max_windows: int, save: Callable[[Record], None]
     ) -> None:
         self.record = record
         self.window: Window | None = None
         self.repeat: Repeat | None = None
         self._save = save
         self._max_windows = max_windows
-        self._has_device = paired
+        self._devices = devices
         self.state = State.LOCKED if record.locked else self._rest()
         if record.handshake_running:
             self._after_crash()
@@ -150,14 +158,15 @@ class Pairing:
                 raise RefusedHelloError("bad_token", "this QR is not the one on the computer's screen")
             if self.state is State.HANDSHAKE:
                 raise RefusedHelloError("busy", "another phone is pairing at this moment")
-            self._change(Event.HELLO, replace(self.record, handshake_running=True))
+            begun = replace(self.record, handshake_running=True, devices_before=self._devices)
+            self._change(Event.HELLO, begun)
             return False
         if self.repeat and now < self.repeat.until and token == self.repeat.token:
             return True
         raise RefusedHelloError("not_pairing", "this computer is not waiting for a phone")
 
-    def registered(self, now: int, backend: str, fallback: bool = False) -> None:
-        """The device is stored durably: the window has done its work."""
+    def registered(self, now: int, backend: str, fallback: bool = False, devices: int = 1) -> None:
+        """The device is stored durably, the store holds `devices`: the window has done its work."""
         if self.window is None:
             raise IllegalTransitionError("no handshake is running")
         token, first = self.window.token, self.record.backend == ""
@@ -168,7 +177,7 @@ class Pairing:
             backend=backend if first else self.record.backend,
             fallback=fallback if first else self.record.fallback,
         )
-        self._has_device = True
+        self._devices = devices
         self.window = None
         self.repeat = Repeat(token, now + REPEAT_S)
 
@@ -220,16 +229,26 @@ class Pairing:
         """The store's sealing key is in this backend: it was found, or moved there."""
         self._keep(replace(self.record, backend=backend, fallback=fallback))
 
+    def revoked(self, devices: int) -> None:
+        """A device was taken out of the store, durably; `devices` are left."""
+        self._devices = devices
+        self.state = self._after(Event.REVOKED)
+        if self.record.handshake_running:
+            with contextlib.suppress(StoreError):
+                self._keep(replace(self.record, devices_before=devices))
+        self.repeat = None  # it may be the very device that could ask for its acknowledgement again
+
     def forget_repeat(self) -> None:
         """A message came from a phone, so it has its acknowledgement."""
         self.repeat = None
 
     def _after_crash(self) -> None:
         """The daemon died in a handshake: with a device it had succeeded, else it counts."""
-        if self._has_device:
+        if self._devices > self.record.devices_before:
             self._keep(Record(backend=self.record.backend, fallback=self.record.fallback))
         else:
-            self._keep(replace(self.record, handshake_running=False, interrupted=self.record.interrupted + 1))
+            counted = self.record.interrupted + 1
+            self._keep(replace(self.record, handshake_running=False, devices_before=0, interrupted=counted))
             self._lock_if_too_many()
 
     def _interrupt(self) -> None:
@@ -244,14 +263,14 @@ class Pairing:
 
     def _end_handshake(self, event: Event, **changes: Any) -> None:
         after = self._after(event)
-        record = replace(self.record, handshake_running=False, **changes)
+        record = replace(self.record, handshake_running=False, devices_before=0, **changes)
         with contextlib.suppress(StoreError):  # see the module's docstring; `save` has logged it
             self._keep(record)
         self.record = record
         self.state = after
 
     def _rest(self) -> State:
-        return State.PAIRED if self._has_device else State.UNPAIRED
+        return State.PAIRED if self._devices else State.UNPAIRED
 
     def _after(self, event: Event) -> State:
         if (self.state, event) not in TABLE:

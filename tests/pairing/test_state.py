@@ -158,6 +158,44 @@ def test_death_after_the_device_was_stored_is_a_success() -> None:
     assert disk.record == Record()
 
 
+def test_death_in_a_handshake_beside_devices_counts_unless_one_more_is_stored() -> None:
+    for stored, counted in ((2, 4), (3, 0)):
+        disk = Disk()
+        disk.record = Record(interrupted=3)
+        subject = Pairing(disk.record, 2, 5, disk.save)
+        subject.open_window(TOKEN, NOW, 600, 3)
+        subject.hello(TOKEN, NOW)
+        assert Pairing(disk.record, stored, 5, disk.save).state is State.PAIRED
+        assert disk.record == Record(interrupted=counted)
+
+
+def test_revoking_the_last_device_leaves_nothing_paired_and_opens_nothing() -> None:
+    subject = pairing(paired=True)
+    subject.revoked(0)
+    assert (subject.state, subject.window) == (State.UNPAIRED, None)
+    assert refusal(subject, TOKEN) == "not_pairing"
+
+
+def test_revoking_leaves_a_window_open_and_a_lock_shut() -> None:
+    subject = opened(paired=True)
+    subject.revoked(0)
+    assert subject.state is State.OPEN
+    assert subject.hello(TOKEN, NOW) is False
+    subject.revoked(0)
+    assert subject.state is State.HANDSHAKE
+    locked = Pairing(Record(locked="x"), 1, 5, Disk().save)
+    locked.revoked(0)
+    assert locked.state is State.LOCKED
+
+
+def test_a_revoked_phone_cannot_repeat_its_registration() -> None:
+    subject = opened()
+    subject.hello(TOKEN, NOW)
+    subject.registered(NOW, "keyfile")
+    subject.revoked(0)
+    assert refusal(subject, TOKEN) == "not_pairing"
+
+
 def test_stopping_in_a_handshake_is_an_interruption() -> None:
     disk = Disk()
     subject = opened(disk)
