@@ -1,4 +1,4 @@
-"""What the program can say about pairing and storage is what the documentation lists, and the other way round.
+"""The program can say about pairing and storage what the documentation lists, no more and no less.
 
 The messages are read out of the code's syntax trees: texts of exceptions, log
 lines, findings of `doctor`, states of `status`, lines printed. What is filled in
@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from novakey.devices.sealing import keyring
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +22,7 @@ PAGE = ROOT / "docs/daemon/troubleshooting.md"
 ELSEWHERE = {
     "desktop/": "typing and the clipboard; the reply to the phone says it",
     "messages/": "messages of paired phones; docs/security/protocol.md has the reply table",
+    "session/": "notifications, and whether the screen is locked",
     "wire/message.py": "messages of paired phones",
     "wire/reply.py": "messages of paired phones",
     "devices/sealing/keyring_child.py": "words for the parent process; keyring.MESSAGES has their texts",
