@@ -30,8 +30,9 @@ def add(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="check everything, and name the cure of what is wrong",
-        description="Check folders, pairing, store, keys and sealing backend in order. Each line says what "
-        "was found, why it matters and what mends it. Changes nothing. Exits 1 when something is wrong.",
+        description="Check packages, folders, pairing, store, keys, sealing, network, clock, display, "
+        "notifications and service, in order. Each line says what was found and, where something is to be "
+        "done, why it matters and what mends it. Changes nothing. Exits 1 when something is wrong.",
     )
     doctor.add_argument("--json", action="store_true", help="print a line of JSON for each check")
     doctor.set_defaults(run=_doctor)
@@ -123,14 +124,15 @@ def _doctor(words: argparse.Namespace) -> int:
 
     good = True
     for finding in doctor.examine(base.paths(words), base.settings(words)):
-        good = good and finding.good
+        good = good and finding.verdict is not doctor.Verdict.FAULT
         if words.json:
-            print(json.dumps(asdict(finding)))
+            print(json.dumps({**asdict(finding), "verdict": finding.verdict.name.lower()}))
             continue
-        print(f"{'ok  ' if finding.good else 'FAIL'} {finding.check}: {finding.found}")
-        if not finding.good:
+        print(f"{finding.verdict.value:<4} {finding.check}: {finding.found}", flush=True)
+        if finding.verdict is not doctor.Verdict.OK:
             print(f"     why it matters: {finding.why}")
-            print(f"     to mend it: {finding.cure}")
+            if finding.cure:
+                print(f"     to mend it: {finding.cure}")
     return 0 if good else 1
 
 

@@ -1,0 +1,29 @@
+"""Checks in order: what was found, why it matters, and the command that mends it.
+
+    finding   what a line of the report is
+    storage   Python, folders, pairing, store and keys, the sealing backend
+    network   port, the address that phones are given, firewall, clock
+    session   display, focus, clipboard, notifications, screen lock, service
+    canary    awkward characters typed into a window of our own, and compared
+
+A check changes nothing that it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from novakey.config import Settings
+from novakey.doctor import network, session, storage
+from novakey.doctor.finding import Check, Finding, Verdict
+from novakey.paths import Paths
+
+__all__ = ["Finding", "Verdict", "examine"]
+
+CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS)
+
+
+def examine(paths: Paths, settings: Settings) -> Iterator[Finding]:
+    """Run every check, in the order in which one builds on another."""
+    for check in CHECKS:
+        yield check(paths, settings)

@@ -1,0 +1,101 @@
+"""Whether a text can reach the focused window, and the person be asked and told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from novakey.config import Settings
+from novakey.desktop.base import NoDisplayError
+from novakey.desktop.choose import Chooser
+from novakey.doctor.finding import About, Check, Finding
+from novakey.paths import Paths
+from novakey.session import lock
+from novakey.session.notify import Notifier
+
+FOCUS_S = 2.0
+SYSTEMCTL_S = 3.0
+UNIT = "novakey.service"
+_ENVIRONMENT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "LC_ALL")
+
+
+def _display(paths: Paths, settings: Settings) -> Finding:
+    about = About("display", "a secret is typed through it")
+    if settings.desktop_backend == "none":
+        return about.note("desktop_backend is none: nothing is typed", "to type, set desktop_backend: auto")
+    try:
+        chosen = Chooser(settings.desktop_backend)()
+    except NoDisplayError as error:
+        return about.fault(
+            f"no display can be used: {error}",
+            "start the daemon inside the desktop session, or set desktop_backend: none",
+        )
+    return about.ok(f"{chosen.name} can be used")
+
+
+def _focus(paths: Paths, settings: Settings) -> Finding:
+    about = About("focus", "the target policy and the owner's approval are about the focused window")
+    needed = settings.target_policy_enabled and settings.desktop_backend != "none"
+    try:
+        backend = Chooser(settings.desktop_backend)()
+    except NoDisplayError:
+        return about.note("there is no display to look at")
+    focus = backend.focus(FOCUS_S)
+    if focus is None:
+        cure = "put the focus into a window and look again"
+        found = f"{backend.name} does not tell what has the focus"
+        return (
+            about.fault(f"{found}, so the target policy refuses everything", cure)
+            if needed
+            else about.note(found, cure)
+        )
+    return about.ok(f"{focus.program or 'a window of an unknown program'} has it")
+
+
+def _notifications(paths: Paths, settings: Settings) -> Finding:
+    about = About(
+        "notifications", "they tell of pairings and deliveries, and ask for approval on the computer"
+    )
+    notifier = Notifier()
+    try:
+        why_not = notifier.unavailable()
+    finally:
+        notifier.close()
+    if why_not is None:
+        return about.ok("a notification service answers")
+    return about.note(
+        why_not, "start one inside the session, for instance dunst; until then use: novakey.py approve"
+    )
+
+
+def _screen_lock(paths: Paths, settings: Settings) -> Finding:
+    about = About("screen lock", "nothing is typed while the screen is locked")
+    state = lock.locked()
+    if state is None:
+        return about.note("no service tells whether the screen is locked, so it counts as unlocked")
+    return about.ok("the screen is locked" if state else "the screen is not locked")
+
+
+def _service(paths: Paths, settings: Settings) -> Finding:
+    about = About("service", "it starts the daemon with the session")
+    env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    argv = ["systemctl", "--user", "is-enabled", UNIT]
+    try:
+        done = subprocess.run(  # noqa: S603
+            argv,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=SYSTEMCTL_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return about.note("systemd does not answer here; start the daemon in another way")
+    state = done.stdout.strip()
+    if state == "enabled":
+        return about.ok(f"{UNIT} is enabled")
+    return about.note(f"{UNIT} is not enabled", "novakey.py setup")
+
+
+CHECKS: tuple[Check, ...] = (_display, _focus, _notifications, _screen_lock, _service)
