@@ -43,19 +43,19 @@ def from_text(key: Key, text: str) -> Value:
         return text.strip().lower() in _TRUE
     if key.kind == "number" and _NUMBER.fullmatch(text.strip()):
         return int(text)
-    if key.kind == "names":
+    if key.kind in ("names", "programs"):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
 
 
 def checked(key: Key, value: Value) -> object:
     """The value as the settings hold it; `ValueError` says what was found instead."""
-    if key.kind == "names":
+    if key.kind in ("names", "programs"):
         if not isinstance(value, list):
             raise ValueError(_found(value))
         if len(value) > _MAX_NAMES:
             raise ValueError(f"a list of {len(value)}")
-        return tuple(_name(item) for item in value)
+        return tuple(_name(item, folders=key.kind == "names") for item in value)
     if key.kind == "flag":
         if isinstance(value, Norway):
             return value.value
@@ -94,8 +94,11 @@ def _text(key: Key, text: str) -> str:
     raise ValueError(shown(text))
 
 
-def _name(item: object) -> str:
+def _name(item: object, folders: bool) -> str:
     if not isinstance(item, str) or not item.strip() or len(item) > _MAX_TEXT:
+        raise ValueError(_found(item))
+    # Only the name of a program is compared: a rule with a folder would silently match nothing.
+    if not folders and ("/" in item or "\\" in item):
         raise ValueError(_found(item))
     # Titles hold no-break spaces, which Python does not count as printable.
     if not item.replace("\u00a0", " ").replace("\u202f", " ").isprintable():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["flag", "number", "choice", "text", "address", "host", "path", "names"]
+Kind = Literal["flag", "number", "choice", "text", "address", "host", "path", "names", "programs"]
 
 _ALLOWED = {
     "flag": "true or false",
@@ -21,6 +21,7 @@ _ALLOWED = {
     "host": 'a host name or an address without a port, or ""',
     "path": "a path without control characters",
     "names": "a list of non-empty texts",
+    "programs": "a list of names of executables, without their folders",
 }
 
 
@@ -65,8 +66,8 @@ def _string(kind: Kind, default: str, means: str, when: str) -> Any:
     return field(default=default, metadata={"key": Key(kind, means, when, may_be_empty=default == "")})
 
 
-def _names(means: str, when: str) -> Any:
-    return field(default=(), metadata={"key": Key("names", means, when)})
+def _names(means: str, when: str, kind: Kind = "names") -> Any:
+    return field(default=(), metadata={"key": Key(kind, means, when)})
 
 
 # Upper bounds are not taste: past them a mistaken unit (seconds for milliseconds, bytes for megabytes)
@@ -185,22 +186,25 @@ class Settings:
 
     # where a secret may go
     target_policy_enabled: bool = _flag(False,
-        "Deliver only into windows that the lists below allow.",
+        "Type only into windows that the lists below allow; where the focus cannot be read, into none.",
         "Switch it on to keep secrets out of chats and editors.")
     use_built_in_allowlist: bool = _flag(False,
-        "Allow a built-in list of programs; on by itself when the policy is on and all four lists are empty.",
+        "Add common browsers, terminals, password prompts, password managers and remote desktops to "
+        "allowed_process_names; on by itself when the policy is on and all four lists are empty.",
         "Switch it on to add your own names to the built-in ones.")
     allowed_process_names: tuple[str, ...] = _names(
-        "Programs that may receive a secret.",
-        "List them when the policy is on.")
+        "Programs that may receive a secret: whole names of executables, in any case. Empty means all.",
+        "List them when the policy is on. A script's program is its interpreter.", "programs")
     allowed_window_titles: tuple[str, ...] = _names(
-        "Window titles, or parts of them, that may receive a secret.",
-        "List them when the program alone does not tell; a web page chooses its title.")
+        "Parts of window titles, in any case; of the allowed programs, only windows with one of them may "
+        "receive a secret. Weak: a web page chooses its title. Empty means all.",
+        "List them to narrow down an allowed program.")
     denied_process_names: tuple[str, ...] = _names(
-        "Programs that never receive a secret; they win over what is allowed.",
-        "List them when the policy is on.")
+        "Programs that never receive a secret, by executable or window class; they win over what is allowed.",
+        "List them when the policy is on.", "programs")
     denied_window_titles: tuple[str, ...] = _names(
-        "Window titles, or parts of them, that never receive a secret; they win over what is allowed.",
+        "Parts of window titles that never receive a secret; they win over what is allowed. Weak: a web "
+        "page chooses its title.",
         "List them when the policy is on.")
 
     # log

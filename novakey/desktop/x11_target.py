@@ -77,15 +77,18 @@ def _top_level(connection: Connection, window: Any) -> Any:
 
 
 def _pid(connection: Connection, window: int, top: Any) -> int | None:
-    """The process that made the window: from the server, which knows, or else as the window claims."""
+    """The process that made the window: from the server, which knows whose local connection it is.
+
+    Only where the server cannot be asked, as the window claims, for this machine.
+    """
     try:
         ids = connection.display.res_query_client_ids([{"client": window, "mask": 2}]).ids
         pids = [number for entry in ids for number in entry.value]
     except (AttributeError, *ERRORS):  # no X-Resource extension, or an old one
-        pids = []
-    claimed = connection.property(top, "_NET_WM_PID") or [None]
-    pid = pids[0] if pids else claimed[0]
-    return pid if isinstance(pid, int) and pid > 0 else None
+        machine = connection.property(top, "WM_CLIENT_MACHINE") or b""
+        here = isinstance(machine, bytes) and machine.decode("latin-1") == os.uname().nodename
+        pids = list(connection.property(top, "_NET_WM_PID") or []) if here else []
+    return pids[0] if pids and pids[0] > 0 else None
 
 
 def _title(connection: Connection, top: Any) -> str:

@@ -1,10 +1,45 @@
-"""Where a secret may go: the program and the title of the focused window, against four lists."""
+"""Where a secret may go: the program and the title of the focused window, against four lists.
+
+In this order: a focus that cannot be read is refused; a denied program or title is
+refused; then each list of allowed things that is not empty must have a match. So
+titles narrow what the programs allow, and never let another program in.
+
+A program is the name of the executable, as the system tells it. The names that a
+window gives itself can only deny, unless the system tells no program for the
+window (it is then a program on another machine, or the compositor hides it).
+Titles are weak: a web page chooses its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from novakey.desktop.base import Focus, TargetRefusedError
+from novakey.log import escape
+
+# Programs that ask people for secrets. Executables, so the name of a package may differ.
+_BROWSERS = """
+    brave brave-browser chrome chromium chromium-browser epiphany falkon firefox firefox-bin firefox-esr
+    google-chrome konqueror librewolf microsoft-edge msedge opera safari vivaldi vivaldi-bin
+"""
+_TERMINALS = """
+    alacritty foot footclient ghostty gnome-terminal-server kgx kitty konsole lxterminal mate-terminal
+    ptyxis qterminal rxvt st terminal tilix urxvt wezterm-gui windowsterminal xfce4-terminal xterm
+"""
+_PROMPTS = """
+    consent credentialuibroker gcr-prompter gcr4-prompter gnome-ssh-askpass kdesu ksshaskpass kwalletd5
+    kwalletd6 lxpolkit lxqt-openssh-askpass lxqt-policykit-agent lxqt-sudo pinentry pinentry-curses
+    pinentry-fltk pinentry-gnome3 pinentry-gtk-2 pinentry-mac pinentry-qt pinentry-x11
+    polkit-gnome-authentication-agent-1 polkit-kde-authentication-agent-1
+    polkit-mate-authentication-agent-1 securityagent ssh-askpass x11-ssh-askpass
+"""
+_VAULTS = "1password bitwarden keepass keepassxc kleopatra kwalletmanager5 seahorse"
+_REMOTE_DESKTOPS = "mstsc remmina remote-viewer virt-viewer"
+_WITH_SPACES = {"brave browser", "google chrome", "microsoft edge"}
+BUILT_IN = frozenset(f"{_BROWSERS} {_TERMINALS} {_PROMPTS} {_VAULTS} {_REMOTE_DESKTOPS}".split()).union(
+    _WITH_SPACES
+)
 
 
 class TargetSettings(Protocol):
@@ -28,11 +63,52 @@ class TargetPolicy:
     """Decides about a focused window; `permit` is a `desktop.base.Permit`."""
 
     def __init__(self, settings: TargetSettings) -> None:
-        self._settings = settings
+        self._enabled = settings.target_policy_enabled
+        self._denied = _names(settings.denied_process_names)
+        self._denied_titles = _titles(settings.denied_window_titles)
+        self._allowed = _names(settings.allowed_process_names)
+        self._allowed_titles = _titles(settings.allowed_window_titles)
+        nothing_listed = not (self._denied or self._denied_titles or self._allowed or self._allowed_titles)
+        if settings.use_built_in_allowlist or nothing_listed:
+            self._allowed |= BUILT_IN
 
     def permit(self, focus: Focus | None) -> None:
-        """Raise `TargetRefusedError` unless the policy is off or allows it."""
-        if not self._settings.target_policy_enabled:
+        """Raise `TargetRefusedError` unless the policy is off or allows it. Never quotes a title."""
+        if not self._enabled:
             return
-        # Fail closed: a policy that cannot be checked permits nothing.
-        raise TargetRefusedError("the focused program cannot be checked here yet")
+        if focus is None:  # a policy that cannot be checked permits nothing
+            raise TargetRefusedError("the focused window cannot be read in this session")
+        self._check_program(focus)
+        self._check_title(focus)
+
+    def _check_program(self, focus: Focus) -> None:
+        program = _names([focus.program] if focus.program else [])
+        classes = _names(focus.classes)
+        # Without a process number the window's own word is all there is.
+        known = program or (classes if focus.pid is None else frozenset())
+        if (self._denied or self._allowed) and not known:
+            raise TargetRefusedError("the program of the focused window cannot be told")
+        if denied := self._denied & (program | classes):
+            raise TargetRefusedError(f"{_shown(denied)} is a denied program")
+        if self._allowed and not self._allowed & known:
+            raise TargetRefusedError(f"{_shown(known)} is not an allowed program")
+
+    def _check_title(self, focus: Focus) -> None:
+        title = focus.title.casefold()
+        if any(part in title for part in self._denied_titles):
+            raise TargetRefusedError("the window has a denied title")
+        if self._allowed_titles and not any(part in title for part in self._allowed_titles):
+            raise TargetRefusedError("the window has no allowed title")
+
+
+def _names(names: Iterable[str]) -> frozenset[str]:
+    """Program names to compare: their case, and the ending of Windows, do not matter."""
+    return frozenset(name.strip().casefold().removesuffix(".exe") for name in names)
+
+
+def _titles(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part.casefold() for part in parts)
+
+
+def _shown(names: frozenset[str]) -> str:
+    return escape(min(names))
