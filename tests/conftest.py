@@ -12,6 +12,7 @@ import tempfile  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
+import gevent  # noqa: E402
 import pytest  # noqa: E402
 
 _HOME = tempfile.mkdtemp(prefix="novakey-tests-home-")
@@ -34,6 +35,12 @@ def _own_environment() -> None:
 
 _own_environment()
 atexit.register(_remove_home)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker waits for its next test, which a real thread reads from a pipe. gevent does not know of that
+    # thread, and would find that nothing is left that could ever wake the waiting one; a timer says there is.
+    _AWAKE = gevent.get_hub().loop.timer(3600, 3600)
+    _AWAKE.start(int)
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -58,3 +65,21 @@ def pytest_make_collect_report() -> Iterator[None]:
     report = yield
     _forbid_skip(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Any:
+    """A worker sends its reports as UTF-8, and tests log what is none."""
+    return _sendable((yield))
+
+
+def _sendable(data: Any) -> Any:
+    match data:
+        case str():
+            return data.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {key: _sendable(value) for key, value in data.items()}
+        case list() | tuple():
+            return type(data)(_sendable(value) for value in data)
+        case _:
+            return data

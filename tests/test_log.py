@@ -100,9 +100,10 @@ def test_keys_and_tokens_are_blanked_in_every_spelling(size: int) -> None:
         spellings.append(base64.urlsafe_b64encode(raw).decode().rstrip("="))
         for text in spellings:
             for line in (f"got {text} from", f"x={text}", f'{{"a":"{text}"}}', text, f"/{text}"):
-                assert text not in redact(line)
+                shown = redact(line)
+                assert text not in shown
                 # nor a piece of it large enough to help anybody
-                assert not any(text[at : at + 12] in redact(line) for at in range(0, len(text) - 12, 4))
+                assert not any(text[at : at + 12] in shown for at in range(0, len(text) - 12, 4))
 
 
 @pytest.mark.parametrize(

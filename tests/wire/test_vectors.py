@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from novakey.secret import Secret
 from novakey.wire import Malformed, NotAuthenticated, crypto, message, pair, uri
 
-SHARED = Path(__file__).parents[3] / "shared" / "vectors"
 KEPT = Path(__file__).parents[1] / "vectors"
 
 
@@ -40,11 +40,13 @@ def open_frame(frame: bytes) -> message.Message:
     return message.unseal(envelope, shared, keys.get(envelope.device_id, bytes(32)))
 
 
-def test_kept_vectors_are_the_shared_ones() -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the shared pages are not beside this checkout")
-    for path in SHARED.iterdir():
-        assert path.read_bytes() == (KEPT / path.name).read_bytes()
+def test_the_vectors_are_as_they_came() -> None:
+    """What an independent implementation made is never bent to fit ours."""
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in KEPT.iterdir()}
+    assert digests == {
+        "message-v3.json": "40794a4b8bc74155f1df43d527425e93cdb6d335705d8aeb1f599772fc13fda2",
+        "pair-v1.json": "23723f2bd9adaf5dfa3f80a00bc9ac0d58d69af1991dd3109f5eeb09596767a0",
+    }
 
 
 @pytest.mark.parametrize("vector", MESSAGES["accept"], ids=lambda v: v["name"])
