@@ -38,7 +38,7 @@ def private_folder(path: Path) -> None:
     _refuse_foreign(path, status, 0o700)
 
 
-def read_private(path: Path) -> bytes | None:
+def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
     """The content of a regular, owner-only file of ours; None when there is none.
 
     A link, a fifo, another owner or wider rights raise `StoreError` with the cure.
@@ -63,13 +63,13 @@ def read_private(path: Path) -> bytes | None:
             )
         _refuse_foreign(path, status, 0o600)
         with open(handle, "rb", closefd=False) as file:
-            data = file.read(MAX_SIZE + 1)
+            data = file.read(limit + 1)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
-    if len(data) > MAX_SIZE:
-        raise StoreError(f"{path} is larger than {MAX_SIZE} bytes, so it is not ours")
+    if len(data) > limit:
+        raise StoreError(f"{path} is larger than {limit} bytes, so it is not ours")
     return data
 
 

@@ -54,6 +54,11 @@ class Paths:
         return self.data / "pairing.json"
 
     @property
+    def replay_ledger(self) -> Path:
+        """The accepted messages of the last minutes."""
+        return self.data / "replay.ledger"
+
+    @property
     def qr(self) -> Path:
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"

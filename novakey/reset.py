@@ -20,7 +20,8 @@ def reset(paths: Paths, settings: Settings) -> None:
     """
     paths.prepare()
     with files.FolderLock(paths.data):
-        for path in (paths.data / settings.devices_file, paths.data / settings.server_keys_file, paths.qr):
+        store, keys = paths.data / settings.devices_file, paths.data / settings.server_keys_file
+        for path in (store, keys, paths.qr, paths.replay_ledger):
             files.remove(path)
         files.remove_leftovers(paths.data)
         for backend in _sealing_backends(paths, settings):

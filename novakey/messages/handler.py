@@ -19,7 +19,7 @@ from novakey.messages import text
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.ratelimit import RateLimiter
-from novakey.messages.replay import ReplayGuard, fresh
+from novakey.messages.replay import ReplayGuard, Verdict, key_of
 from novakey.messages.target import TargetPolicy
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
@@ -147,15 +147,30 @@ class Handler:
 
     def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
         now = int(self.unix_time())
-        if not fresh(timestamp, now):
-            raise Refused(
-                Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old"
-            )
-        if self.replays.seen(device_id, nonce, timestamp):
-            raise Refused(Outcome.REPLAY, "this message was already accepted once")
+        key = key_of(device_id, nonce)
+        match self.replays.verdict(key, timestamp, now):
+            case Verdict.SEEN:
+                raise Refused(Outcome.REPLAY, "this message was already accepted once")
+            case Verdict.NOT_FRESH:
+                raise Refused(
+                    Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old"
+                )
+            case Verdict.FORGOTTEN:
+                wait = self.replays.floor + 1 - now
+                raise Refused(
+                    Outcome.REPLAY,
+                    f"this computer lost its record of accepted messages: send a new one in {wait} s",
+                )
         if not self._per_device.allow(device_id, self.monotonic()):
             raise Refused(Outcome.RATE_LIMIT, "too many messages from this device, wait a minute")
-        self.replays.accept(device_id, nonce, timestamp, now)
+        try:
+            # On disk before anything is done: a restart must not accept it again.
+            self.replays.accept(key, timestamp, now)
+        except OSError as error:
+            log.error("an accepted message cannot be written down, so it is refused: %s", error)
+            raise Refused(
+                Outcome.INTERNAL_ERROR, "this computer cannot write to its disk, so it takes nothing"
+            ) from None
 
     def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str]:
         match opened.type:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
+import hashlib
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Protocol
 
 MAX_AGE_S = 300
 MAX_AHEAD_S = 120
+KEY_SIZE = 12  # 96 bits: nobody finds a message that another one stands for
 
 
 def fresh(timestamp: int, now: int) -> bool:
@@ -16,31 +20,92 @@ def fresh(timestamp: int, now: int) -> bool:
     return now - MAX_AGE_S <= timestamp <= now + MAX_AHEAD_S
 
 
+def key_of(device_id: str, nonce: bytes) -> bytes:
+    """What stands for a device's nonce in the guard and in its ledger."""
+    return hashlib.blake2b(nonce + device_id.encode(), digest_size=KEY_SIZE).digest()
+
+
+class Verdict(Enum):
+    """What the guard says of an authenticated message."""
+
+    NEW = auto()
+    SEEN = auto()  # accepted before
+    NOT_FRESH = auto()  # too old or too far ahead
+    FORGOTTEN = auto()  # from a time of which not everything is known: it may have been accepted before
+
+
+class Writer(Protocol):
+    """Where accepted messages are written before anything is done; see `messages.ledger`."""
+
+    def append(self, key: bytes, timestamp: int, floor: int) -> None:
+        """Write one down so that it outlives this process; `OSError` when that cannot be."""
+
+    def close(self) -> None:
+        """Write down that nothing is missing."""
+
+
 class ReplayGuard:
-    """The nonces of accepted messages, for each device, until they are stale anyway.
+    """The nonces of accepted messages until they are stale anyway.
 
     A nonce is forgotten when its timestamp is too old, and the newest forgotten
     timestamp is kept: were the clock set back, what was forgotten would look
-    fresh again, so nothing at or below it is taken any more.
+    fresh again, so nothing at or below this `floor` is taken any more. Where a
+    part of the past is not known, the floor begins above it.
+
+    The work for one message does not grow with the number of them: nonces are
+    kept in one bucket a second, and a bucket is forgotten whole.
     """
 
-    def __init__(self) -> None:
-        self._seen: set[tuple[str, bytes]] = set()
-        self._order: list[tuple[int, str, bytes]] = []
-        self._forgotten = -1
+    def __init__(
+        self, known: Iterable[tuple[bytes, int]] = (), floor: int = -1, writer: Writer | None = None
+    ) -> None:
+        self._seen: set[bytes] = set()
+        self._by_second: dict[int, list[bytes]] = {}
+        self._horizon = 0  # no bucket is older
+        self.floor = floor
+        self._writer = writer
+        for key, timestamp in known:
+            self._remember(key, timestamp)
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def seen(self, device_id: str, nonce: bytes, timestamp: int) -> bool:
-        """Whether the message was accepted before, or may have been."""
-        return (device_id, nonce) in self._seen or timestamp <= self._forgotten
+    def verdict(self, key: bytes, timestamp: int, now: int) -> Verdict:
+        """Whether the message may be accepted; changes nothing."""
+        if key in self._seen:
+            return Verdict.SEEN
+        if not fresh(timestamp, now):
+            return Verdict.NOT_FRESH
+        return Verdict.FORGOTTEN if timestamp <= self.floor else Verdict.NEW
 
-    def accept(self, device_id: str, nonce: bytes, timestamp: int, now: int) -> None:
-        """Remember an accepted message; forget those that can no longer be fresh."""
-        self._seen.add((device_id, nonce))
-        heapq.heappush(self._order, (timestamp, device_id, nonce))
-        while self._order and self._order[0][0] < now - MAX_AGE_S:
-            stale, stale_id, stale_nonce = heapq.heappop(self._order)
-            self._seen.discard((stale_id, stale_nonce))
-            self._forgotten = max(self._forgotten, stale)
+    def accept(self, key: bytes, timestamp: int, now: int) -> None:
+        """Remember an accepted message; forget those that can no longer be fresh.
+
+        It is on disk when this returns. `OSError` when it cannot be written: then it was not accepted.
+        """
+        self._forget(now - MAX_AGE_S)
+        if self._writer is not None:
+            self._writer.append(key, timestamp, self.floor)
+        self._remember(key, timestamp)
+
+    def close(self) -> None:
+        """Accept nothing after this: the next start may trust what was written."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _remember(self, key: bytes, timestamp: int) -> None:
+        self._seen.add(key)
+        self._by_second.setdefault(timestamp, []).append(key)
+
+    def _forget(self, horizon: int) -> None:
+        if horizon <= self._horizon:
+            return
+        buckets = self._by_second
+        if horizon - self._horizon > len(buckets):  # the first time, or after a long silence
+            stale = [second for second in buckets if second < horizon]
+        else:
+            stale = [second for second in range(self._horizon, horizon) if second in buckets]
+        for second in stale:
+            self._seen.difference_update(buckets.pop(second))
+            self.floor = max(self.floor, second)
+        self._horizon = horizon
