@@ -19,8 +19,10 @@ from novakey.desktop.choose import Chooser
 from novakey.devices.store import Device
 from novakey.files import FolderLock
 from novakey.log import escape
+from novakey.messages import ledger
 from novakey.messages.deliver import Courier
 from novakey.messages.handler import Handler
+from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import State
@@ -42,14 +44,30 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
     paths.prepare()
     with FolderLock(paths.data):
         logs.configure(settings, paths.log, stderr=sys.stderr)
-        daemon = Daemon(settings, paths, open_installation(paths, settings, confirm))
-        daemon.run()
+        installation = open_installation(paths, settings, confirm)
+        replays = _open_ledger(paths, len(installation.devices))
+        try:
+            Daemon(settings, paths, installation, replays).run()
+        finally:
+            replays.close()
+
+
+def _open_ledger(paths: Paths, devices: int) -> ReplayGuard:
+    now = int(time.time())
+    replays, trouble = ledger.open_guard(paths.replay_ledger, now, devices)
+    if trouble is not None:
+        log.warning("%s: messages are refused for %d s", trouble, replays.floor + 1 - now)
+        if replays.floor > now + 2 * MAX_AHEAD_S:
+            log.warning("if this computer's clock was wrong and is right now, delete %s", paths.replay_ledger)
+    return replays
 
 
 class Daemon:
     """One running daemon over one installation."""
 
-    def __init__(self, settings: Settings, paths: Paths, installation: Installation) -> None:
+    def __init__(
+        self, settings: Settings, paths: Paths, installation: Installation, replays: ReplayGuard
+    ) -> None:
         self._settings = settings
         self._installation = installation
         self._pairing = installation.pairing
@@ -76,6 +94,7 @@ class Daemon:
                 installation.devices,
                 installation.server,
                 Courier(settings, self._chooser),
+                replays=replays,
                 on_message=lambda device_id: self._pairing.forget_repeat(),
             ),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from novakey.devices.sealing import choose
 from novakey.devices.seeded import SeededKey
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError, StoreError
+from novakey.messages import ledger
 from novakey.pairing import record
 from novakey.paths import Paths
 from novakey.secret import Secret
@@ -65,6 +67,7 @@ def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
         ours = DeviceStore(path, key, {}, None)
         ours.replace_all(devices, crypto.fingerprint(server.public))
         record.save(paths.pairing, record.imported(known, backend.name))
+        ledger.begin(paths.replay_ledger, int(time.time()))
         return Imported(len(devices), _write_config(taken, paths))
 
 

@@ -156,10 +156,10 @@ class Handler:
                     Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old"
                 )
             case Verdict.FORGOTTEN:
-                wait = self.replays.floor + 1 - now
+                wait = self.replays.floor + 1 - timestamp
                 raise Refused(
                     Outcome.REPLAY,
-                    f"this computer lost its record of accepted messages: send a new one in {wait} s",
+                    f"what this computer accepted before is not known: send a new one in {wait} s",
                 )
         if not self._per_device.allow(device_id, self.monotonic()):
             raise Refused(Outcome.RATE_LIMIT, "too many messages from this device, wait a minute")

@@ -60,6 +60,7 @@ class Ledger:
         self._path = path
         self._boot = boot
         self._handle = -1
+        self._next = 0
         self._begin(past.entries, past.floor)
 
     def append(self, key: bytes, timestamp: int, floor: int) -> None:
@@ -99,7 +100,7 @@ class Ledger:
 
     def _begin(self, entries: Sequence[tuple[bytes, int]], floor: int) -> None:
         # Twice what there is, so that the next growth is as many messages away.
-        slots = max(MIN_SLOTS, 1 << (2 * len(entries)).bit_length())
+        slots = max(MIN_SLOTS, 1 << (2 * len(entries) - 1).bit_length())
         if slots > MAX_SLOTS:
             raise OSError("more messages than can be remembered")
         written = [_slot(key, timestamp, floor) for key, timestamp in entries]
@@ -141,6 +142,14 @@ def open_guard(
         return ReplayGuard(past.entries, past.floor, Ledger(path, boot, past)), trouble
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def begin(path: Path, now: int) -> None:
+    """A ledger for devices that another daemon served until now: what was sent before is refused.
+
+    It cannot tell what a phone with a fast clock sent to the other one; see docs/attacks.md.
+    """
+    Ledger(path, boot_id(), Past((), now - 1)).close()
 
 
 def boot_id() -> bytes:

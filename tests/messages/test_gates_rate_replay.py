@@ -7,7 +7,7 @@ import pytest
 from novakey.messages import text
 from novakey.messages.gates import Gate
 from novakey.messages.ratelimit import RateLimiter, address_key
-from novakey.messages.replay import ReplayGuard, fresh
+from novakey.messages.replay import ReplayGuard, Verdict, fresh, key_of
 from novakey.secret import Secret
 
 NOW = 1_800_000_000
@@ -70,19 +70,19 @@ def test_freshness_is_300_seconds_back_and_120_ahead(timestamp: int, taken: bool
 
 def test_a_nonce_counts_once_for_each_device() -> None:
     guard = ReplayGuard()
-    guard.accept("a", b"n", NOW, NOW)
-    assert guard.seen("a", b"n", NOW)
-    assert not guard.seen("b", b"n", NOW)
-    assert not guard.seen("a", b"m", NOW)
+    guard.accept(key_of("a", b"n"), NOW, NOW)
+    assert guard.verdict(key_of("a", b"n"), NOW, NOW) is Verdict.SEEN
+    assert guard.verdict(key_of("b", b"n"), NOW, NOW) is Verdict.NEW
+    assert guard.verdict(key_of("a", b"m"), NOW, NOW) is Verdict.NEW
 
 
 def test_stale_nonces_are_forgotten_and_a_clock_set_back_reopens_nothing() -> None:
     guard = ReplayGuard()
-    guard.accept("a", b"old", NOW, NOW)
-    guard.accept("a", b"new", NOW + 301, NOW + 301)
+    guard.accept(b"old", NOW, NOW)
+    guard.accept(b"new", NOW + 301, NOW + 301)
     assert len(guard) == 1
-    assert guard.seen("a", b"old", NOW), "its timestamp is at or below the newest forgotten one"
-    assert guard.seen("a", b"other", NOW - 5)
+    assert guard.verdict(b"old", NOW, NOW) is Verdict.FORGOTTEN, "at or below the newest forgotten one"
+    assert guard.verdict(b"other", NOW - 5, NOW) is Verdict.FORGOTTEN
 
 
 def test_a_gate_is_open_for_its_device_until_its_time() -> None:
