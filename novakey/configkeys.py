@@ -206,6 +206,10 @@ class Settings:
         "Parts of window titles that never receive a secret; they win over what is allowed. Weak: a web "
         "page chooses its title.",
         "List them when the policy is on.")
+    require_password_field: bool = _flag(False,
+        "Type only while a password field has the focus, as the focused program tells assistive "
+        "technologies (AT-SPI, Linux only); programs that tell nothing, as terminals do, are refused.",
+        "Switch it on where secrets are only ever typed into password fields.")
 
     # log
     log_dir: str = _string("path", "",

@@ -263,10 +263,11 @@ class RecordingGtkEntry(Recorder):
     """A GTK 3 entry whose text is written to a file whenever it changes."""
 
     title = "recording-entry"
+    script = _ENTRY
 
     def _argv(self, folder: Path, output: Path) -> list[str]:
         script = folder / "entry.py"
-        script.write_text(_ENTRY)
+        script.write_text(self.script)
         return ["/usr/bin/python3", str(script), str(output), self.title]
 
     def clear(self) -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from novakey.config import Settings
+from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.devices.store import DeviceStore
 from novakey.messages import text
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
+from novakey.messages.passwordfield import PasswordField
 from novakey.messages.ratelimit import RateLimiter
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
 from novakey.messages.target import TargetPolicy
@@ -79,6 +81,7 @@ class Handler:
         self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
         self._delivering = Lock()
         self._target = TargetPolicy(self.settings)
+        self._password_field = PasswordField(self.settings)
 
     def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent."""
@@ -214,7 +217,7 @@ class Handler:
         try:
             armed = self._check_gates(device_id, opened)
             outcome, msg = (
-                self.courier.deliver(opened.payload, self._target.permit)
+                self.courier.deliver(opened.payload, self._permit())
                 if armed
                 else self.courier.copy(opened.payload)
             )
@@ -240,6 +243,19 @@ class Handler:
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
         return armed
+
+    def _permit(self) -> Permit:
+        """Both policies about where it may be typed; raises `Refused` when it may be nowhere."""
+        try:
+            in_field = self._password_field.permit()
+        except TargetRefusedError as error:
+            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}") from None
+
+        def both(focus: Focus | None) -> None:
+            self._target.permit(focus)
+            in_field(focus)
+
+        return both
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:

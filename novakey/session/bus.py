@@ -60,10 +60,10 @@ def session_address(env: Mapping[str, str]) -> str | None:
 class Bus:
     """A connection; a context manager that closes it."""
 
-    def __init__(self, which: Literal["session", "system"] = "session") -> None:
-        """Connect within `CALL_S` seconds, or raise `BusError`."""
+    def __init__(self, which: Literal["session", "system"] = "session", address: str | None = None) -> None:
+        """Connect within `CALL_S` seconds, or raise `BusError`; `address` is of a bus beside that one."""
         self.which = which
-        address = _address(which)
+        address = address or _address(which)
         try:
             with gevent.Timeout(CALL_S, TimeoutError):
                 self._connection: DBusConnection = open_dbus_connection(address, auth_timeout=CALL_S)

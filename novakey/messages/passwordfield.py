@@ -1,0 +1,65 @@
+"""`require_password_field`: a secret goes only into a field that shows dots instead of it.
+
+Asked in two steps. The objects with the focus are looked for before the delivery, since
+programs answer for themselves and may need the display for that; and once the display stands
+still for the first key, the window with the focus must be of the same program. Somebody who moves
+from the password field to another one of that window within those milliseconds is not noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from novakey.desktop.base import Focus, Permit, TargetRefusedError
+
+if TYPE_CHECKING:
+    from novakey.session.accessible import FocusedObject
+
+
+class PasswordFieldSettings(Protocol):
+    """The setting that switches it on."""
+
+    @property
+    def require_password_field(self) -> bool: ...
+
+
+class PasswordField:
+    """Looks for the focused field of each delivery. `look` is what finds the focused objects."""
+
+    def __init__(
+        self,
+        settings: PasswordFieldSettings,
+        look: Callable[[], Sequence[FocusedObject]] | None = None,
+    ) -> None:
+        self._required = settings.require_password_field
+        self._look = look
+
+    def permit(self) -> Permit:
+        """A `Permit` for one delivery; `TargetRefusedError` when none could be given."""
+        if not self._required:
+            return _anywhere
+        from novakey.session.accessible import focused_objects  # costs a daemon without this setting nothing
+        from novakey.session.bus import BusError
+
+        try:
+            focused = (self._look or focused_objects)()
+        except BusError as error:
+            raise TargetRefusedError(f"password fields cannot be told from others: {error}") from None
+        if not focused:
+            raise TargetRefusedError("no program tells which field has the focus")
+
+        def only_there(focus: Focus | None) -> None:
+            pid = None if focus is None else focus.pid
+            # Where the session hides whose window it is, everybody who claims the focus must be right.
+            fields = [field for field in focused if pid is None or field.pid == pid]
+            if not fields:
+                raise TargetRefusedError("the focused program does not tell which field has the focus")
+            if not all(field.is_password for field in fields):
+                raise TargetRefusedError("the focused field is no password field")
+
+        return only_there
+
+
+def _anywhere(focus: Focus | None) -> None:
+    return
