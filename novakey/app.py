@@ -23,8 +23,10 @@ from novakey.messages import ledger
 from novakey.messages.deliver import Courier
 from novakey.messages.handler import Handler
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
+from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
+from novakey.pairing.state import Event as PairingEvent
 from novakey.pairing.state import State
 from novakey.paths import Paths
 from novakey.secret import Secret
@@ -71,6 +73,7 @@ class Daemon:
         self._settings = settings
         self._installation = installation
         self._pairing = installation.pairing
+        self._clock = WindowClock()
         self._stopping = Event()
         self._chooser = Chooser(settings.desktop_backend)
         self._display = Display(
@@ -86,8 +89,7 @@ class Daemon:
                 installation.server,
                 on_paired=self._paired,
                 on_change=self._hide_ended_window,
-                backend=installation.backend,
-                fallback=installation.fallback,
+                clock=self._clock,
             ),
             Handler(
                 settings,
@@ -95,13 +97,13 @@ class Daemon:
                 installation.server,
                 Courier(settings, self._chooser),
                 replays=replays,
-                on_message=lambda device_id: self._pairing.forget_repeat(),
+                on_message=self._pairing.forget_repeat,
             ),
         )
 
     def run(self) -> None:
         """Listen, open a window where one is due, and wait for the signal to stop."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             gevent.signal_handler(number, self._stopping.set)
         bound = self._server.start()
         log.info("listening on %s port %d, %d paired", *bound, len(self._installation.devices))
@@ -118,9 +120,9 @@ class Daemon:
 
     def _open_window(self, bound: tuple[str, int]) -> None:
         if self._pairing.state is State.LOCKED:
-            log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
+            self._say_locked()
         elif self._pairing.state is State.UNPAIRED and self._installation.can_pair:
-            now = int(time.time())
+            now = self._clock.begin()
             settings = self._settings
             token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
             window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
@@ -128,16 +130,33 @@ class Daemon:
             gevent.spawn_later(settings.pair_window_s + 1, self._expire)
 
     def _expire(self) -> None:
-        if self._pairing.expire(int(time.time())):
-            log.warning("nobody paired in time: the window is closed, start again to open another")
-            self._display.hide()
+        self._pairing.expire(self._clock())
+        self._hide_ended_window()
 
     def _hide_ended_window(self) -> None:
-        if self._pairing.window is None:
-            self._display.hide()
-            if self._pairing.state is not State.PAIRED:
-                log.warning("the pairing window is over without a device: start again to open another")
+        """Take the picture of a window away once it is over, and say how that came about."""
+        if self._pairing.window is not None or not self._display.shown:
+            return
+        self._display.hide()
+        if self._pairing.state is State.LOCKED:
+            self._say_locked()
+        elif self._pairing.ended_by is PairingEvent.INTERRUPTED:
+            log.warning("too many handshakes failed: the window is closed, start again to open another")
+        elif self._pairing.ended_by is PairingEvent.ENDED:
+            log.warning("nobody paired in time: the window is closed, start again to open another")
+
+    def _say_locked(self) -> None:
+        log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
 
     def _paired(self, device: Device) -> None:
         told = f"paired: {escape(device.id)} from {device.paired_from}"
         log.warning("%s. if that was not you, stop the daemon and run: novakey.py reset", told)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What ends the daemon in order; a closed terminal does too, unless `nohup` says otherwise."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    return numbers

@@ -116,8 +116,8 @@ class Settings:
         "Make new server keys for each pairing window while no device is paired.",
         "Switch it on when a QR that was shown earlier must not lead to the same server keys.")
     rotate_device_psk_on_repair: bool = _flag(False,
-        "When a known device pairs again without sending a key, give it a new one instead of the one it had.",
-        "Switch it on when a key may have been seen by others.")
+        "Let a device that is paired already pair again under its id with a new key; else it is refused.",
+        "Switch it on where phones are reinstalled often; without it, revoke the old pairing first.")
 
     # storage
     devices_file: str = _string("path", "devices.json",

@@ -24,6 +24,11 @@ class NovaKeyError(Exception):
         self.problem = problem
         self.cure = cure
 
+    @property
+    def in_one_line(self) -> str:
+        """For the log, where a record is a line."""
+        return self.problem if self.cure is None else f"{self.problem} ({self.cure})"
+
 
 class ConfigError(NovaKeyError):
     """Usage or configuration; exit code 2."""

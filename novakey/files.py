@@ -7,10 +7,12 @@ written beside, synced, renamed, and then the folder is synced.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import stat
+from glob import escape
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -24,17 +26,23 @@ def private_folder(path: Path) -> None:
     """Make sure that `path` is a folder of ours that nobody else can enter.
 
     A missing one is made with mode 0700. `StoreError` names what is wrong with
-    an existing one; its rights are not changed behind the owner's back.
+    an existing one; its rights are not changed behind the owner's back. A link
+    in its place is refused: where it leads can change under a running daemon.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
+        status = path.lstat()
     except FileExistsError:
         raise StoreError(
             f"{path} is not a folder", f"move it away: mv {quote(str(path))} /elsewhere"
         ) from None
     except OSError as error:
-        raise StoreError(f"the folder {path} cannot be made: {error.strerror}") from error
+        raise _failed(f"the folder {path} cannot be made", path.parent, error) from error
+    if stat.S_ISLNK(status.st_mode):
+        raise StoreError(
+            f"{path} is a link, and links are not followed here",
+            f"put the folder itself there, or name it: --data-dir {quote(os.path.realpath(path))}",
+        )
     _refuse_foreign(path, status, 0o700)
 
 
@@ -54,7 +62,7 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
                 f"{path} is a link, and links are not followed here",
                 f"remove the link: rm {quote(str(path))}",
             ) from None
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        raise _failed(f"{path} cannot be read", path, error) from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -65,42 +73,57 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
         with open(handle, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        raise _failed(f"{path} cannot be read", path, error) from error
     finally:
         os.close(handle)
     if len(data) > limit:
-        raise StoreError(f"{path} is larger than {limit} bytes, so it is not ours")
+        raise StoreError(
+            f"{path} is larger than {limit} bytes, so it is not ours",
+            f"move it away: mv {quote(str(path))} /elsewhere",
+        )
     return data
 
 
 def replace_private(path: Path, data: bytes) -> None:
     """Write `data` as the new content of `path`, durably and whole, mode 0600.
 
-    `StoreError` when it fails; the old content is then untouched.
+    `StoreError` when it fails; the old content is then there as before.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    beside, before = _beside(path), _beside(path)
     try:
         _write_new(beside, data)
+        with contextlib.suppress(OSError):  # there is none yet, or the file system has no links
+            os.link(path, before, follow_symlinks=False)
         beside.replace(path)
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            # Who is told that it failed must not find it done: a phone would be paired without knowing.
+            _put_back(before, path)
+            raise
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        raise _failed(f"{path} cannot be written", path.parent, error) from error
     finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        for leftover in (beside, before):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def create_private(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet, durably and whole; `FileExistsError` when it does."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    beside = _beside(path)
     try:
         _write_new(beside, data)
         os.link(beside, path)  # unlike a rename, this never replaces
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            path.unlink()
+            raise
     except FileExistsError:
         raise
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        raise _failed(f"{path} cannot be written", path.parent, error) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
@@ -114,15 +137,16 @@ def remove(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StoreError(f"{path} cannot be removed: {error.strerror}") from error
+        raise _failed(f"{path} cannot be removed", path.parent, error) from error
     return True
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a crash left half-written beside our files."""
-    for leftover in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+def remove_leftovers(*paths: Path) -> None:
+    """Remove what a crash left half-written beside these files; such a file may hold keys."""
+    for path in paths:
+        for leftover in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 16}.tmp"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def sync_folder(folder: Path) -> None:
@@ -149,8 +173,9 @@ class FolderLock:
         try:
             self._handle = os.open(self._path, flags, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, f"{os.getpid()}\n".encode())
+            with contextlib.suppress(OSError):  # paired phones are served from a full disk too
+                os.ftruncate(self._handle, 0)
+                os.write(self._handle, f"{os.getpid()}\n".encode())
         except BlockingIOError:
             self.__exit__(None, None, None)
             raise NovaKeyError(
@@ -158,7 +183,7 @@ class FolderLock:
                 "stop it first, or give this one a folder of its own with --data-dir",
             ) from None
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be locked: {error.strerror}") from error
+            raise _failed(f"{self._path} cannot be locked", self._path, error) from error
         return self
 
     @classmethod
@@ -184,6 +209,36 @@ class FolderLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _put_back(before: Path, path: Path) -> None:
+    """Undo a rename as far as a failing disk lets us."""
+    with contextlib.suppress(OSError):
+        if before.is_symlink() or before.exists():
+            before.replace(path)
+        else:
+            path.unlink()
+
+
+def _failed(what: str, path: Path, error: OSError) -> StoreError:
+    """The error that a person sees for what the system said about `path`."""
+    where = quote(str(path))
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            cure = f"make room, and try again; how full it is says: df -h {where}"
+        case errno.EROFS:
+            cure = f"it is on a read-only file system; which one says: findmnt -T {where}"
+        case errno.EACCES | errno.EPERM:
+            cure = f"look at its owner and rights: ls -ld {where}"
+        case errno.ELOOP:
+            cure = f"links are not followed here, so remove the link: rm {where}"
+        case _:
+            cure = f"look at the disk and the system's log; where it lies says: df -h {where}"
+    return StoreError(f"{what}: {(error.strerror or type(error).__name__).lower()}", cure)
 
 
 def _write_new(path: Path, data: bytes) -> None:

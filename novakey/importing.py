@@ -11,11 +11,11 @@ import base64
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from novakey import config, files
+from novakey import config, files, startup
 from novakey.config import Settings
 from novakey.devices import sealed, serverkeys, store
 from novakey.devices.sealing import choose
@@ -32,6 +32,7 @@ CONFIG_NAMES = ("server_config.yaml", "server_config.yml", "server_config.json")
 # Names of files, which are ours in our folders whatever they were called in the other ones.
 _NOT_TAKEN = ("devices_file", "server_keys_file", "log_dir", "log_file")
 _MAX_FILE = 1 << 20
+_CURE = "give the folder that the other daemon keeps its files in, as the user that it runs as"
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,26 @@ def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
     devices = _devices(folder / taken.devices_file, settings)
     paths.prepare()
     with files.FolderLock(paths.data):
+        startup.prepare(paths, settings)
         known = record.load(paths.pairing)
         path = paths.data / settings.devices_file
         if store.read(path) is not None:
             raise NovaKeyError(
                 f"there is a device store already: {path}", "to give it up first: novakey.py reset"
             )
-        backend = choose.backend(settings.device_store, paths, settings)
-        key = backend.load_or_create()
+        if known.device_stored:  # the store was removed, which is no reset
+            startup.refuse_weaker(known.backend, settings)
+        key = choose.backend(settings.device_store, paths, settings).load_or_create()
+        config_file = _write_config(taken, paths)
         serverkeys.save(paths.data / settings.server_keys_file, key, server)
+        known = replace(known, backend=settings.device_store, fallback=False)
+        record.save(paths.pairing, known)
+        ledger.begin(paths.replay_ledger, int(time.time()))
+        # The store comes last but one: with it the import is done, and a second one is refused.
         ours = DeviceStore(path, key, {}, None)
         ours.replace_all(devices, crypto.fingerprint(server.public))
-        record.save(paths.pairing, record.imported(known, backend.name))
-        ledger.begin(paths.replay_ledger, int(time.time()))
-        return Imported(len(devices), _write_config(taken, paths))
+        record.save(paths.pairing, record.imported(known))
+        return Imported(len(devices), config_file)
 
 
 def _config_file(folder: Path) -> Path | None:
@@ -89,7 +96,7 @@ def _server_keys(path: Path) -> SeededKey:
         pair = SeededKey(Secret(seed))
         serverkeys.check_pair(pair, public)
     except (Malformed, ValueError) as error:
-        raise StoreError(f"{path} does not hold the other daemon's keys: {error}") from None
+        raise StoreError(f"{path} does not hold the other daemon's keys: {error}", _CURE) from None
     return pair
 
 
@@ -101,7 +108,7 @@ def _devices(path: Path, settings: Settings) -> Mapping[str, Device]:
             document = sealed.open_bytes(data, path, _their_key(settings), sealed.DEVICES_LABEL)
         devices = store.parse_devices(document)
     except Malformed as error:
-        raise StoreError(f"{path} is not the other daemon's device store: {error}") from None
+        raise StoreError(f"{path} is not the other daemon's device store: {error}", _CURE) from None
     if not devices:
         raise NovaKeyError(f"{path} holds no device, so there is nothing to import", "pair a phone instead")
     return devices
@@ -118,9 +125,9 @@ def _read(path: Path) -> bytes:
         with open(path, "rb") as file:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+        raise StoreError(f"{path} cannot be read: {error.strerror}", _CURE) from error
     if len(data) > _MAX_FILE:
-        raise StoreError(f"{path} is larger than {_MAX_FILE} bytes, so it is not the other daemon's")
+        raise StoreError(f"{path} is larger than {_MAX_FILE} bytes, so it is not the other daemon's", _CURE)
     return data
 
 

@@ -63,6 +63,12 @@ class Paths:
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"
 
+    def kept(self, devices_file: str, server_keys_file: str) -> tuple[Path, ...]:
+        """Every file that holds state or keys; the two names are settings."""
+        store, keys = self.data / devices_file, self.data / server_keys_file
+        sealing = (self.sealing_key, self.sealing_passphrase)
+        return store, keys, self.pairing, self.qr, self.replay_ledger, *sealing
+
     def prepare(self) -> None:
         """Make the folders that hold state, owner-only; `StoreError` names what is wrong."""
         for folder in (self.config, self.data):

@@ -23,7 +23,7 @@ def reset(paths: Paths, settings: Settings) -> None:
         store, keys = paths.data / settings.devices_file, paths.data / settings.server_keys_file
         for path in (store, keys, paths.qr, paths.replay_ledger):
             files.remove(path)
-        files.remove_leftovers(paths.data)
+        files.remove_leftovers(*paths.kept(settings.devices_file, settings.server_keys_file))
         for backend in _sealing_backends(paths, settings):
             choose.backend(backend, paths, settings).delete()
         files.remove(paths.pairing)

@@ -21,7 +21,7 @@ from novakey.devices import serverkeys, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.devices.store import DeviceStore
-from novakey.errors import StoreError
+from novakey.errors import ConfigError, StoreError
 from novakey.pairing import record
 from novakey.pairing.state import Pairing, Record, State
 from novakey.paths import Paths
@@ -38,8 +38,6 @@ class Installation:
     devices: DeviceStore
     server: crypto.Decapsulator
     pairing: Pairing
-    backend: str
-    fallback: bool
     can_pair: bool
 
 
@@ -50,9 +48,7 @@ def open_installation(
 
     `confirm` is asked before anything that makes paired phones useless.
     """
-    paths.prepare()
-    files.remove_leftovers(paths.data)
-    files.remove(paths.qr)  # a picture left by a crash shows a token that is worth nothing
+    prepare(paths, settings)
     known = record.load(paths.pairing)
     path = paths.data / settings.devices_file
     sealed = store.read(path)
@@ -62,9 +58,37 @@ def open_installation(
         if key is None:
             raise store.key_is_gone(path)
         devices = store.unseal(sealed, path, key)
+        if len(devices):
+            refuse_weaker(backend.name, settings)
         if len(devices) and not _rotate(paths, settings, devices, key, confirm):
             return _paired(paths, settings, known, devices, backend, key)
     return _unpaired(paths, settings, known)
+
+
+def prepare(paths: Paths, settings: Settings) -> None:
+    """Make sure that our files are apart from each other in owner-only folders; sweep up after a crash."""
+    paths.prepare()
+    kept = paths.kept(settings.devices_file, settings.server_keys_file)
+    store_file, keys_file, *others = (path.parent.resolve() / path.name for path in kept)
+    reserved = {*others, paths.data.resolve() / files.FolderLock.NAME}
+    if store_file == keys_file or {store_file, keys_file} & reserved:
+        raise ConfigError(
+            "devices_file or server_keys_file is the name of another file of this program",
+            "give each of them a name of its own, or leave them out",
+        )
+    for path in (store_file, keys_file):
+        files.private_folder(path.parent)
+    files.remove_leftovers(*kept)
+    files.remove(paths.qr)  # a picture left by a crash shows a token that is worth nothing
+
+
+def refuse_weaker(backend: str, settings: Settings) -> None:
+    """`StoreError` where the configuration would go down from the backend that devices were stored under."""
+    if choose.stronger(backend, settings.device_store):
+        raise StoreError(
+            f"devices are stored under {backend}, and the weaker {settings.device_store} is refused",
+            f"set device_store: {backend}, or give up every pairing with: novakey.py reset",
+        )
 
 
 def _paired(
@@ -77,12 +101,9 @@ def _paired(
 ) -> Installation:
     server = store.matching_keys(devices, paths.data / settings.server_keys_file, key)
     pairing = _pairing(paths, settings, known, len(devices))
-    if choose.stronger(backend.name, settings.device_store):
-        raise StoreError(
-            f"devices are stored under {backend.name}, and the weaker {settings.device_store} is refused",
-            f"set device_store: {backend.name}, or give up every pairing with: novakey.py reset",
-        )
-    if known.fallback:
+    if known.left_behind:
+        _forget_weaker_copy(choose.backend(known.left_behind, paths, settings), backend, pairing)
+    if known.fallback and choose.stronger(settings.device_store, backend.name):
         log.warning(
             "devices are stored under %s, because %s failed when the first one was paired; "
             "only a reset and a new pairing changes that",
@@ -93,8 +114,8 @@ def _paired(
     elif choose.stronger(settings.device_store, backend.name):
         backend = _move_up(backend, choose.backend(settings.device_store, paths, settings), key, pairing)
     else:
-        pairing.sealed_under(backend.name, fallback=False)
-    return Installation(devices, server, pairing, backend.name, pairing.record.fallback, can_pair=True)
+        pairing.sealed_under(backend.name)
+    return Installation(devices, server, pairing, can_pair=True)
 
 
 def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pairing) -> SealingBackend:
@@ -107,10 +128,20 @@ def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pai
             f"the {new.name} backend holds the key of another store",
             f"set device_store: {old.name}, or give up every pairing with: novakey.py reset",
         )
-    pairing.sealed_under(new.name, fallback=False)
-    old.delete()
+    pairing.sealed_under(new.name, left_behind=old.name)
     log.warning("the sealing key moved from %s to %s", old.name, new.name)
+    _forget_weaker_copy(old, new, pairing)
     return new
+
+
+def _forget_weaker_copy(old: SealingBackend, new: SealingBackend, pairing: Pairing) -> None:
+    """Also at the start after a crash or a failure: a key in a weaker place is as weak as that place."""
+    try:
+        old.delete()
+    except StoreError as error:
+        log.error("a copy of the sealing key is still under %s: %s", old.name, error.in_one_line)
+        return
+    pairing.sealed_under(new.name)
 
 
 def _rotate(
@@ -132,29 +163,49 @@ def _rotate(
 def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
     pairing = _pairing(paths, settings, known, 0)
     path = paths.data / settings.devices_file
-    backend = choose.backend(settings.device_store, paths, settings)
-    key = None if pairing.state is State.LOCKED else _probe(backend, pairing)
-    fallback = False
-    if key is None and pairing.state is not State.LOCKED and not settings.require_sealed_device_store:
-        log.warning("falling back to the weaker keyfile backend: require_sealed_device_store is false")
-        backend, fallback = choose.backend("keyfile", paths, settings), True
-        key = _probe(backend, pairing)
+    key = None if pairing.state is State.LOCKED else _probe(paths, settings, pairing)
     if key is None:
         # Nothing can be stored and no window opens; there are only messages to refuse.
         nothing = DeviceStore(path, Secret(secrets.token_bytes(KEY_SIZE)), {}, None)
-        return Installation(nothing, crypto.ExpandedKey.generate(), pairing, backend.name, False, False)
+        return Installation(nothing, crypto.ExpandedKey.generate(), pairing, can_pair=False)
     server = _server_keys(paths, settings, key)
-    return Installation(DeviceStore(path, key, {}, None), server, pairing, backend.name, fallback, True)
+    return Installation(DeviceStore(path, key, {}, None), server, pairing, can_pair=True)
 
 
-def _probe(backend: SealingBackend, pairing: Pairing) -> Secret | None:
+def _probe(paths: Paths, settings: Settings, pairing: Pairing) -> Secret | None:
+    """The key to seal a first store with; None when no backend that may be used gives one."""
+    known = pairing.record
+    if known.device_stored:  # the store was removed, which is no reset
+        refuse_weaker(known.backend, settings)
+    weaker = settings.device_store != "keyfile" and not settings.require_sealed_device_store
+    if known.device_stored and choose.stronger(known.backend, "keyfile"):
+        weaker = False
     try:
-        key = backend.load_or_create()
+        key = choose.backend(settings.device_store, paths, settings).load_or_create()
     except StoreError as error:
-        log.error("secure storage (%s) failed, so no pairing window opens: %s", backend.name, error)
+        if not weaker:
+            log.error(
+                "secure storage (%s) failed, so no pairing window opens: %s",
+                settings.device_store,
+                error.in_one_line,
+            )
+            pairing.sealing_failed()
+            return None
+        log.warning("secure storage (%s) failed: %s", settings.device_store, error.in_one_line)
+        log.warning("falling back to the weaker keyfile backend: require_sealed_device_store is false")
+        return _fall_back(paths, settings, pairing)
+    pairing.sealing_worked(settings.device_store, fallback=False)
+    return key
+
+
+def _fall_back(paths: Paths, settings: Settings, pairing: Pairing) -> Secret | None:
+    try:
+        key = choose.backend("keyfile", paths, settings).load_or_create()
+    except StoreError as error:
+        log.error("secure storage (keyfile) failed, so no pairing window opens: %s", error.in_one_line)
         pairing.sealing_failed()
         return None
-    pairing.sealing_worked()
+    pairing.sealing_worked("keyfile", fallback=True)
     return key
 
 
@@ -166,7 +217,7 @@ def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decaps
     try:
         server = serverkeys.load(path, key)
     except StoreError as error:
-        log.warning("no device is paired, so the server keys are made anew: %s", error)
+        log.warning("no device is paired, so the server keys are made anew: %s", error.in_one_line)
         server = None
     return server or serverkeys.create(path, key)
 
@@ -176,7 +227,7 @@ def _pairing(paths: Paths, settings: Settings, known: Record, devices: int) -> P
         try:
             record.save(paths.pairing, changed)
         except StoreError as error:
-            log.error("the pairing state cannot be saved: %s", error)
+            log.error("the pairing state cannot be saved: %s", error.in_one_line)
             raise
 
     return Pairing(known, devices, settings.pair_max_windows, save)

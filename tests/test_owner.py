@@ -31,6 +31,8 @@ LOCKED = {
     "locked": "5 pairing windows were interrupted",
     "backend": "",
     "fallback": False,
+    "device_stored": False,
+    "left_behind": "",
 }
 
 
@@ -206,11 +208,11 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
         pairing.hello(token, now)
         registration = pair.Registration("phone-1", Secret(b"\1" * 32))
         if rotate:
-            assert handshake._store(registration, "127.0.0.1").key == registration.device_key
+            assert handshake._store(registration, token, "127.0.0.1").key == registration.device_key
             assert devices.get("phone-1").key == registration.device_key  # type: ignore[union-attr]
         else:
             with pytest.raises(HandshakeError, match="already paired"):
-                handshake._store(registration, "127.0.0.1")
+                handshake._store(registration, token, "127.0.0.1")
             assert devices.get("phone-1") == old
 
 

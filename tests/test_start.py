@@ -12,6 +12,8 @@ import pytest
 from daemonbench import Daemon, run, say
 
 from novakey.devices import sealed
+from novakey.pairing import record
+from novakey.pairing.state import Record
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
@@ -192,11 +194,8 @@ def test_server_keys_of_another_installation_are_refused(paired: Path, tmp_path:
 def test_locked_pairing_serves_without_a_window_and_says_why(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d"):
         pass
-    (tmp_path / "d" / PAIRING).write_bytes(
-        b'{"v":1,"interrupted":5,"handshake_running":false,"devices_before":0,"sealing_failures":0,'
-        b'"locked":"5 pairing windows were interrupted","backend":"","fallback":false}'
-    )
-    (tmp_path / "d" / PAIRING).chmod(0o600)
+    locked = Record(interrupted=5, locked="5 pairing windows were interrupted")
+    record.save(tmp_path / "d" / PAIRING, locked)
     with Daemon(tmp_path / "d") as daemon:
         daemon.wait_for_log("pairing is locked: 5 pairing windows were interrupted")
         assert "reset" in daemon.log()
@@ -204,8 +203,8 @@ def test_locked_pairing_serves_without_a_window_and_says_why(tmp_path: Path) -> 
 
 
 def test_what_a_crash_left_behind_is_swept_up(paired: Path) -> None:
-    for name in (".devices.json.0011.tmp", "novakey-pair.png"):
+    for name in (".devices.json.0123456789abcdef.tmp", "novakey-pair.png"):
         (paired / name).write_bytes(b"x")
     with Daemon(paired):
         assert not (paired / "novakey-pair.png").exists()
-        assert not (paired / ".devices.json.0011.tmp").exists()
+        assert not (paired / ".devices.json.0123456789abcdef.tmp").exists()

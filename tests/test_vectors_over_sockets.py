@@ -54,7 +54,7 @@ class Listener:
             server,
             on_paired=lambda device: None,
             on_change=lambda: None,
-            unix_time=lambda: NOW,
+            clock=lambda: NOW,
         )
         handler = Handler(settings, self.store, server, Courier(settings, no_display), unix_time=lambda: NOW)
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)

@@ -12,7 +12,7 @@ from pathlib import Path
 from novakey import files
 from novakey.errors import StoreError
 from novakey.pairing import qr
-from novakey.pairing.state import Window
+from novakey.pairing.parts import Window
 from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,13 @@ class Display:
         self._picture = picture
         self._advertise_host = advertise_host
         self._fingerprint = fingerprint
+        self.shown = False
 
     def show(self, window: Window, bound: tuple[str, int], now: int) -> None:
         """Show the window's QR; the token is in it and nowhere else."""
         host = self._advertise_host or advertised(bound[0])
         uri = PairingUri(host, bound[1], window.token, self._fingerprint, window.expires)
+        self.shown = True
         qr.write_picture(self._picture, uri)
         log.info("waiting for a phone: scan the QR in %s", self._picture)
         if _is_loopback(host):
@@ -47,10 +49,11 @@ class Display:
 
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""
+        self.shown = False
         try:
             files.remove(self._picture)
         except StoreError as error:
-            log.error("%s", error)
+            log.error("%s", error.in_one_line)
 
     def _draw(self, uri: PairingUri, now: int) -> None:
         unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -9,14 +9,15 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from novakey.config import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.log import escape
 from novakey.messages.ratelimit import RateLimiter
-from novakey.pairing.state import Pairing, RefusedHelloError, State
+from novakey.pairing.clock import WindowClock
+from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
 from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.wire import Malformed, crypto, pair
@@ -40,11 +41,9 @@ class Handshake:
     devices: DeviceStore
     server: crypto.Decapsulator
     on_paired: Callable[[Device], None]
-    on_change: Callable[[], None]
-    unix_time: Callable[[], float] = time.time
+    on_change: Callable[[], None]  # called when the window may have ended
+    clock: Callable[[], int] = field(default_factory=WindowClock)
     monotonic: Callable[[], float] = time.monotonic
-    backend: str = "keyfile"
-    fallback: bool = False
 
     def __post_init__(self) -> None:
         self._hellos = RateLimiter(self.settings.pair_hello_max_per_min)
@@ -57,16 +56,19 @@ class Handshake:
             token, repeating = self._hello(stream, peer)
         except RefusedHelloError as refused:
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
+            self.on_change()
             stream.send(pair.Refusal(refused.reason, refused.msg).encode())
             return
         device = None
         try:
             device, acknowledgement = self._register(stream, token, peer, repeating)
-        except (HandshakeError, Malformed, StoreError) as error:
+        except (HandshakeError, Malformed) as error:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
+        except StoreError as error:
+            log.error("request %d from %s: pair failed: %s", req_id, peer, error.in_one_line)
         finally:  # whatever went wrong, the window must not stay taken
-            if device is None and self.pairing.state is State.HANDSHAKE and not repeating:
-                self.pairing.failed(int(self.unix_time()))
+            if device is None and not repeating and self.pairing.holds(token):
+                self.pairing.failed(self.clock())
             self.on_change()
         if device is not None:
             if not repeating:
@@ -87,7 +89,7 @@ class Handshake:
         except Malformed as error:
             raise RefusedHelloError("bad_request", f"not a pairing hello: {error}") from None
         try:
-            return token, self.pairing.hello(token, int(self.unix_time()))
+            return token, self.pairing.hello(token, self.clock())
         except StoreError:
             raise RefusedHelloError(
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
@@ -95,7 +97,7 @@ class Handshake:
 
     def _register(self, stream: Stream, token: Secret, peer: str, repeating: bool) -> tuple[Device, bytes]:
         """Answer the hello, read the register, store the device; the device and its acknowledgement."""
-        now = int(self.unix_time())
+        now = self.clock()
         window = self.pairing.window
         seconds = PAIRING_S if window is None else min(PAIRING_S, window.expires - now)
         stream.allow(seconds)
@@ -109,24 +111,33 @@ class Handshake:
             raise HandshakeError("the phone took too long") from None
         except EndOfStreamError:
             raise HandshakeError("the phone hung up") from None
-        device = self._known(registration) if repeating else self._store(registration, peer)
+        device = self._known(registration) if repeating else self._store(registration, token, peer)
         key = None if registration.device_key else device.key
         return device, reader.acknowledge(secrets.token_bytes(crypto.NONCE_SIZE), device.id, key)
 
-    def _store(self, registration: pair.Registration, peer: str) -> Device:
+    def _store(self, registration: pair.Registration, token: Secret, peer: str) -> Device:
+        if not self.pairing.holds(token):
+            raise HandshakeError("the window was closed meanwhile")
         device_id = registration.device_id or f"ios-{secrets.token_hex(8)}"
         if self.devices.get(device_id) and not self.settings.rotate_device_psk_on_repair:
             raise HandshakeError(f"the device {escape(device_id)} is already paired: revoke it first")
-        now = int(self.unix_time())
+        now = self.clock()
         key = registration.device_key or Secret(secrets.token_bytes(crypto.KEY_SIZE))
         device = Device(device_id, key, now, peer)
         self.devices.add(device, crypto.fingerprint(self.server.public))
-        self.pairing.registered(now, self.backend, self.fallback, len(self.devices))
+        self.pairing.registered(now, device.id, len(self.devices))
         self._registered = (registration, device)
         return device
 
     def _known(self, registration: pair.Registration) -> Device:
-        """The device of a repeated registration, which must be the very same one."""
+        """The device of a repeated registration, which must be the very same one.
+
+        The token went over the network in the clear. Only a key that the phone
+        itself chose tells it from whoever read the token there: one that the
+        server chose is given away once.
+        """
+        if registration.device_key is None:
+            raise HandshakeError("a repeated registration without a key")
         if self._registered is None or self._registered[0] != registration:
             raise HandshakeError("a repeated registration with another id or key")
         if self.devices.get(self._registered[1].id) != self._registered[1]:

@@ -6,8 +6,9 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from novakey import files
+from novakey.devices.sealing import choose
 from novakey.errors import StoreError
-from novakey.pairing.state import Record
+from novakey.pairing.parts import Record
 from novakey.wire import Malformed, jsonline
 
 
@@ -29,6 +30,8 @@ def load(path: Path) -> Record:
                 raise Malformed("a member of another type")
         if min(record.interrupted, record.sealing_failures, record.devices_before) < 0:
             raise Malformed("a negative count")
+        if not {record.backend, record.left_behind} <= {"", *choose.WEAKEST_FIRST}:
+            raise Malformed("a backend that we do not have")
     except Malformed:
         raise StoreError(
             f"the pairing state {path} is damaged",
@@ -42,6 +45,13 @@ def save(path: Path, record: Record) -> None:
     files.replace_private(path, jsonline.encode({"v": 1, **asdict(record)}) + b"\n")
 
 
-def imported(known: Record, backend: str) -> Record:
+def imported(known: Record) -> Record:
     """The record after devices came from elsewhere: as after a pairing, but a lock stays."""
-    return replace(known, interrupted=0, handshake_running=False, sealing_failures=0, backend=backend)
+    return replace(
+        known,
+        interrupted=0,
+        handshake_running=False,
+        devices_before=0,
+        sealing_failures=0,
+        device_stored=True,
+    )

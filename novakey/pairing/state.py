@@ -6,9 +6,11 @@
 
 No clock and no disk in here: times come as parameters (unix seconds), and what
 must outlive a restart is a `Record` that the caller keeps. `save` is called
-before a transition takes effect, and where it raises, nothing has changed. Only
-the end of a handshake goes on in memory when it cannot be saved (a full disk
-must not leave the window taken): the record on disk then still says that a
+before a transition takes effect, and where it raises, nothing has changed. Two
+things go on in memory when they cannot be saved, since a full disk must neither
+leave the window taken nor give it unlimited attempts: a handshake that cannot
+begin uses up an attempt, and one that ends has ended. What was not written is
+written with the next change. Until then the record on disk still says that a
 handshake runs, so the next start counts it, or finds its device.
 """
 
@@ -16,12 +18,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
-from typing import Any
 
 from novakey.errors import StoreError
+from novakey.pairing.parts import Record, Repeat, Window
 from novakey.secret import Secret  # compares in constant time
+
+__all__ = [
+    "Event",
+    "IllegalTransitionError",
+    "Pairing",
+    "Record",
+    "RefusedHelloError",
+    "State",
+    "Window",
+]
 
 REPEAT_S = 60  # a phone that lost the acknowledgement may ask for it again this long
 MAX_SEALING_FAILURES = 3
@@ -56,6 +68,8 @@ TABLE: dict[tuple[State, Event], State | None] = {
     (State.UNPAIRED, Event.OPEN_WINDOW): State.OPEN,
     (State.PAIRED, Event.OPEN_WINDOW): State.OPEN,
     (State.OPEN, Event.HELLO): State.HANDSHAKE,
+    (State.OPEN, Event.FAILED): State.OPEN,  # a hello that could not be written down
+    (State.OPEN, Event.INTERRUPTED): REST,  # the last of them
     (State.OPEN, Event.ENDED): REST,
     (State.HANDSHAKE, Event.REGISTERED): State.PAIRED,
     (State.HANDSHAKE, Event.FAILED): State.OPEN,
@@ -85,43 +99,6 @@ class RefusedHelloError(Exception):
         self.msg = msg
 
 
-@dataclass(frozen=True)
-class Record:
-    """What outlives a restart."""
-
-    interrupted: int = 0
-    """Windows that were interrupted since the last success."""
-    handshake_running: bool = False
-    """A handshake had begun and its end is not written yet."""
-    devices_before: int = 0
-    """How many devices were stored when it began: with more of them it had succeeded."""
-    sealing_failures: int = 0
-    """How often in a row the sealing backend failed before any device was stored."""
-    locked: str = ""
-    """Why pairing is locked; empty when it is not."""
-    backend: str = ""
-    """The sealing backend that the first device was stored under."""
-    fallback: bool = False
-    """`backend` is weaker than the configured one, which failed when nothing was stored yet."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One chance to pair: a token, until when, and how many handshakes it may still see fail."""
-
-    token: Secret
-    expires: int
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A registration whose acknowledgement may have been lost."""
-
-    token: Secret
-    until: int
-
-
 class Pairing:
     """The state of one installation. Methods are the events; see `TABLE` for what is legal."""
 
@@ -131,12 +108,18 @@ class Pairing:
         self.record = record
         self.window: Window | None = None
         self.repeat: Repeat | None = None
+        self.ended_by: Event | None = None
+        """How the last window ended; None while none has."""
         self._save = save
+        self._on_disk = record
         self._max_windows = max_windows
         self._devices = devices
         self.state = State.LOCKED if record.locked else self._rest()
         if record.handshake_running:
             self._after_crash()
+        elif not record.locked and record.interrupted >= max_windows:  # the limit was lowered
+            self._keep(replace(record, locked=_too_many(record.interrupted)))
+            self.state = State.LOCKED
 
     def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> Window:
         """Open a window with a fresh token."""
@@ -149,7 +132,8 @@ class Pairing:
     def hello(self, token: Secret, now: int) -> bool:
         """Begin a handshake; True when it only repeats a registration already stored.
 
-        `RefusedHelloError` leaves the window untouched.
+        `RefusedHelloError` leaves the window untouched. `StoreError`, when the
+        beginning cannot be saved, uses up an attempt.
         """
         self.expire(now)
         if self.state in (State.OPEN, State.HANDSHAKE):
@@ -159,55 +143,46 @@ class Pairing:
             if self.state is State.HANDSHAKE:
                 raise RefusedHelloError("busy", "another phone is pairing at this moment")
             begun = replace(self.record, handshake_running=True, devices_before=self._devices)
-            self._change(Event.HELLO, begun)
+            try:
+                self._change(Event.HELLO, begun)
+            except StoreError:
+                self._lose_attempt(now)
+                raise
             return False
         if self.repeat and now < self.repeat.until and token == self.repeat.token:
             return True
         raise RefusedHelloError("not_pairing", "this computer is not waiting for a phone")
 
-    def registered(self, now: int, backend: str, fallback: bool = False, devices: int = 1) -> None:
+    def holds(self, token: Secret) -> bool:
+        """Whether the handshake that runs is the one that began with this token."""
+        return self.state is State.HANDSHAKE and self.window is not None and self.window.token == token
+
+    def registered(self, now: int, device_id: str, devices: int) -> None:
         """The device is stored durably, the store holds `devices`: the window has done its work."""
-        if self.window is None:
+        if self.state is not State.HANDSHAKE or self.window is None:
             raise IllegalTransitionError("no handshake is running")
-        token, first = self.window.token, self.record.backend == ""
-        self._end_handshake(
-            Event.REGISTERED,
-            interrupted=0,
-            sealing_failures=0,
-            backend=backend if first else self.record.backend,
-            fallback=fallback if first else self.record.fallback,
-        )
+        token = self.window.token
+        self._end(Event.REGISTERED, self._succeeded())
         self._devices = devices
-        self.window = None
-        self.repeat = Repeat(token, now + REPEAT_S)
+        self.repeat = Repeat(token, now + REPEAT_S, device_id)
 
     def failed(self, now: int) -> None:
         """A handshake ended without a device: give the window back, or end it."""
-        if self.state is not State.HANDSHAKE or self.window is None:
+        if self.state is not State.HANDSHAKE:
             raise IllegalTransitionError("no handshake is running")
-        left = self.window.attempts - 1
-        if left <= 0:
-            self._interrupt()
-        elif now >= self.window.expires:
-            self._end_handshake(Event.ENDED)
-            self.window = None
-        else:
-            self._end_handshake(Event.FAILED)
-            self.window = replace(self.window, attempts=left)
+        self._lose_attempt(now)
 
     def expire(self, now: int) -> bool:
         """End the window when its time is over; a handshake in it lapses by itself."""
         if self.state is State.OPEN and self.window is not None and now >= self.window.expires:
-            self._change(Event.ENDED, self.record)
-            self.window = None
+            self._end(Event.ENDED)
             return True
         return False
 
     def stop(self) -> None:
         """The daemon stops: a waiting window just ends, a running handshake was interrupted."""
         if self.state is State.OPEN:
-            self._change(Event.ENDED, self.record)
-            self.window = None
+            self._end(Event.ENDED)
         elif self.state is State.HANDSHAKE:
             self._interrupt()
 
@@ -221,13 +196,17 @@ class Pairing:
         else:
             self._keep(record)
 
-    def sealing_worked(self) -> None:
-        """The probe passed: failures are no longer in a row."""
-        self._keep(replace(self.record, sealing_failures=0))
+    def sealing_worked(self, backend: str, fallback: bool) -> None:
+        """The probe passed: failures are no longer in a row, and a store would be sealed under `backend`."""
+        self._keep(replace(self.record, sealing_failures=0, backend=backend, fallback=fallback))
 
-    def sealed_under(self, backend: str, fallback: bool) -> None:
-        """The store's sealing key is in this backend: it was found, or moved there."""
-        self._keep(replace(self.record, backend=backend, fallback=fallback))
+    def sealed_under(self, backend: str, fallback: bool = False, left_behind: str = "") -> None:
+        """The sealing key of a store with devices is in `backend`: it was found, or moved there."""
+        self._keep(
+            replace(
+                self.record, backend=backend, fallback=fallback, device_stored=True, left_behind=left_behind
+            )
+        )
 
     def revoked(self, devices: int) -> None:
         """A device was taken out of the store, durably; `devices` are left."""
@@ -238,36 +217,57 @@ class Pairing:
                 self._keep(replace(self.record, devices_before=devices))
         self.repeat = None  # it may be the very device that could ask for its acknowledgement again
 
-    def forget_repeat(self) -> None:
-        """A message came from a phone, so it has its acknowledgement."""
-        self.repeat = None
+    def forget_repeat(self, device_id: str) -> None:
+        """A message came from this phone, so it has its acknowledgement."""
+        if self.repeat is not None and self.repeat.device_id == device_id:
+            self.repeat = None
 
     def _after_crash(self) -> None:
-        """The daemon died in a handshake: with a device it had succeeded, else it counts."""
+        """The daemon died in a handshake: with one more device it had succeeded, else it counts."""
         if self._devices > self.record.devices_before:
-            self._keep(Record(backend=self.record.backend, fallback=self.record.fallback))
+            # The device is whole, so the daemon serves it even from a disk that takes no writing.
+            self._keep_or_go_on(self._succeeded())
         else:
-            counted = self.record.interrupted + 1
-            self._keep(replace(self.record, handshake_running=False, devices_before=0, interrupted=counted))
-            self._lock_if_too_many()
+            self._keep(self._one_more_interrupted())
+            if self.record.locked:
+                self.state = self._after(Event.LOCKED)
+
+    def _lose_attempt(self, now: int) -> None:
+        assert self.window is not None  # in both states that lose an attempt
+        left = self.window.attempts - 1
+        if left <= 0:
+            self._interrupt()
+        elif now >= self.window.expires:
+            self._end(Event.ENDED)
+        else:
+            self._end(Event.FAILED)
+            self.window = replace(self.window, attempts=left)
 
     def _interrupt(self) -> None:
-        self._end_handshake(Event.INTERRUPTED, interrupted=self.record.interrupted + 1)
-        self.window = None
-        self._lock_if_too_many()
+        self._end(Event.INTERRUPTED, self._one_more_interrupted())
+        if self.record.locked:
+            self.state = self._after(Event.LOCKED)
 
-    def _lock_if_too_many(self) -> None:
-        if self.record.interrupted >= self._max_windows:
-            reason = f"{self.record.interrupted} pairing windows were interrupted"
-            self._end_handshake(Event.LOCKED, locked=reason)
+    def _settled(self) -> Record:
+        return replace(self.record, handshake_running=False, devices_before=0)
 
-    def _end_handshake(self, event: Event, **changes: Any) -> None:
+    def _succeeded(self) -> Record:
+        return replace(self._settled(), interrupted=0, sealing_failures=0, device_stored=True)
+
+    def _one_more_interrupted(self) -> Record:
+        """The count and the lock that follows from it are one change: no crash comes between them."""
+        count = self.record.interrupted + 1
+        too_many = _too_many(count) if count >= self._max_windows else ""
+        return replace(self._settled(), interrupted=count, locked=self.record.locked or too_many)
+
+    def _end(self, event: Event, record: Record | None = None) -> None:
+        """A handshake or a window ends, also where that cannot be saved: see the module's docstring."""
         after = self._after(event)
-        record = replace(self.record, handshake_running=False, devices_before=0, **changes)
-        with contextlib.suppress(StoreError):  # see the module's docstring; `save` has logged it
-            self._keep(record)
-        self.record = record
+        self._keep_or_go_on(record or self._settled())
         self.state = after
+        if event is not Event.FAILED:
+            self.window = None
+            self.ended_by = event
 
     def _rest(self) -> State:
         return State.PAIRED if self._devices else State.UNPAIRED
@@ -283,6 +283,16 @@ class Pairing:
         self.state = after
 
     def _keep(self, record: Record) -> None:
-        if record != self.record:
+        if record != self._on_disk:
             self._save(record)
-            self.record = record
+            self._on_disk = record
+        self.record = record
+
+    def _keep_or_go_on(self, record: Record) -> None:
+        with contextlib.suppress(StoreError):  # `save` has logged it
+            self._keep(record)
+        self.record = record
+
+
+def _too_many(count: int) -> str:
+    return f"{count} pairing windows were interrupted"

@@ -60,9 +60,9 @@ def test_success_closes_the_window_and_resets_the_count() -> None:
     subject = opened(disk)
     assert subject.hello(TOKEN, NOW) is False
     assert disk.record.handshake_running
-    subject.registered(NOW, "keyfile")
+    subject.registered(NOW, "phone-1", 1)
     assert (subject.state, subject.window) == (State.PAIRED, None)
-    assert disk.record == Record(backend="keyfile")
+    assert disk.record == Record(device_stored=True)
 
 
 def test_a_wrong_token_and_a_busy_window_are_told_apart() -> None:
@@ -155,7 +155,7 @@ def test_death_after_the_device_was_stored_is_a_success() -> None:
     disk = Disk()
     disk.record = Record(interrupted=3, handshake_running=True)
     assert pairing(disk, paired=True).state is State.PAIRED
-    assert disk.record == Record()
+    assert disk.record == Record(device_stored=True)
 
 
 def test_death_in_a_handshake_beside_devices_counts_unless_one_more_is_stored() -> None:
@@ -166,7 +166,7 @@ def test_death_in_a_handshake_beside_devices_counts_unless_one_more_is_stored() 
         subject.open_window(TOKEN, NOW, 600, 3)
         subject.hello(TOKEN, NOW)
         assert Pairing(disk.record, stored, 5, disk.save).state is State.PAIRED
-        assert disk.record == Record(interrupted=counted)
+        assert (disk.record.interrupted, disk.record.handshake_running) == (counted, False)
 
 
 def test_revoking_the_last_device_leaves_nothing_paired_and_opens_nothing() -> None:
@@ -191,7 +191,7 @@ def test_revoking_leaves_a_window_open_and_a_lock_shut() -> None:
 def test_a_revoked_phone_cannot_repeat_its_registration() -> None:
     subject = opened()
     subject.hello(TOKEN, NOW)
-    subject.registered(NOW, "keyfile")
+    subject.registered(NOW, "phone-1", 1)
     subject.revoked(0)
     assert refusal(subject, TOKEN) == "not_pairing"
 
@@ -207,23 +207,82 @@ def test_stopping_in_a_handshake_is_an_interruption() -> None:
 def test_a_repeat_is_heard_for_a_minute_or_until_the_first_message() -> None:
     subject = opened()
     subject.hello(TOKEN, NOW)
-    subject.registered(NOW, "keyfile")
+    subject.registered(NOW, "phone-1", 1)
     assert subject.hello(TOKEN, NOW + REPEAT_S - 1) is True
     assert refusal(subject, OTHER) == "not_pairing"
     assert refusal(subject, TOKEN, NOW + REPEAT_S) == "not_pairing"
-    subject.forget_repeat()
+    subject.forget_repeat("phone-2")
+    assert subject.hello(TOKEN, NOW) is True, "a message from another phone says nothing about this one"
+    subject.forget_repeat("phone-1")
     assert refusal(subject, TOKEN) == "not_pairing"
 
 
-def test_a_hello_that_cannot_be_written_down_begins_nothing() -> None:
+def test_a_hello_that_cannot_be_written_down_begins_nothing_and_uses_up_an_attempt() -> None:
     disk = Disk()
     subject = opened(disk)
     disk.full = True
-    with pytest.raises(StoreError):
-        subject.hello(TOKEN, NOW)
-    assert subject.state is State.OPEN
+    for left in (2, 1):
+        with pytest.raises(StoreError):
+            subject.hello(TOKEN, NOW)
+        assert subject.window is not None and subject.window.attempts == left
+    assert subject.state is State.OPEN and disk.record == Record()
     disk.full = False
     assert subject.hello(TOKEN, NOW) is False
+
+
+def test_three_hellos_that_cannot_be_written_down_interrupt_the_window() -> None:
+    disk = Disk()
+    subject = opened(disk)
+    disk.full = True
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            subject.hello(TOKEN, NOW)
+    assert (subject.state, subject.record.interrupted) == (State.UNPAIRED, 1)
+    assert refusal(subject, TOKEN) == "not_pairing"
+    assert disk.record == Record(), "the disk is still full"
+    disk.full = False
+    subject.open_window(TOKEN, NOW, 600, 3)
+    subject.stop()
+    assert disk.record == Record(interrupted=1), "written with the next change"
+
+
+def test_the_fifth_interruption_and_its_lock_are_one_change_on_disk() -> None:
+    disk = Disk()
+    disk.record = Record(interrupted=4)
+    saved: list[Record] = []
+    subject = Pairing(disk.record, 0, 5, saved.append)
+    subject.open_window(TOKEN, NOW, 600, 1)
+    subject.hello(TOKEN, NOW)
+    subject.failed(NOW)
+    assert [bool(record.locked) for record in saved] == [False, True]
+    assert saved[0].interrupted == 4 and saved[1].interrupted == 5
+
+
+def test_a_lowered_limit_locks_at_the_next_start_and_a_lock_is_never_lifted_by_a_raised_one() -> None:
+    disk = Disk()
+    disk.record = Record(interrupted=3)
+    assert pairing(disk, max_windows=3).state is State.LOCKED
+    assert pairing(disk, max_windows=9).state is State.LOCKED
+    disk.record = Record(interrupted=5, locked="x", handshake_running=True)
+    assert pairing(disk, max_windows=9).state is State.LOCKED and disk.record.locked == "x"
+
+
+def test_a_whole_device_is_served_from_a_full_disk_after_a_crash() -> None:
+    disk = Disk()
+    disk.record = Record(handshake_running=True)
+    disk.full = True
+    assert pairing(disk, paired=True).state is State.PAIRED
+    with pytest.raises(StoreError):
+        pairing(disk)  # without one the window must be counted, or attempts had no limit
+
+
+def test_only_the_handshake_of_this_token_holds_the_window() -> None:
+    subject = opened()
+    assert not subject.holds(TOKEN)
+    subject.hello(TOKEN, NOW)
+    assert subject.holds(TOKEN) and not subject.holds(OTHER)
+    subject.stop()
+    assert not subject.holds(TOKEN)
 
 
 def test_a_full_disk_at_the_end_of_a_handshake_gives_the_window_back_and_still_counts() -> None:
@@ -240,7 +299,7 @@ def test_three_sealing_failures_in_a_row_lock_and_a_success_between_does_not() -
     disk = Disk()
     for _ in range(2):
         pairing(disk).sealing_failed()
-    pairing(disk).sealing_worked()
+    pairing(disk).sealing_worked("keyring", fallback=False)
     for expected in (State.UNPAIRED, State.UNPAIRED, State.LOCKED):
         subject = pairing(disk)
         subject.sealing_failed()
@@ -258,7 +317,7 @@ def test_every_event_that_the_table_does_not_know_raises_and_changes_nothing() -
     }
     events: dict[str, tuple[Callable[[Pairing], object], set[State]]] = {
         "open": (lambda s: s.open_window(TOKEN, NOW, 600, 3), {State.UNPAIRED, State.PAIRED}),
-        "registered": (lambda s: s.registered(NOW, "keyfile"), {State.HANDSHAKE}),
+        "registered": (lambda s: s.registered(NOW, "phone-1", 1), {State.HANDSHAKE}),
         "failed": (lambda s: s.failed(NOW), {State.HANDSHAKE}),
     }
     for (state, build), (name, (event, legal)) in itertools.product(builders.items(), events.items()):

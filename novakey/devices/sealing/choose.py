@@ -8,12 +8,12 @@ from novakey.config import Settings
 from novakey.devices.sealing.base import SealingBackend
 from novakey.paths import Paths
 
-_WEAKEST_FIRST = ("keyfile", "passphrase", "keyring")
+WEAKEST_FIRST = ("keyfile", "passphrase", "keyring")
 
 
 def stronger(one: str, other: str) -> bool:
     """Whether the backend called `one` is stronger than the one called `other`."""
-    return _WEAKEST_FIRST.index(one) > _WEAKEST_FIRST.index(other)
+    return WEAKEST_FIRST.index(one) > WEAKEST_FIRST.index(other)
 
 
 def backend(name: str, paths: Paths, settings: Settings) -> SealingBackend:

@@ -1,0 +1,30 @@
+"""The time that a pairing window goes by: no setting of the clock makes it longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class WindowClock:
+    """Unix time that runs at least as fast as the monotonic clock since the window opened.
+
+    A clock that is set back, by a person or by forged network time, must not
+    extend a window. One that goes ahead (a machine that slept) ends it sooner.
+    """
+
+    def __init__(
+        self, unix_time: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._unix_time = unix_time
+        self._monotonic = monotonic
+        self.begin()
+
+    def begin(self) -> int:
+        """A window opens: what the wall clock says is right again. The time, in unix seconds."""
+        self._ahead = self._unix_time() - self._monotonic()
+        return self()
+
+    def __call__(self) -> int:
+        """The time, in unix seconds."""
+        return int(max(self._unix_time(), self._monotonic() + self._ahead))
