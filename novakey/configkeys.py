@@ -180,6 +180,9 @@ class Settings:
     allow_clipboard_on_inject_failure: bool = _flag(False,
         "Put a secret that could not be typed on the clipboard.",
         "Switch it on for sessions that let nobody type; any program can read the clipboard.")
+    clipboard_clear_s: int = _number(15, 1, 3600, "seconds",
+        "How long a secret stays on the clipboard; it is taken back then, and at exit, if it is still ours.",
+        "Raise it when people take longer to paste.")
     macos_prefer_clipboard: bool = _flag(True,
         "On macOS, paste through the clipboard rather than type.",
         "Switch it off when the clipboard is synchronised to other devices.")

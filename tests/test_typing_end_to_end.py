@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from daemonbench import Daemon, arm_and_approve, command, run, say
-from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs
+from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, wait_until
 from procwatch import Watcher, as_nobody, pieces
 from randomtext import random_secret
 
@@ -129,6 +130,11 @@ def clipboard(server: XServer) -> str:
     return server.run("xclip", "-o", "-selection", "clipboard", check=False)
 
 
+def copy(server: XServer, text: str) -> None:
+    quiet = {"capture_output": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server.run("xclip", "-i", "-selection", "clipboard", input=text, **quiet)
+
+
 def test_clipboard_fallback_for_a_paste_and_for_what_the_person_must_paste(
     server: XServer, tmp_path: Path
 ) -> None:
@@ -163,6 +169,32 @@ def test_clipboard_fallback_when_disarmed_and_when_typing_fails(server: XServer,
         say(phone, MessageType.ARM)
         assert say(phone, INJECT, b"no window").outcome is Outcome.COPIED
         assert clipboard(server) == "no window"
+
+
+def test_the_clipboard_is_taken_back_after_its_time_and_at_exit_if_it_is_still_ours(
+    server: XServer, tmp_path: Path
+) -> None:
+    settings = {"allow_clipboard_when_disarmed": True, "two_man_enabled": False}
+    with on_display(server, tmp_path / "d", clipboard_clear_s=1, **settings) as daemon:
+        phone = daemon.pair()
+        assert say(phone, INJECT, b"for a second").outcome is Outcome.COPIED
+        assert clipboard(server) == "for a second"
+        wait_until(lambda: clipboard(server) == "", "taking it back", 5)
+        assert say(phone, INJECT, b"ours").outcome is Outcome.COPIED
+        copy(server, "theirs")
+        gevent.sleep(1.5)
+        assert clipboard(server) == "theirs"
+    with on_display(server, tmp_path / "d", **settings) as daemon:
+        again = daemon.at(phone)
+        assert say(again, INJECT, b"until the exit").outcome is Outcome.COPIED
+        assert clipboard(server) == "until the exit"
+        assert daemon.stop() == 0
+        assert clipboard(server) == ""
+    with on_display(server, tmp_path / "d", **settings) as daemon:
+        assert say(daemon.at(phone), INJECT, b"ours").outcome is Outcome.COPIED
+        copy(server, "theirs")
+        assert daemon.stop() == 0
+        assert clipboard(server) == "theirs"
 
 
 def ascii_secret() -> str:

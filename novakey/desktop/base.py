@@ -98,6 +98,10 @@ class Backend(ABC):
     def copy(self, text: Secret, deadline_s: float) -> None:
         """Put the text on the clipboard. Raises `DesktopError`."""
 
+    def clear_clipboard(self) -> None:
+        """Take back the text that is on the clipboard, if it is still ours. Raises nothing."""
+        self.close()
+
     def close(self) -> None:
-        """Give back what is held (a clipboard selection, borrowed keys)."""
+        """Give back what is held (a clipboard selection, borrowed keys). It can be used again afterwards."""
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Protocol
 
 from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit, TargetRefusedError
@@ -19,6 +21,8 @@ class DeliverySettings(Protocol):
     def allow_typing_fallback(self) -> bool: ...
     @property
     def allow_clipboard_on_inject_failure(self) -> bool: ...
+    @property
+    def clipboard_clear_s(self) -> int: ...
 
 
 class Courier:
@@ -31,6 +35,7 @@ class Courier:
     def __init__(self, settings: DeliverySettings, choose: Callable[[], Backend]) -> None:
         self._settings = settings
         self._choose = choose
+        self._clearing: Timer | None = None
 
     def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
         """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard."""
@@ -51,7 +56,9 @@ class Courier:
     def copy(self, text: Secret) -> tuple[Outcome, str]:
         """Put the text on the clipboard only."""
         try:
-            self._choose().copy(text, DELIVERY_S)
+            backend = self._choose()
+            with self._cleared_later(backend):
+                backend.copy(text, DELIVERY_S)
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         except DesktopError as error:
@@ -62,7 +69,8 @@ class Courier:
         if not self._settings.allow_clipboard_on_inject_failure:
             return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
         try:
-            pasted = backend.paste(text, DELIVERY_S, permit)
+            with self._cleared_later(backend):
+                pasted = backend.paste(text, DELIVERY_S, permit)
         except TargetRefusedError as error:
             return _refused(error)
         except CannotType:
@@ -79,6 +87,18 @@ class Courier:
             return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
         copied = self.copy(text)
         return self._copied_on_wayland(copied) if isinstance(error, CannotType) else copied
+
+    @contextmanager
+    def _cleared_later(self, backend: Backend) -> Iterator[None]:
+        """What is put on the clipboard meanwhile, or still is there from before, is taken back later."""
+        if self._clearing is not None:
+            self._clearing.cancel()
+        try:
+            yield
+        finally:
+            self._clearing = Timer(self._settings.clipboard_clear_s, backend.clear_clipboard)
+            self._clearing.daemon = True  # at exit the backend takes it back itself
+            self._clearing.start()
 
     @staticmethod
     def _copied_on_wayland(copied: tuple[Outcome, str]) -> tuple[Outcome, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from desktopbench import Recorder, RecordingXterm, XServer, anywhere, differs, wait_until
+from desktopbench import Recorder, RecordingXterm, XServer, anywhere, differs, end, wait_until
 
 from novakey.desktop.x11 import X11Backend
 from novakey.secret import Secret
@@ -97,3 +98,42 @@ def test_a_window_that_does_not_paste_is_told_from_one_that_does(
 ) -> None:
     assert backend.paste(Secret(TEXT.encode()), DEADLINE_S, anywhere) is False
     assert ask(server, "UTF8_STRING") == TEXT.encode(), "the person must be able to paste"
+
+
+class CopyQ:
+    """A clipboard manager that leaves marked texts out; since its version 8 it needs no rule for that."""
+
+    _RULES = (
+        "[Commands]\nsize=1\n1\\Name=Leave secrets out\n1\\Automatic=true\n"
+        "1\\Input=x-kde-passwordManagerHint\n1\\Remove=true\n"
+    )
+
+    def __init__(self, server: XServer, home: Path) -> None:
+        settings = home / ".config/copyq"
+        settings.mkdir(parents=True)
+        (settings / "copyq-commands.ini").write_text(self._RULES)
+        self.env = {**server.env, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "QT_QPA_PLATFORM": "xcb"}
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(["copyq"], env=self.env, **quiet)
+
+    def ask(self, *words: str) -> str:
+        done = subprocess.run(["copyq", *words], env=self.env, capture_output=True, timeout=20, check=False)
+        return done.stdout.decode().strip()
+
+
+def test_a_clipboard_manager_that_honours_the_hint_has_no_copy(
+    backend: X11Backend, server: XServer, tmp_path: Path
+) -> None:
+    manager = CopyQ(server, tmp_path)
+    try:
+        wait_until(lambda: manager.ask("size") == "0", "the clipboard manager", 20)
+        backend.copy(Secret(b"marked as a secret"), DEADLINE_S)
+        wait_until(lambda: manager.ask("clipboard") == "marked as a secret", "noticing it", 10)
+        quiet = {"capture_output": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        server.run("xclip", "-i", "-selection", "clipboard", input="not marked", **quiet)
+        wait_until(lambda: manager.ask("read", "0") == "not marked", "the next text", 10)
+        assert manager.ask("size") == "1", "the marked text is in the history"
+    finally:
+        end(manager.process)
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"marked as a secret" not in file.read_bytes(), file.name
