@@ -33,6 +33,8 @@ ELSEWHERE = {
     "log.py": "the log itself",
     "cli.py": "help",
     "secret.py": "faults of ours",
+    "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",
+    "doctor/session.py": "display, focus, notifications; each finding says the same",
 }
 
 # Texts that look like messages of that kind but are none, and what they are.
@@ -53,6 +55,7 @@ NOT_LISTED = {
     "too long": "told as: is damaged",
     "not our members": "told as: the pairing state … is damaged",
     "a member of another type": "told as: the pairing state … is damaged",
+    "a backend that we do not have": "told as: the pairing state … is damaged",
     "a negative count": "told as: the pairing state … is damaged",
     "the configuration is good": "the configuration",
     "open the gate for one device for a moment": _HELP,
@@ -65,7 +68,11 @@ NOT_LISTED = {
 
 # Which argument of a call is the message. Exceptions are found by themselves: theirs is the first.
 CALLS = {
-    "Finding": (2, 3),
+    "About": (1,),
+    "ok": (0,),
+    "note": (0,),
+    "fault": (0,),
+    "_failed": (0,),
     "Status": (1, 3, 4),
     "Refusal": (1,),
     "RefusedHelloError": (1,),
