@@ -150,6 +150,13 @@ class Settings:
     two_man_enabled: bool = _flag(True,
         "A secret is delivered only after an approve message for the same device.",
         "Switch it off where one deliberate step on the phone is enough.")
+    two_man_approver: Literal["phone", "computer", "either"] = _choice("phone",
+        ("phone", "computer", "either"),
+        "Who approves: the phone that sends, the owner at this computer (a notification asks), or either.",
+        "Choose computer where a phone alone must not be enough.")
+    approve_wait_ms: int = _number(0, 0, 8000, "milliseconds",
+        "How long a secret waits for the owner's approval here before the phone is told to ask again.",
+        "Raise it, below the phone's own deadline, so that one tap on each side is enough.")
     approve_window_ms: int = _number(15_000, 1, _HOUR_MS, "milliseconds",
         "How long an approval stays open.",
         "Raise it when people take longer between approving and sending.")

@@ -31,7 +31,7 @@ class CannotType(DesktopError):
     """This session lets nobody type, whatever the text; nothing was typed."""
 
 
-class TargetRefusedError(DesktopError):
+class TargetRefusedError(Exception):
     """What has the focus may not receive the text; nothing was typed. Raised by a `Permit`."""
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import Protocol
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit, TargetRefusedError
+from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -38,7 +38,10 @@ class Courier:
         self._clearing: Timer | None = None
 
     def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
-        """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard."""
+        """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
+
+        `TargetRefusedError` is what `permit` said.
+        """
         try:
             backend = self._choose()
         except NoDisplayError as error:
@@ -47,8 +50,6 @@ class Courier:
             return self._paste(backend, text, permit)
         try:
             backend.type_text(text, DELIVERY_S, permit)
-        except TargetRefusedError as error:
-            return _refused(error)
         except DesktopError as error:
             return self._instead(backend, text, error)
         return Outcome.TYPED, "typed"
@@ -71,8 +72,6 @@ class Courier:
         try:
             with self._cleared_later(backend):
                 pasted = backend.paste(text, DELIVERY_S, permit)
-        except TargetRefusedError as error:
-            return _refused(error)
         except CannotType:
             return self._copied_on_wayland(self.copy(text))
         except DesktopError as error:
@@ -104,7 +103,3 @@ class Courier:
     def _copied_on_wayland(copied: tuple[Outcome, str]) -> tuple[Outcome, str]:
         outcome, msg = copied
         return (Outcome.COPIED_WAYLAND if outcome is Outcome.COPIED else outcome), msg
-
-
-def _refused(error: TargetRefusedError) -> tuple[Outcome, str]:
-    return Outcome.BAD_REQUEST, f"target refused: {error}"

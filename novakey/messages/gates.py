@@ -13,10 +13,14 @@ class Gate:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._windows: dict[str, int | str] = {}
 
-    def open(self, device_id: str, now_ms: float, duration_ms: int) -> None:
-        """Open it for `duration_ms` from now; a second opening replaces the first."""
+    def open(self, device_id: str, now_ms: float, duration_ms: int, window: int | str | None = None) -> None:
+        """Open it for `duration_ms` from now, if given for one window only; replaces an earlier opening."""
+        self.close(device_id)
         self._until[device_id] = now_ms + duration_ms
+        if window is not None:
+            self._windows[device_id] = window
 
     def is_open(self, device_id: str, now_ms: float) -> bool:
         """Whether it is open for this device."""
@@ -25,10 +29,16 @@ class Gate:
     def close(self, device_id: str) -> None:
         """Close it for this device; closing a closed gate is nothing."""
         self._until.pop(device_id, None)
+        self._windows.pop(device_id, None)
+
+    def bound_to(self, device_id: str) -> int | str | None:
+        """The window that it was opened for; None where it is open for any."""
+        return self._windows.get(device_id)
 
     def close_all(self) -> None:
         """Close it for every device."""
         self._until.clear()
+        self._windows.clear()
 
     def until(self, now_ms: float) -> dict[str, float]:
         """For which devices it is open, and until when."""

@@ -11,44 +11,29 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
 
 from novakey.config import Settings
-from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.devices.store import DeviceStore
-from novakey.messages import text
+from novakey.messages.approval import Approvals
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
-from novakey.messages.passwordfield import PasswordField
+from novakey.messages.inject import Injector
 from novakey.messages.ratelimit import RateLimiter
+from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
-from novakey.messages.target import TargetPolicy
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply, stage
 
 log = logging.getLogger(__name__)
 
-_QUEUE_S = 4.0  # waiting for the delivery before this one, within the 10 s of the exchange
-
-# One sentence for every cause: nothing here may tell a known device from an unknown or a revoked one.
-UNAUTHENTIC = "the message does not authenticate"
-
-
-class Refused(Exception):
-    """The message goes no further; its row of the reply table and a sentence for people."""
-
-    def __init__(self, outcome: Outcome, msg: str) -> None:
-        super().__init__(msg)
-        self.outcome = outcome
-        self.msg = msg
-
 
 @dataclass(frozen=True)
 class Answered:
     """What became of one message, for whoever keeps account. Never its content.
 
-    `device_id` is None where nothing was authenticated; `at` is in unix seconds.
+    `device_id` is None where nothing was authenticated; `at` is in unix seconds;
+    `program` is what had the focus, where that was looked at.
     """
 
     at: int
@@ -57,6 +42,7 @@ class Answered:
     device_id: str | None
     stage: str
     outcome: Outcome
+    program: str = ""
 
 
 @dataclass
@@ -68,6 +54,7 @@ class Handler:
     server: crypto.Decapsulator
     courier: Courier
     gates: Gates = field(default_factory=Gates)
+    approvals: Approvals = None  # type: ignore[assignment]  # of these settings and gates
     replays: ReplayGuard = field(default_factory=ReplayGuard)
     unix_time: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -79,9 +66,10 @@ class Handler:
         self._failures = RateLimiter(self.settings.unauthenticated_max_per_min)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
         self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
-        self._delivering = Lock()
-        self._target = TargetPolicy(self.settings)
-        self._password_field = PasswordField(self.settings)
+        self.approvals = self.approvals or Approvals(self.settings, self.gates, monotonic=self.monotonic)
+        self._injector = Injector(
+            self.settings, self.devices, self.courier, self.gates, self.approvals, self.monotonic
+        )
 
     def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent."""
@@ -93,12 +81,12 @@ class Handler:
             device_id = opened.device_id.decode()
             self._accept_once(device_id, nonce, opened.timestamp)
             self.on_message(device_id)
-            outcome, msg = self._act(device_id, opened)
+            outcome, msg, program = self._act(device_id, opened)
         except Refused as refused:
-            outcome, msg = refused.outcome, refused.msg
+            outcome, msg, program = refused.outcome, refused.msg, refused.program
             if outcome is Outcome.CRYPTO_FAIL:
                 kind = device_id = None  # also of a message that was open when its device was revoked
-        return self.reply(outcome, msg, peer, req_id, kind, device_id)
+        return self.reply(outcome, msg, peer, req_id, kind, device_id, program)
 
     def reply(
         self,
@@ -108,6 +96,7 @@ class Handler:
         req_id: int,
         kind: MessageType | None = None,
         device_id: str | None = None,
+        program: str = "",
     ) -> Reply:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
@@ -121,7 +110,7 @@ class Handler:
             msg,
         )
         now = int(self.unix_time())
-        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome))
+        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome, program))
         return Reply(outcome, stage(kind), msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
@@ -175,28 +164,22 @@ class Handler:
                 Outcome.INTERNAL_ERROR, "this computer cannot write to its disk, so it takes nothing"
             ) from None
 
-    def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str]:
+    def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str, str]:
         match opened.type:
             case MessageType.INJECT:
-                return self._inject(device_id, opened)
+                return self._injector.inject(device_id, opened.payload)
             case MessageType.APPROVE:
-                return self._approve(device_id)
+                return Outcome.OK, self.approvals.by_phone(device_id), ""
             case MessageType.ARM:
-                return self._arm(device_id, opened.payload.reveal())
+                return Outcome.OK, self._arm(device_id, opened.payload.reveal()), ""
             case MessageType.DISARM:
                 self.gates.arming.close(device_id)
-                return Outcome.OK, "disarmed"
+                return Outcome.OK, "disarmed", ""
 
-    def _approve(self, device_id: str) -> tuple[Outcome, str]:
-        if not self.settings.two_man_enabled:
-            raise Refused(Outcome.BAD_REQUEST, "two-man approval is off on this computer")
-        self.gates.approval.open(device_id, self._now_ms(), self.settings.approve_window_ms)
-        return Outcome.OK, f"approved_for_ms={self.settings.approve_window_ms}"
-
-    def _arm(self, device_id: str, payload: bytes) -> tuple[Outcome, str]:
+    def _arm(self, device_id: str, payload: bytes) -> str:
         granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
         self.gates.arming.open(device_id, self._now_ms(), granted)
-        return Outcome.OK, f"armed_for_ms={granted}"
+        return f"armed_for_ms={granted}"
 
     def _asked_ms(self, payload: bytes) -> int:
         if not payload:
@@ -208,60 +191,6 @@ class Handler:
         if asked <= 0:
             raise Refused(Outcome.BAD_REQUEST, "arm: ms must be a positive integer")
         return asked
-
-    def _inject(self, device_id: str, opened: Message) -> tuple[Outcome, str]:
-        # Deliveries are one at a time, and the gates are looked at inside: two
-        # messages that arrive together must not both pass on one approval.
-        if not self._delivering.acquire(timeout=_QUEUE_S):
-            raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
-        try:
-            armed = self._check_gates(device_id, opened)
-            outcome, msg = (
-                self.courier.deliver(opened.payload, self._permit())
-                if armed
-                else self.courier.copy(opened.payload)
-            )
-            if outcome.success:
-                self._use_up(device_id)
-            return outcome, msg
-        finally:
-            opened.payload.wipe()
-            self._delivering.release()
-
-    def _check_gates(self, device_id: str, opened: Message) -> bool:
-        """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
-        settings, now_ms = self.settings, self._now_ms()
-        if self.devices.get(device_id) is None:  # revoked while this message waited for its turn
-            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
-        armed = self.gates.arming.is_open(device_id, now_ms)
-        if not armed and not settings.allow_clipboard_when_disarmed:
-            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
-        if settings.two_man_enabled and not self.gates.approval.is_open(device_id, now_ms):
-            raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
-        try:
-            text.check(opened.payload, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
-        except text.UnsafeTextError as error:
-            raise Refused(Outcome.BAD_REQUEST, str(error)) from None
-        return armed
-
-    def _permit(self) -> Permit:
-        """Both policies about where it may be typed; raises `Refused` when it may be nowhere."""
-        try:
-            in_field = self._password_field.permit()
-        except TargetRefusedError as error:
-            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}") from None
-
-        def both(focus: Focus | None) -> None:
-            self._target.permit(focus)
-            in_field(focus)
-
-        return both
-
-    def _use_up(self, device_id: str) -> None:
-        if self.settings.arm_consume_on_inject:
-            self.gates.arming.close(device_id)
-        if self.settings.approve_consume_on_inject:
-            self.gates.approval.close(device_id)
 
     def _now_ms(self) -> float:
         return self.monotonic() * 1000.0

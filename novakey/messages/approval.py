@@ -1,0 +1,193 @@
+"""Two-man approval: who gives it (`two_man_approver`), and for which window.
+
+The phone's own approval is for whatever has the focus when the secret comes.
+One given on the computer is for the window that the owner was asked about (or
+that had the focus, when nobody had been asked): what was on the screen then is
+what was agreed to. With `computer`, no device can approve itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import gevent
+from gevent.event import Event
+
+from novakey.config import Settings
+from novakey.desktop.base import Focus, Permit, TargetRefusedError
+from novakey.log import escape
+from novakey.messages.gates import Gates
+from novakey.messages.refused import Refused
+from novakey.wire.reply import Outcome
+
+log = logging.getLogger(__name__)
+
+ASK_S = 30.0  # how long a question stays on the screen
+AFTER_DENIAL_S = 10.0  # a phone that goes on asking must not wear its owner down
+
+ALLOW, DENY = "allow", "deny"
+
+
+class NotApprovedError(TargetRefusedError):
+    """The approval is for another window than the one with the focus."""
+
+
+class CannotAskError(Exception):
+    """There is no way to ask the person on the screen; says why."""
+
+
+@dataclass
+class Question:
+    """A device that waits for the owner's word, and what it would type into."""
+
+    device_id: str
+    focus: Focus | None
+    until: float
+    answered: Event = field(default_factory=Event, repr=False)
+
+    @property
+    def program(self) -> str:
+        """The program with the focus when it was asked; empty when that is not known."""
+        return (self.focus.program or "") if self.focus is not None else ""
+
+
+Ask = Callable[[Question, float], str | None]
+"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when nobody can be asked."""
+
+
+def _cannot_ask(question: Question, seconds: float) -> str | None:
+    raise CannotAskError("no way to ask")
+
+
+class Approvals:
+    """Who has approved what. `look` tells what has the focus now. Clocks are parameters."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gates: Gates,
+        look: Callable[[], Focus | None] = lambda: None,
+        ask: Ask = _cannot_ask,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._gate = gates.approval
+        self._look = look
+        self._ask = ask
+        self._monotonic = monotonic
+        self._questions: dict[str, Question] = {}
+        self._denied: dict[str, float] = {}
+
+    @property
+    def _on_computer(self) -> bool:
+        return self._settings.two_man_enabled and self._settings.two_man_approver != "phone"
+
+    def by_phone(self, device_id: str) -> str:
+        """A device approves its own next secret; what to tell it. Raises `Refused` where it may not."""
+        if not self._settings.two_man_enabled:
+            raise Refused(Outcome.BAD_REQUEST, "two-man approval is off on this computer")
+        if self._settings.two_man_approver == "computer":
+            raise Refused(
+                Outcome.NEEDS_APPROVE, "here approval is given on the computer: send, and it will ask"
+            )
+        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
+        return f"approved_for_ms={self._settings.approve_window_ms}"
+
+    def ask_for(self, device_id: str, may_ask: Callable[[Focus | None], None]) -> None:
+        """Ask the owner where that is needed, and wait for as long as `approve_wait_ms` says.
+
+        `may_ask` raises `Refused` where the owner need not be asked. Returns whether or not there is an
+        approval then: `check` tells.
+        """
+        if not self._on_computer or self._is_open(device_id):
+            return
+        if self._monotonic() < self._denied.get(device_id, 0.0):
+            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
+        question = self._questions.get(device_id)
+        if question is None:
+            focus = self._look()
+            may_ask(focus)
+            question = self._begin(device_id, focus)
+        question.answered.wait(self._settings.approve_wait_ms / 1000.0)
+
+    def check(self, device_id: str) -> None:
+        """Raise `Refused` unless an approval is open for the device, or none is needed."""
+        if not self._settings.two_man_enabled or self._is_open(device_id):
+            return
+        if not self._on_computer:
+            raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
+        if self._monotonic() < self._denied.get(device_id, 0.0):
+            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
+        raise Refused(Outcome.NEEDS_APPROVE, "approve it on the computer, then send again")
+
+    def permit(self, device_id: str) -> Permit:
+        """Lets a delivery go only into the window that the approval is for."""
+        window = self._gate.bound_to(device_id)
+
+        def there(focus: Focus | None) -> None:
+            if window is not None and (focus is None or focus.window != window):
+                raise NotApprovedError("the approval was for another window: approve again")
+
+        return there
+
+    def questions(self) -> list[Question]:
+        """What waits for the owner's word now."""
+        return [question for question in self._questions.values() if self._monotonic() < question.until]
+
+    def grant(self, device_id: str) -> None:
+        """The owner approves the device's next secret: into the window asked about, else the focused one."""
+        question = self._questions.get(device_id)
+        self._open(device_id, question.focus if question is not None else self._focus())
+        self._end(device_id)
+
+    def deny(self, device_id: str) -> None:
+        """The owner denies it: an open approval is closed, and it may not ask again for a moment."""
+        self._gate.close(device_id)
+        self._denied[device_id] = self._monotonic() + AFTER_DENIAL_S
+        self._end(device_id)
+
+    def _begin(self, device_id: str, focus: Focus | None) -> Question:
+        question = Question(device_id, focus, self._monotonic() + ASK_S)
+        self._questions[device_id] = question
+        gevent.spawn(self._put, question)
+        return question
+
+    def _put(self, question: Question) -> None:
+        shown = escape(question.device_id)
+        log.info(
+            "%s asks to type into %s: approve or deny it on this computer", shown, question.program or "?"
+        )
+        try:
+            answer = self._ask(question, ASK_S)
+        except CannotAskError as error:
+            log.warning("nobody can be asked on the screen (%s): use novakey.py approve, or deny", error)
+            question.answered.wait(max(0.0, question.until - self._monotonic()))
+            answer = None
+        if self._questions.get(question.device_id) is not question:
+            return  # answered at the command line meanwhile
+        if answer == ALLOW:
+            self.grant(question.device_id)
+        elif answer == DENY:
+            self.deny(question.device_id)
+        self._end(question.device_id)
+
+    def _open(self, device_id: str, focus: Focus | None) -> None:
+        window = focus.window if focus is not None and self._on_computer else None
+        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms, window)
+
+    def _focus(self) -> Focus | None:
+        return self._look() if self._on_computer else None
+
+    def _end(self, device_id: str) -> None:
+        question = self._questions.pop(device_id, None)
+        if question is not None:
+            question.answered.set()
+
+    def _is_open(self, device_id: str) -> bool:
+        return self._gate.is_open(device_id, self._now_ms())
+
+    def _now_ms(self) -> float:
+        return self._monotonic() * 1000.0

@@ -1,0 +1,136 @@
+"""The last steps of a secret: armed, safe, approved, into the right window, one at a time.
+
+Read `Injector.inject` from top to bottom. Gates are used up only by a delivery
+that succeeds, so one that fails costs nobody their arming or approval.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+from novakey.config import Settings
+from novakey.desktop.base import Focus, Permit, TargetRefusedError
+from novakey.devices.store import DeviceStore
+from novakey.messages import text
+from novakey.messages.approval import Approvals, NotApprovedError
+from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
+from novakey.messages.passwordfield import PasswordField
+from novakey.messages.refused import UNAUTHENTIC, Refused
+from novakey.messages.target import TargetPolicy
+from novakey.secret import Secret
+from novakey.wire.reply import Outcome
+
+QUEUE_S = 4.0  # waiting for the delivery before this one, within the 10 s of the exchange
+
+
+@dataclass
+class Injector:
+    """Delivers secrets of authenticated devices. Clocks are parameters."""
+
+    settings: Settings
+    devices: DeviceStore
+    courier: Courier
+    gates: Gates
+    approvals: Approvals
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._delivering = Lock()
+        self._target = TargetPolicy(self.settings)
+        self._password_field = PasswordField(self.settings)
+
+    def inject(self, device_id: str, secret: Secret) -> tuple[Outcome, str, str]:
+        """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case."""
+        try:
+            self._check(device_id, secret)
+            # The owner is asked outside of the lock: while they think, others are served.
+            self.approvals.ask_for(device_id, self._may_be_asked_for)
+            if not self._delivering.acquire(timeout=QUEUE_S):
+                raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
+            try:
+                # Again inside: two messages that arrive together must not both pass on one approval.
+                armed = self._check(device_id, secret)
+                self.approvals.check(device_id)
+                return self._deliver(device_id, secret, armed)
+            finally:
+                self._delivering.release()
+        finally:
+            secret.wipe()
+
+    def _check(self, device_id: str, secret: Secret) -> bool:
+        """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
+        settings = self.settings
+        if self.devices.get(device_id) is None:  # revoked while this message waited for its turn
+            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
+        armed = self.gates.arming.is_open(device_id, self.monotonic() * 1000.0)
+        if not armed and not settings.allow_clipboard_when_disarmed:
+            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
+        try:
+            text.check(secret, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
+        except text.UnsafeTextError as error:
+            raise Refused(Outcome.BAD_REQUEST, str(error)) from None
+        return armed
+
+    def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
+        aim = _Aim()
+        try:
+            if armed:
+                outcome, msg = self.courier.deliver(secret, aim.at(self._permit(device_id)))
+            else:
+                outcome, msg = self.courier.copy(secret)
+        except NotApprovedError as error:
+            raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
+        except TargetRefusedError as error:
+            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", aim.program) from None
+        if outcome.success:
+            self._use_up(device_id)
+        return outcome, msg, aim.program
+
+    def _permit(self, device_id: str) -> Permit:
+        """All that is to be said about the window with the focus."""
+        approved = self.approvals.permit(device_id)
+        in_field = self._password_field.permit()
+
+        def permit(focus: Focus | None) -> None:
+            self._target.permit(focus)
+            in_field(focus)
+            approved(focus)
+
+        return permit
+
+    def _may_be_asked_for(self, focus: Focus | None) -> None:
+        """Nobody is bothered about a window that the policy refuses anyway."""
+        try:
+            self._target.permit(focus)
+        except TargetRefusedError as error:
+            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus)) from None
+
+    def _use_up(self, device_id: str) -> None:
+        if self.settings.arm_consume_on_inject:
+            self.gates.arming.close(device_id)
+        if self.settings.approve_consume_on_inject:
+            self.gates.approval.close(device_id)
+
+
+class _Aim:
+    """Remembers which program a permit was asked about."""
+
+    def __init__(self) -> None:
+        self.program = ""
+
+    def at(self, permit: Permit) -> Permit:
+        """The same permit, watched."""
+
+        def watched(focus: Focus | None) -> None:
+            self.program = _name(focus)
+            permit(focus)
+
+        return watched
+
+
+def _name(focus: Focus | None) -> str:
+    return (focus.program or "") if focus is not None else ""
