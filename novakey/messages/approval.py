@@ -111,7 +111,8 @@ class Approvals:
             focus = self._look()
             may_ask(focus)
             question = self._begin(device_id, focus)
-        question.answered.wait(self._settings.approve_wait_ms / 1000.0)
+        if self._settings.approve_wait_ms:
+            question.answered.wait(self._settings.approve_wait_ms / 1000.0)
 
     def check(self, device_id: str) -> None:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""

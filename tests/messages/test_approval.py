@@ -1,0 +1,185 @@
+"""Who approves what, and for which window. The person is a function here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from novakey.config import Settings
+from novakey.desktop.base import Focus
+from novakey.messages.approval import (
+    AFTER_DENIAL_S,
+    ALLOW,
+    DENY,
+    Approvals,
+    CannotAskError,
+    NotApprovedError,
+    Question,
+)
+from novakey.messages.gates import Gates
+from novakey.messages.refused import Refused
+from novakey.wire.reply import Outcome
+
+HERE, ELSEWHERE = Focus(1, program="xterm"), Focus(2, program="chat")
+
+
+class Scene:
+    """Approvals of some settings, with a clock, a focus and a person that the test moves."""
+
+    def __init__(
+        self, person: Callable[[Question], str | None] = lambda question: None, **settings: object
+    ) -> None:
+        self.now = 1000.0
+        self.focus: Focus | None = HERE
+        self.asked: list[Question] = []
+
+        def ask(question: Question, seconds: float) -> str | None:
+            self.asked.append(question)
+            return person(question)
+
+        self.gates = Gates()
+        self.approvals = Approvals(
+            Settings(**settings),  # type: ignore[arg-type]
+            self.gates,
+            lambda: self.focus,
+            ask,
+            lambda: self.now,
+        )
+
+    def send(self, device: str = "a") -> Outcome | None:
+        """None where it would be delivered now into the focused window; else what the phone is told."""
+        try:
+            self.approvals.ask_for(device, lambda focus: None)
+            self.approvals.check(device)
+            self.approvals.permit(device)(self.focus)
+        except Refused as refused:
+            return refused.outcome
+        except NotApprovedError:
+            return Outcome.NEEDS_APPROVE
+        return None
+
+
+def settle() -> None:
+    gevent.sleep(0)
+    gevent.sleep(0)
+
+
+def test_by_default_the_phone_approves_and_nobody_is_asked() -> None:
+    scene = Scene()
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    assert scene.approvals.by_phone("a") == "approved_for_ms=15000"
+    scene.focus = ELSEWHERE
+    assert scene.send() is None
+    assert scene.send("b") is Outcome.NEEDS_APPROVE, "another device's approval does not serve"
+    scene.now += 15
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    settle()
+    assert scene.asked == []
+
+
+def test_without_two_man_nothing_is_needed_and_an_approval_is_a_bad_request() -> None:
+    scene = Scene(two_man_enabled=False, two_man_approver="computer")
+    assert scene.send() is None
+    with pytest.raises(Refused) as caught:
+        scene.approvals.by_phone("a")
+    assert caught.value.outcome is Outcome.BAD_REQUEST
+
+
+def test_with_computer_no_device_approves_itself() -> None:
+    scene = Scene(two_man_approver="computer")
+    with pytest.raises(Refused) as caught:
+        scene.approvals.by_phone("a")
+    assert caught.value.outcome is Outcome.NEEDS_APPROVE
+    assert scene.send() is Outcome.NEEDS_APPROVE
+
+
+def test_with_either_the_phone_or_the_owner_is_enough() -> None:
+    scene = Scene(lambda question: ALLOW, two_man_approver="either")
+    scene.approvals.by_phone("a")
+    assert scene.send() is None and scene.asked == []
+    assert scene.send("b") is Outcome.NEEDS_APPROVE
+    settle()
+    assert scene.send("b") is None
+
+
+def test_the_owner_is_asked_once_and_the_approval_holds_for_the_window_asked_about() -> None:
+    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.focus = ELSEWHERE  # the answer comes when something else has the focus
+    settle()
+    assert [question.program for question in scene.asked] == ["xterm"]
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.focus = None
+    assert scene.send() is Outcome.NEEDS_APPROVE, "a focus that cannot be read is another one"
+    scene.focus = HERE
+    assert scene.send() is None
+
+
+def test_waiting_for_the_owner_delivers_in_one_go() -> None:
+    def person(question: Question) -> str:
+        gevent.sleep(0.02)
+        return ALLOW
+
+    scene = Scene(person, two_man_approver="computer", approve_wait_ms=5000)
+    with gevent.Timeout(5):
+        assert scene.send() is None
+
+
+def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
+    scene = Scene(lambda question: DENY, two_man_approver="computer", approve_wait_ms=5000)
+    with gevent.Timeout(5):
+        assert scene.send() is Outcome.NEEDS_APPROVE
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    settle()
+    assert len(scene.asked) == 1
+    scene.now += AFTER_DENIAL_S
+    with gevent.Timeout(5):
+        scene.send()
+    assert len(scene.asked) == 2
+
+
+def test_a_question_that_nobody_answers_is_no_approval() -> None:
+    scene = Scene(lambda question: None, two_man_approver="computer")
+    scene.send()
+    settle()
+    assert scene.approvals.questions() == []
+    assert scene.send() is Outcome.NEEDS_APPROVE
+
+
+def test_where_nobody_can_be_asked_the_command_line_answers() -> None:
+    def nobody(question: Question) -> str | None:
+        raise CannotAskError("no service")
+
+    scene = Scene(nobody, two_man_approver="computer")
+    scene.send()
+    settle()
+    assert [question.device_id for question in scene.approvals.questions()] == ["a"]
+    scene.focus = ELSEWHERE  # the terminal in which `approve` is typed
+    scene.approvals.grant("a")
+    assert scene.approvals.questions() == []
+    scene.focus = HERE
+    assert scene.send() is None
+
+
+def test_an_approval_that_nobody_asked_for_is_for_what_has_the_focus() -> None:
+    scene = Scene(two_man_approver="computer")
+    scene.approvals.grant("a")
+    scene.focus = ELSEWHERE
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.focus = HERE
+    assert scene.send() is None
+
+
+def test_what_the_policy_refuses_is_not_asked_about() -> None:
+    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+
+    def refuse(focus: Focus | None) -> None:
+        raise Refused(Outcome.BAD_REQUEST, "target refused", "chat")
+
+    with pytest.raises(Refused):
+        scene.approvals.ask_for("a", refuse)
+    settle()
+    assert scene.asked == [] and scene.approvals.questions() == []
