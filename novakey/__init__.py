@@ -8,7 +8,8 @@ A message comes in at the top and goes down; an import points down too. A test
     server           one port, two routes, a greenlet for each connection
     startup          what is found on disk at start, and what follows
     pairing/         display handshake record qr state: the window and its table
-    messages/        handler inject approval gates text target passwordfield ratelimit replay deliver: may it be typed?
+    messages/        handler replay ratelimit inject text gates approval target passwordfield deliver:
+                     may it be typed?
     desktop/         choose x11 wayland base: typing and the clipboard
     session/         notify lock accessible bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key
