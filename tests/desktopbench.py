@@ -6,6 +6,7 @@ Everything started here is stopped by its process id; every wait has an end.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -105,16 +106,8 @@ class XServer:
 
     def __enter__(self) -> XServer:
         self._folder = tempfile.TemporaryDirectory(prefix="novakey-display-")
-        reading, writing = os.pipe()
-        argv = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x768x24", "-nolisten", "tcp"]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([*argv, "-noreset"], pass_fds=[writing], **quiet)
-        self._children.append(self.process)
-        os.close(writing)
-        with open(reading, "rb") as pipe:  # the server finds a free number and says which
-            number = pipe.readline().strip().decode()
-        assert number, "Xvfb did not start"
-        self.display = f":{number}"
+        self.display = self._start()
         bare = {k: v for k, v in os.environ.items() if k not in ("WAYLAND_DISPLAY", "XAUTHORITY")}
         self.env = {
             **bare,
@@ -134,6 +127,27 @@ class XServer:
                 lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox"
             )
         return self
+
+    def _start(self) -> str:
+        """Start Xvfb on a number that nobody has, and wait until it serves.
+
+        Left to choose, servers take the lowest free number; one that ends removes its socket by name,
+        and another that has just taken the same number loses its own. So the number is a random one.
+        """
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        for _ in range(5):
+            display = f":{random.randint(1000, 59000)}"
+            reading, writing = os.pipe()
+            argv = ["Xvfb", display, "-displayfd", str(writing), "-screen", "0", "1024x768x24"]
+            argv += ["-nolisten", "tcp", "-noreset"]
+            self.process = subprocess.Popen(argv, pass_fds=[writing], **quiet)
+            os.close(writing)
+            with open(reading, "rb") as pipe:
+                if pipe.readline():
+                    self._children.append(self.process)
+                    return display
+            end(self.process)
+        raise AssertionError("Xvfb did not start")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
