@@ -8,8 +8,8 @@ A message comes in at the top and goes down; an import points down too. A test
     server admission one port, two routes, a greenlet for each connection; who may connect
     startup          what is found on disk at start, and what follows
     pairing/         display handshake seats record qr state: the window and its table
-    messages/        handler replay ledger ratelimit inject text gates approval target passwordfield
-                     deliver: may it be typed?
+    messages/        handler replay ledger ratelimit inject asks text gates approval target passwordfield
+                     deliver: may it be given away, and to whom?
     desktop/         choose x11 wayland base: typing and the clipboard
     session/         notify lock accessible bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
@@ -55,6 +56,7 @@ class Handler:
     courier: Courier
     gates: Gates = field(default_factory=Gates)
     approvals: Approvals = None  # type: ignore[assignment]  # of these settings and gates
+    asks: Asks = None  # type: ignore[assignment]
     replays: ReplayGuard = field(default_factory=ReplayGuard)
     unix_time: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -68,8 +70,9 @@ class Handler:
         # An unknown device costs as much as a known one: opened with a key that nobody has.
         self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
         self.approvals = self.approvals or Approvals(self.settings, self.gates, monotonic=self.monotonic)
+        self.asks = self.asks or Asks(self.gates, monotonic=self.monotonic)
         self._injector = Injector(
-            self.settings, self.devices, self.courier, self.gates, self.approvals, self.monotonic
+            self.settings, self.devices, self.courier, self.gates, self.approvals, self.asks, self.monotonic
         )
 
     def answer(
