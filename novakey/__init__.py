@@ -5,16 +5,18 @@ A message comes in at the top and goes down; an import points down too. A test
 
     cli              words in, exit code out; the only place that prints an error
     app phone        the daemon put together; the reference phone
-    server admission one port, two routes, a greenlet for each connection; who may connect
+    server           one port, two routes, a greenlet for each connection
+    control/         owner server listener client logfeed: the owner's socket
     startup          what is found on disk at start, and what follows
-    pairing/         display handshake seats record qr state: the window and its table
-    messages/        handler replay ledger ratelimit inject asks text gates approval target passwordfield
-                     deliver: may it be given away, and to whom?
+    status           how pairing stands
+    pairing/         windows display handshake record qr state: the window and its table
+    messages/        handler replay ratelimit inject text gates approval target passwordfield deliver:
+                     may it be typed?
     desktop/         choose x11 wayland base: typing and the clipboard
     session/         notify lock accessible bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key
-    stream log config systemd                 bounded reads; logging; settings
-    wire/            pair message reply uri preface crypto jsonline: pure bytes
+    stream log terminal config systemd feed   bounded reads; logging; settings; who listens
+    wire/            pair message reply control uri preface crypto jsonline: pure bytes
     files paths secret errors process         leaves, which import nothing of ours but each other
 
 The way of a secret: `server.Server` reads a frame through `stream.Stream`;

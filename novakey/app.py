@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import secrets
 import signal
 import sys
 import time
@@ -15,21 +15,23 @@ from gevent.event import Event
 from novakey import log as logs
 from novakey import process, systemd
 from novakey.config import Settings
+from novakey.control import listener
+from novakey.control.owner import Owner
+from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser
+from novakey.devices.activity import Activity
 from novakey.devices.store import Device
-from novakey.files import FolderLock
-from novakey.log import escape
+from novakey.files import FolderLock, private_folder
 from novakey.messages import ledger
+from novakey.messages.account import Account
 from novakey.messages.deliver import Courier
 from novakey.messages.handler import Handler
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.state import Event as PairingEvent
-from novakey.pairing.state import State
+from novakey.pairing.windows import Windows
 from novakey.paths import Paths
-from novakey.secret import Secret
 from novakey.server import Server
 from novakey.startup import Installation, open_installation
 from novakey.wire import crypto
@@ -44,14 +46,16 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
     """
     process.leave_no_core()
     paths.prepare()
-    with FolderLock(paths.data):
+    private_folder(paths.runtime)
+    with contextlib.ExitStack() as held:
+        # Each folder is one daemon's: the state, and the socket that commands it.
+        for folder in dict.fromkeys((paths.data, paths.runtime)):
+            held.enter_context(FolderLock(folder))
         logs.configure(settings, paths.log, stderr=sys.stderr)
         installation = open_installation(paths, settings, confirm)
         replays = _open_ledger(paths, len(installation.devices))
-        try:
-            Daemon(settings, paths, installation, replays).run()
-        finally:
-            replays.close()
+        held.callback(replays.close)
+        Daemon(settings, paths, installation, replays).run()
 
 
 def _open_ledger(paths: Paths, devices: int) -> ReplayGuard:
@@ -71,86 +75,83 @@ class Daemon:
         self, settings: Settings, paths: Paths, installation: Installation, replays: ReplayGuard
     ) -> None:
         self._settings = settings
-        self._installation = installation
+        self._paths = paths
+        self._devices = installation.devices
         self._pairing = installation.pairing
-        self._clock = WindowClock()
         self._stopping = Event()
         self._chooser = Chooser(settings.desktop_backend)
-        self._display = Display(
-            paths.qr, settings.advertise_host, crypto.fingerprint(installation.server.public)
+        self._account = Account(
+            Activity(paths.activity, installation.devices.key, {device.id for device in installation.devices})
         )
-        self._server = Server(
-            settings.listen_addr,
-            settings.max_payload_len,
-            Handshake(
-                settings,
-                self._pairing,
-                installation.devices,
-                installation.server,
-                on_paired=self._paired,
-                on_change=self._hide_ended_window,
-                clock=self._clock,
-            ),
-            Handler(
-                settings,
-                installation.devices,
-                installation.server,
-                Courier(settings, self._chooser),
-                replays=replays,
-                on_message=self._pairing.forget_repeat,
-            ),
+        fingerprint = crypto.fingerprint(installation.server.public)
+        display = Display(paths.qr, settings.advertise_host, fingerprint)
+        clock = WindowClock()
+        self._windows = Windows(settings, self._pairing, display, clock, installation.can_pair)
+        handshake = Handshake(
+            settings,
+            self._pairing,
+            installation.devices,
+            installation.server,
+            on_paired=self._paired,
+            on_change=self._windows.changed,
+            clock=clock,
         )
+        self._handler = Handler(
+            settings,
+            installation.devices,
+            installation.server,
+            Courier(settings, self._chooser),
+            replays=replays,
+            on_message=self._pairing.forget_repeat,
+            on_answer=self._account.note,
+        )
+        self._control: ControlServer | None = None
+        self._server = Server(settings.listen_addr, settings.max_payload_len, handshake, self._handler)
 
     def run(self) -> None:
         """Listen, open a window where one is due, and wait for the signal to stop."""
         for number in stop_signals():
             gevent.signal_handler(number, self._stopping.set)
-        bound = self._server.start()
-        log.info("listening on %s port %d, %d paired", *bound, len(self._installation.devices))
         try:
-            self._open_window(bound)
+            bound = self._server.start()
+            self._listen_to_owner(bound)
+            log.info("listening on %s port %d, %d paired", *bound, len(self._devices))
+            self._windows.at_start(bound)
             systemd.notify("READY=1")
             self._stopping.wait()
             systemd.notify("STOPPING=1")
             log.info("stopping")
         finally:
-            self._server.stop()
-            self._chooser.close()
-            self._display.hide()
+            self._stop()
 
-    def _open_window(self, bound: tuple[str, int]) -> None:
-        if self._pairing.state is State.LOCKED:
-            self._say_locked()
-        elif self._pairing.state is State.UNPAIRED and self._installation.can_pair:
-            now = self._clock.begin()
-            settings = self._settings
-            token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
-            window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
-            self._display.show(window, bound, now)
-            gevent.spawn_later(settings.pair_window_s + 1, self._expire)
-
-    def _expire(self) -> None:
-        self._pairing.expire(self._clock())
-        self._hide_ended_window()
-
-    def _hide_ended_window(self) -> None:
-        """Take the picture of a window away once it is over, and say how that came about."""
-        if self._pairing.window is not None or not self._display.shown:
+    def _listen_to_owner(self, bound: tuple[str, int]) -> None:
+        if not listener.AVAILABLE:
+            log.warning("this system does not say who connects to a local socket, so the owner has none")
             return
-        self._display.hide()
-        if self._pairing.state is State.LOCKED:
-            self._say_locked()
-        elif self._pairing.ended_by is PairingEvent.INTERRUPTED:
-            log.warning("too many handshakes failed: the window is closed, start again to open another")
-        elif self._pairing.ended_by is PairingEvent.ENDED:
-            log.warning("nobody paired in time: the window is closed, start again to open another")
+        owner = Owner(
+            self._settings,
+            self._devices,
+            self._pairing,
+            self._windows,
+            self._handler,
+            self._account,
+            self._chooser,
+            bound,
+        )
+        self._control = ControlServer(self._paths.runtime, owner.operations())
+        self._control.start()
 
-    def _say_locked(self) -> None:
-        log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
+    def _stop(self) -> None:
+        self._server.stop()
+        self._windows.stop()
+        if self._control is not None:
+            self._control.stop()
+        self._account.close()
+        self._chooser.close()
 
     def _paired(self, device: Device) -> None:
-        told = f"paired: {escape(device.id)} from {device.paired_from}"
-        log.warning("%s. if that was not you, stop the daemon and run: novakey.py reset", told)
+        self._account.activity.forget(device.id)  # what another phone of that id did is not its doing
+        self._windows.paired(device)
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from novakey import __version__
-from novakey.commands import owner, phone
+from novakey.commands import completion, control, owner, pair, phone
 from novakey.errors import NovaKeyError
 
 _EXIT_CODES = """\
@@ -25,7 +25,7 @@ exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit code."""
-    words = _parser().parse_args(argv)
+    words = parser().parse_args(argv)
     try:
         return int(words.run(words))
     except NovaKeyError as error:
@@ -38,20 +38,21 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; completion is made from it."""
+    top = argparse.ArgumentParser(
         prog="novakey.py",
         description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"novakey {__version__}")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration, YAML or JSON")
-    parser.add_argument(
+    top.add_argument("--version", action="version", version=f"novakey {__version__}")
+    top.add_argument("--config", type=Path, metavar="FILE", help="the configuration, YAML or JSON")
+    top.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
     )
-    parser.set_defaults(run=owner.serve, yes=False)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    owner.add(commands)
-    phone.add(commands)
-    return parser
+    top.set_defaults(run=owner.serve, yes=False)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (owner, pair, control, phone, completion):
+        module.add(commands)
+    return top

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +38,13 @@ class Paths:
             config=folders.user_config_path,
             data=folders.user_data_path,
             log=folders.user_log_path,
-            runtime=folders.user_runtime_path,
+            runtime=_user_runtime() or folders.user_data_path,
         )
+
+    @property
+    def control_folders(self) -> list[Path]:
+        """Where the owner's socket may be: a daemon that starts before its session has no runtime folder."""
+        return [self.runtime] if self.runtime == self.data else [self.runtime, self.data]
 
     @property
     def sealing_key(self) -> Path:
@@ -59,6 +67,11 @@ class Paths:
         return self.data / "replay.ledger"
 
     @property
+    def activity(self) -> Path:
+        """When the devices were last heard."""
+        return self.data / "activity.json"
+
+    @property
     def qr(self) -> Path:
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"
@@ -73,3 +86,13 @@ class Paths:
         """Make the folders that hold state, owner-only; `StoreError` names what is wrong."""
         for folder in (self.config, self.data):
             private_folder(folder)
+
+
+def _user_runtime() -> Path | None:
+    """Our folder in the user's own runtime folder (XDG base directories), where there is one."""
+    for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.geteuid()}"):
+        with contextlib.suppress(OSError):
+            status = os.lstat(folder)
+            if folder.startswith("/") and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                return Path(folder) / _APP
+    return None

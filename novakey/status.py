@@ -1,51 +1,54 @@
-"""What the files say about pairing, for `status` and `doctor`. Needs no running daemon."""
+"""How pairing stands, for `status` and `doctor`; `read` needs no running daemon."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from novakey import files
 from novakey.config import Settings
 from novakey.devices import store
 from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
+from novakey.pairing.parts import WAY_OUT, Record
 from novakey.paths import Paths
-
-WAY_OUT = "only a full reset lifts this: novakey.py reset"
 
 
 @dataclass(frozen=True)
-class Status:
-    """A daemon's process id if one runs; the pairing state, why it is so, and the way out of it."""
+class Found:
+    """How pairing stands, why it is so, and the way out of it."""
 
-    pid: int | None
     pairing: str
     devices: int | None
     reason: str = ""
     way_out: str = ""
 
 
-def read(paths: Paths, settings: Settings) -> Status:
-    """The status of an installation. Asks nobody: a store that may need a prompt is not opened."""
-    pid = files.FolderLock.holder(paths.data)
+def read(paths: Paths, settings: Settings) -> Found:
+    """What the files say. Asks nobody: a store that may need a prompt is not opened."""
     try:
         known = record.load(paths.pairing)
         sealed = store.read(paths.data / settings.devices_file)
         devices = _count(paths, settings, known.backend or settings.device_store, sealed)
     except NovaKeyError as error:
-        return Status(pid, "unusable", None, error.problem, error.cure or "")
+        return Found("unusable", None, error.problem, error.cure or "")
+    return describe(known, devices)
+
+
+def describe(
+    known: Record, devices: int | None, window: bool = False, can_pair: bool = True, running: bool = False
+) -> Found:
+    """How pairing stands by its record, the number of devices, and whether a window is open."""
     if known.locked:
-        return Status(pid, "locked", devices, known.locked, WAY_OUT)
+        return Found("locked", devices, known.locked, WAY_OUT)
+    if window:
+        return Found("window open", devices, "a QR waits for a phone", "show it: novakey.py pair")
     if devices != 0:
-        return Status(pid, "paired", devices)
-    if pid is not None and paths.qr.exists():
-        return Status(pid, "window open", devices, "a QR waits for a phone", f"scan {paths.qr}")
-    if known.sealing_failures:
-        times = "once" if known.sealing_failures == 1 else f"{known.sealing_failures} times in a row"
-        return Status(pid, "unpaired", devices, f"secure storage failed {times}", "see: novakey.py doctor")
-    way_out = "start the daemon" if pid is None else "restart the daemon for a new window"
-    return Status(pid, "unpaired", devices, "no phone is paired", way_out)
+        return Found("paired", devices)
+    if known.sealing_failures or not can_pair:
+        times = {0: "", 1: " once"}.get(known.sealing_failures, f" {known.sealing_failures} times in a row")
+        return Found("unpaired", devices, f"secure storage failed{times}", "see: novakey.py doctor")
+    way_out = "open a window: novakey.py pair" if running else "start the daemon: novakey.py serve"
+    return Found("unpaired", devices, "no phone is paired", way_out)
 
 
 def _count(paths: Paths, settings: Settings, backend: str, sealed: bytes | None) -> int | None:

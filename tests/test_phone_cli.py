@@ -256,7 +256,7 @@ def every_command(
                 yield from every_command(below, (*words, name))
 
 
-COMMANDS = dict(every_command(cli._parser()))
+COMMANDS = dict(every_command(cli.parser()))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

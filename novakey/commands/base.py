@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from novakey import config
 from novakey.config import Settings
 from novakey.errors import NovaKeyError
 from novakey.paths import Paths
+
+Say = Callable[[str], None]
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -42,3 +45,11 @@ def must_agree(words: argparse.Namespace, question: str, word: str = "yes") -> N
     """Go on with `--yes` or the typed word only; else `NovaKeyError`, and nothing was done."""
     if not words.yes and not agree(question, word):
         raise NovaKeyError("nothing was done", f"type {word} when asked, or give --yes")
+
+
+def printer() -> Say:
+    """Prints a line that may hold what a peer chose: as this terminal can show it, and not obeyed."""
+    from novakey.terminal import Screen, printable
+
+    screen = Screen.of(sys.stdout)
+    return lambda line: print(printable(line, screen), flush=True)

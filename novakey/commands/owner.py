@@ -1,4 +1,4 @@
-"""The owner's commands: serve, config, status, doctor, import, reset."""
+"""The commands of whoever runs the daemon: serve, config, doctor, import, reset."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def add(commands: Commands) -> None:
     """Add these commands to the command line."""
     _add_serve(commands)
     _add_config(commands)
-    status = commands.add_parser(
-        "status",
-        help="is a daemon running, and how is pairing",
-        description="Say whether a daemon runs and how pairing stands, why, and what leads on. "
-        "Exits 1 when no daemon runs.",
-    )
-    status.add_argument("--json", action="store_true", help="print one line of JSON")
-    status.set_defaults(run=_status)
     doctor = commands.add_parser(
         "doctor",
         help="check everything, and name the cure of what is wrong",
@@ -102,21 +94,6 @@ def _config(words: argparse.Namespace) -> int:
         shown = list(value) if isinstance(value, tuple) else value
         print(f"{name}: {json.dumps(shown, ensure_ascii=False)}  # {origin}")
     return 0
-
-
-def _status(words: argparse.Namespace) -> int:
-    from novakey import status
-
-    now = status.read(base.paths(words), base.settings(words))
-    if words.json:
-        print(json.dumps({"running": now.pid is not None, **asdict(now)}))
-    else:
-        print("daemon:  " + ("not running" if now.pid is None else f"running, process {now.pid}"))
-        print(f"pairing: {now.pairing}" + (f" ({now.reason})" if now.reason else ""))
-        if now.way_out:
-            print(f"         {now.way_out}")
-        print(f"devices: {'unknown while the store is sealed' if now.devices is None else now.devices}")
-    return 0 if now.pid is not None else 1
 
 
 def _doctor(words: argparse.Namespace) -> int:

@@ -18,6 +18,11 @@ class Chooser:
 
     def __call__(self) -> Backend:
         """The backend to use now; `NoDisplayError` names why none can be."""
+        kind = self.kind()
+        return self._backends.setdefault(kind.name, kind())
+
+    def kind(self) -> type[Backend]:
+        """Which backend that would be, without making it; `NoDisplayError` as above."""
         if self._wanted == "none":
             raise NoDisplayError("desktop_backend is none")
         reasons = []
@@ -25,7 +30,7 @@ class Chooser:
         for kind in _kinds(self._wanted):
             why_not = kind.unavailable()
             if why_not is None:
-                return self._backends.setdefault(kind.name, kind())
+                return kind
             reasons.append(f"{kind.name}: {why_not}")
         raise NoDisplayError("; ".join(reasons))
 

@@ -31,7 +31,7 @@ class Device:
 
 
 class DeviceStore:
-    """The devices in memory, always equal to the file.
+    """The devices in memory, always equal to the file; `key` seals it, and what lies beside it.
 
     `server_fingerprint` is that of the key the devices were paired with: other
     server keys beside this store mean that no phone could be understood.
@@ -41,7 +41,7 @@ class DeviceStore:
         self, path: Path, key: Secret, devices: Mapping[str, Device], server_fingerprint: str | None
     ) -> None:
         self._path = path
-        self._key = key
+        self.key = key
         self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
 
@@ -87,7 +87,7 @@ class DeviceStore:
             ],
             "server_fp16_hex": server_fingerprint or "",
         }
-        sealed.write(self._path, self._key, sealed.DEVICES_LABEL, document)
+        sealed.write(self._path, self.key, sealed.DEVICES_LABEL, document)
         self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
 

@@ -13,6 +13,7 @@ from novakey import files
 from novakey.errors import StoreError
 from novakey.pairing import qr
 from novakey.pairing.parts import Window
+from novakey.terminal import Screen, printable
 from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
@@ -26,18 +27,16 @@ class Display:
     """The QR of the open window: a picture in the data folder and, on a terminal, a drawing."""
 
     def __init__(self, picture: Path, advertise_host: str, fingerprint: str) -> None:
-        self._picture = picture
+        self.picture = picture
         self._advertise_host = advertise_host
         self._fingerprint = fingerprint
-        self.shown = False
 
-    def show(self, window: Window, bound: tuple[str, int], now: int) -> None:
-        """Show the window's QR; the token is in it and nowhere else."""
+    def show(self, window: Window, bound: tuple[str, int], now: int) -> PairingUri:
+        """Show the window's QR; the token is in what it says and nowhere else."""
         host = self._advertise_host or advertised(bound[0])
         uri = PairingUri(host, bound[1], window.token, self._fingerprint, window.expires)
-        self.shown = True
-        qr.write_picture(self._picture, uri)
-        log.info("waiting for a phone: scan the QR in %s", self._picture)
+        qr.write_picture(self.picture, uri)
+        log.info("waiting for a phone: scan the QR in %s", self.picture)
         if _is_loopback(host):
             log.warning(
                 "the QR says %s, which no phone can reach: listen on an address of the network "
@@ -45,23 +44,45 @@ class Display:
                 host,
             )
         if sys.stdout.isatty():
-            self._draw(uri, now)
+            screen = Screen.of(sys.stdout)
+            print("\n".join(page(uri, self.picture, now, screen)), flush=True)
+        return uri
 
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""
-        self.shown = False
         try:
-            files.remove(self._picture)
+            files.remove(self.picture)
         except StoreError as error:
             log.error("%s", error.in_one_line)
 
-    def _draw(self, uri: PairingUri, now: int) -> None:
-        unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        until = time.strftime("%H:%M:%S", time.localtime(uri.expires))
-        minutes, seconds = divmod(uri.expires - now, 60)
-        print("\n".join(qr.draw(uri, unicode)))
-        print(f"\nScan this with the phone. Time left: {minutes}:{seconds:02d}, until {until}.")
-        print(f"Fingerprint: {self._fingerprint}\n", flush=True)
+
+def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "") -> list[str]:
+    """What a terminal shows of an open window: the QR where it fits, and the time left.
+
+    At most as many lines as the screen has, so that nothing scrolls; `note` is
+    shown before what is only nice to know.
+    """
+    drawing = qr.draw(uri, screen)
+    left, notes = time_left(uri, now), [note] if note else []
+    if not screen.fits(drawing.width, len(drawing.lines) + 1):
+        return [
+            f"The QR needs {drawing.width} x {len(drawing.lines) + 1} characters,",
+            f"this terminal has {screen.columns} x {screen.rows}.",
+            "Make it larger, or open the picture:",
+            printable(str(picture), screen),
+            *notes,
+            left,
+        ]
+    more = [*notes, f"Fingerprint: {uri.fingerprint}", f"Picture: {printable(str(picture), screen)}"]
+    room = screen.rows - len(drawing.lines) - 1 if screen.moves else len(more)
+    return [*drawing.lines, left, *more[:room]]
+
+
+def time_left(uri: PairingUri, now: int) -> str:
+    """A line for people."""
+    minutes, seconds = divmod(max(0, uri.expires - now), 60)
+    until = time.strftime("%H:%M:%S", time.localtime(uri.expires))
+    return f"Time left: {minutes}:{seconds:02d}, until {until}."
 
 
 def advertised(bound_host: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from novakey.secret import Secret
 
+WAY_OUT = "only a full reset lifts this: novakey.py reset"  # of a lock
+
 
 @dataclass(frozen=True)
 class Record:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from novakey import files
+from novakey.terminal import Screen
 from novakey.wire.uri import PairingUri
 
 if TYPE_CHECKING:
     from qrcode.main import QRCode
 
+# SGR of ECMA-48: bright white background, black foreground; all off.
+_BLACK_ON_WHITE, _PLAIN = "\x1b[30;107m", "\x1b[0m"
 _BLOCKS = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
 
 
@@ -24,21 +28,37 @@ def write_picture(path: Path, uri: PairingUri) -> None:
     files.replace_private(path, picture.getvalue())
 
 
-def draw(uri: PairingUri, unicode: bool = True) -> list[str]:
-    """The QR as lines of text, light on dark as most terminals are.
+@dataclass(frozen=True)
+class Drawing:
+    """A QR as lines of text, and how many columns they take."""
 
+    lines: list[str]
+    width: int
+
+
+def draw(uri: PairingUri, screen: Screen) -> Drawing:
+    """The QR as this screen can show it.
+
+    With colour it is black on white whatever the terminal's theme is. Without,
+    the light modules are drawn, which on the usual dark terminal is the same.
     With half blocks a line holds two rows; in plain ASCII a module is two
     characters wide, so that it stays square.
     """
     light = [[not dark for dark in row] for row in _code(uri).get_matrix()]
-    if not unicode:
-        return ["".join("##" if module else "  " for module in row) for row in light]
+    if not screen.utf8:
+        on = f"{_BLACK_ON_WHITE}  {_PLAIN}" if screen.colour else "##"
+        return Drawing(["".join(on if module else "  " for module in row) for row in light], 2 * len(light))
+    if screen.colour:
+        light = [[not module for module in row] for row in light]
     if len(light) % 2:
         light.append([False] * len(light[0]))
-    return [
+    lines = [
         "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(light[::2], light[1::2], strict=True)
     ]
+    if screen.colour:
+        lines = [f"{_BLACK_ON_WHITE}{line}{_PLAIN}" for line in lines]
+    return Drawing(lines, len(light[0]))
 
 
 def _code(uri: PairingUri) -> QRCode:

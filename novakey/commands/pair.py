@@ -1,0 +1,149 @@
+"""`pair`: the window's QR on the terminal, live, until a phone has paired or the window is over."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from novakey.commands import base
+
+if TYPE_CHECKING:
+    from novakey.commands.base import Commands
+    from novakey.control.client import Asked
+    from novakey.terminal import Screen
+    from novakey.wire.uri import PairingUri
+
+_LOOK_S = 0.25  # how soon a resized terminal is redrawn
+# Control sequences of xterm: the other screen, which no scrolling back brings back, without the cursor.
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_REDRAW, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+def add(commands: Commands) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "pair",
+        help="show the pairing QR here, until a phone has paired",
+        description="Show the pairing window's QR with the time left; where none is open and no phone is "
+        "paired, open one. Ends with `paired: DEVICE`, or with the reason why not and exit code 1. "
+        "Ctrl-C ends the showing, not the window.",
+    )
+    parser.add_argument("--add", action="store_true", help="open a window although a phone is paired")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a line of JSON for each event; the first holds the QR's text",
+    )
+    parser.set_defaults(run=_pair)
+
+
+def _pair(words: argparse.Namespace) -> int:
+    from novakey.control import client
+
+    with client.asking(base.paths(words), "pair", add=words.add) as asked:
+        try:
+            result = _print_events(asked) if words.json else _show(asked)
+        except KeyboardInterrupt:
+            base.printer()("the window stays open until its time is over; to see it again: novakey.py pair")
+            raise
+    if not words.json:
+        base.printer()(f"paired: {result['paired']} from {result['from']}")
+    return 0
+
+
+def _print_events(asked: Asked) -> dict[str, str]:
+    from novakey.control import client
+    from novakey.wire.control import Done, Event
+
+    while True:
+        match asked.next(client.FOLLOW_S):
+            case Event(name, members):
+                print(json.dumps({"event": name, **members}), flush=True)
+            case Done(members):
+                print(json.dumps(members), flush=True)
+                return dict(members)
+
+
+def _show(asked: Asked) -> dict[str, str]:
+    """Show the window in the way that standard output can, until the end."""
+    from novakey.terminal import Screen
+
+    screen = Screen.of(sys.stdout)
+    if not screen.moves:
+        return _print(asked, sys.stdout.isatty())
+    try:
+        sys.stdout.write(_ENTER)
+        return _Live().run(asked)
+    finally:
+        sys.stdout.write(_LEAVE)
+        sys.stdout.flush()
+
+
+class _Live:
+    """The window on a terminal whose cursor moves: redrawn each second, and when the terminal changes."""
+
+    def __init__(self) -> None:
+        self._uri: PairingUri | None = None
+        self._picture = Path()
+        self._note = ""
+        self._screen: Screen | None = None
+        self._drawn_at = 0
+
+    def run(self, asked: Asked) -> dict[str, str]:
+        from novakey.wire import uri
+        from novakey.wire.control import Done, Event
+
+        while True:
+            match asked.next(_LOOK_S):
+                case Event("window", members):
+                    self._uri, self._picture = uri.decode(members["uri"]), Path(members["picture"])
+                case Event("attempt", members):
+                    self._note = _attempt(members["attempts_left"])
+                case Done(members):
+                    return dict(members)
+            self._draw()
+
+    def _draw(self) -> None:
+        from novakey.pairing.display import page
+        from novakey.terminal import Screen
+
+        if self._uri is None:
+            return
+        now, screen = int(time.time()), Screen.of(sys.stdout)
+        if (now, screen) == (self._drawn_at, self._screen):
+            return
+        body = f"{_END_LINE}\r\n".join(page(self._uri, self._picture, now, screen, self._note))
+        # Erasing first would flicker each second; a terminal of another size has moved what was there.
+        erase = "" if screen == self._screen else _END_SCREEN
+        self._screen, self._drawn_at = screen, now
+        sys.stdout.write(f"{_REDRAW}{erase}{body}{_END_LINE}{_END_SCREEN}")
+        sys.stdout.flush()
+
+
+def _print(asked: Asked, terminal: bool) -> dict[str, str]:
+    """The window on paper: a terminal without control sequences gets the QR once, anything else its file."""
+    from novakey.control import client
+    from novakey.pairing.display import page, time_left
+    from novakey.terminal import Screen
+    from novakey.wire import uri
+    from novakey.wire.control import Done, Event
+
+    while True:
+        match asked.next(client.FOLLOW_S):
+            case Event("window", members):
+                code = uri.decode(members["uri"])
+                left = time_left(code, int(time.time()))
+                paper = page(code, Path(members["picture"]), int(time.time()), Screen.of(sys.stdout))
+                print("\n".join(paper if terminal else [f"Scan {members['picture']}", left]), flush=True)
+            case Event("attempt", members):
+                print(_attempt(members["attempts_left"]), flush=True)
+            case Done(members):
+                return dict(members)
+
+
+def _attempt(left: int) -> str:
+    return f"A phone began and did not finish. Attempts left: {left}."

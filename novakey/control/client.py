@@ -1,0 +1,91 @@
+"""The command line's end of the control socket."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from novakey import files
+from novakey.control import listener
+from novakey.errors import NovaKeyError
+from novakey.paths import Paths
+from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.wire import Malformed, control
+from novakey.wire.control import Done, Event, Refused, Request
+
+CONNECT_S = 3
+FOLLOW_S = 3600  # nothing may happen for long; whoever waits waits on
+ANSWER_S = 10  # storing a change waits for the disk
+
+
+class NoDaemonError(NovaKeyError):
+    """No daemon answers on the socket of this installation."""
+
+
+class Asked:
+    """A request under way. `next` gives its events and, at the end, its result."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def next(self, seconds: float) -> Event | Done | None:
+        """What comes within `seconds`, or None. A refusal is a `NovaKeyError`."""
+        self._stream.allow(seconds)
+        try:
+            line = control.decode_line(self._stream.line(control.MAX_LINE))
+        except DeadlineError:
+            return None
+        except (EndOfStreamError, TooLongError):
+            raise NoDaemonError("the daemon stopped, or ended the connection") from None
+        except Malformed as error:
+            raise _other_version(error) from None
+        if isinstance(line, Refused):
+            raise NovaKeyError(line.problem, line.cure or None)
+        return line
+
+
+@contextlib.contextmanager
+def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
+    """Send a request; hangs up at the end. Arguments that are None are left out."""
+    sock = None
+    for folder in paths.control_folders:
+        sock = sock or listener.connect(folder, CONNECT_S)
+    if sock is None:
+        raise _no_daemon(paths)
+    stream = Stream(sock)
+    try:
+        stream.allow(CONNECT_S)
+        given = {name: value for name, value in arguments.items() if value is not None}
+        with contextlib.suppress(EndOfStreamError):  # what it said before it hung up is still to be read
+            stream.send(Request(op, given).encode())
+        yield Asked(stream)
+    except DeadlineError:
+        raise NoDaemonError("the daemon does not answer", "look at its log") from None
+    finally:
+        stream.abort()
+
+
+def ask(paths: Paths, op: str, **arguments: Any) -> dict[str, Any]:
+    """Have one operation done; its result. `NoDaemonError` when nobody answers."""
+    with asking(paths, op, **arguments) as asked:
+        answer = asked.next(ANSWER_S)
+    if not isinstance(answer, Done):
+        raise NoDaemonError("the daemon does not answer", "look at its log")
+    return dict(answer.members)
+
+
+def _no_daemon(paths: Paths) -> NoDaemonError:
+    holder = files.FolderLock.holder(paths.data)
+    if holder is None:
+        return NoDaemonError("no daemon runs", "start it: novakey.py serve")
+    return NoDaemonError(
+        f"process {holder} uses {paths.data}, but it does not listen to its owner (yet)",
+        "wait for its start to end, or look at its log",
+    )
+
+
+def _other_version(error: Malformed) -> NovaKeyError:
+    if isinstance(error, control.OtherVersion):
+        return NovaKeyError("the daemon is of another version", "restart it")
+    return NovaKeyError(f"the daemon broke the control protocol: {error}")

@@ -1,0 +1,93 @@
+"""When each device was last heard, and how often: figures for the owner, and nothing depends on them.
+
+They are kept in memory and written now and then, since a disk write for each
+message would cost more than the message. The file is sealed like the store: it
+would tell when its owner was at the machine. One that cannot be read is begun
+anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from novakey import files
+from novakey.devices import sealed
+from novakey.errors import StoreError
+from novakey.secret import Secret
+from novakey.wire import Malformed, jsonline
+
+log = logging.getLogger(__name__)
+
+LABEL = b"NovaKey activity v1"
+
+
+@dataclass
+class Figures:
+    """Of one device: unix seconds of the last message, accepted messages, delivered secrets."""
+
+    last_seen: int = 0
+    messages: int = 0
+    delivered: int = 0
+
+
+class Activity:
+    """The figures of the devices, of which `known` are paired."""
+
+    def __init__(self, path: Path, key: Secret, known: Set[str]) -> None:
+        self._path = path
+        self._key = key
+        self._figures = _load(path, key, known) if known else {}
+        self.dirty = False
+
+    def get(self, device_id: str) -> Figures:
+        """The figures of a device; zeros where it was never heard."""
+        return self._figures.get(device_id, Figures())
+
+    def count(self, device_id: str, at: int, delivered: bool) -> None:
+        """Count a message of the device."""
+        figures = self._figures.get(device_id)
+        if figures is None:
+            figures = self._figures[device_id] = Figures()
+        figures.last_seen = at
+        figures.messages += 1
+        figures.delivered += delivered
+        self.dirty = True
+
+    def forget(self, device_id: str) -> None:
+        """The device was paired anew or revoked."""
+        if self._figures.pop(device_id, None) is not None:
+            self.dirty = True
+
+    def save(self) -> None:
+        """Write the figures where they changed. A failure is logged: they are not worth more."""
+        if not self.dirty:
+            return
+        document = {"devices": {device_id: asdict(figures) for device_id, figures in self._figures.items()}}
+        try:
+            sealed.write(self._path, self._key, LABEL, document)
+            self.dirty = False
+        except StoreError as error:
+            log.warning("when the devices were last seen cannot be written down: %s", error)
+
+
+def _load(path: Path, key: Secret, known: Set[str]) -> dict[str, Figures]:
+    try:
+        data = files.read_private(path)
+        document = {} if data is None else sealed.open_bytes(data, path, key, LABEL)
+        return {device_id: figures for device_id, figures in _parse(document) if device_id in known}
+    except (StoreError, Malformed) as error:
+        log.warning("when the devices were last seen is lost: %s", error)
+        return {}
+
+
+def _parse(document: Mapping[str, object]) -> Iterator[tuple[str, Figures]]:
+    devices = document.get("devices", {})
+    if not isinstance(devices, dict):
+        raise Malformed("it has no devices")
+    for device_id, row in devices.items():
+        if not isinstance(row, dict):
+            raise Malformed("a device is not an object")
+        yield device_id, Figures(*(jsonline.integer(row, name) for name in asdict(Figures())))

@@ -1,0 +1,59 @@
+"""What became of the last messages, and what each device did: kept for the owner, without contents."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import merge
+
+import gevent
+
+from novakey.devices.activity import Activity
+from novakey.messages.handler import Answered
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome, stage
+
+KEPT = 10
+# A stranger who knocks all day must not push out what the owner's own phones did.
+KEPT_OF_STRANGERS = 3
+# The figures may be this old after a crash; while nothing comes in, nothing is written and nobody wakes up.
+WRITE_S = 300
+
+_INJECT = stage(MessageType.INJECT)
+_NOT_ACCEPTED = frozenset({Outcome.BAD_TIMESTAMP, Outcome.REPLAY, Outcome.RATE_LIMIT})
+
+
+class Account:
+    """Hears of every answer (`Handler.on_answer`)."""
+
+    def __init__(self, activity: Activity) -> None:
+        self.activity = activity
+        self._known: deque[Answered] = deque(maxlen=KEPT)
+        self._strangers: deque[Answered] = deque(maxlen=KEPT_OF_STRANGERS)
+        self._writing: gevent.Greenlet | None = None
+
+    def note(self, answered: Answered) -> None:
+        """Take down one answer."""
+        if answered.device_id is None:
+            self._strangers.append(answered)
+            return
+        self._known.append(answered)
+        if answered.outcome in _NOT_ACCEPTED:
+            return
+        delivered = answered.stage == _INJECT and answered.outcome.success
+        self.activity.count(answered.device_id, answered.at, delivered)
+        if self._writing is None:
+            self._writing = gevent.spawn_later(WRITE_S, self._write)
+
+    def last(self) -> list[Answered]:
+        """The last answers, the oldest first."""
+        return list(merge(self._known, self._strangers, key=lambda answered: answered.req_id))
+
+    def close(self) -> None:
+        """Write down what is not written yet."""
+        if self._writing is not None:
+            self._writing.kill()
+        self.activity.save()
+
+    def _write(self) -> None:
+        self._writing = None
+        self.activity.save()

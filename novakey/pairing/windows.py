@@ -1,0 +1,178 @@
+"""The windows of a running daemon: opened, shown, ended, and told about.
+
+What may happen to a window stands in `pairing.state`; here is when it happens,
+and who hears of it. A window is opened at start where nobody is paired, or by
+the owner at the machine, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+import gevent
+
+from novakey.config import Settings
+from novakey.devices.store import Device
+from novakey.errors import NovaKeyError
+from novakey.feed import Feed
+from novakey.log import escape
+from novakey.pairing.clock import WindowClock
+from novakey.pairing.display import Display
+from novakey.pairing.parts import WAY_OUT, Window
+from novakey.pairing.state import Event, Pairing, State
+from novakey.secret import Secret
+from novakey.wire import crypto
+from novakey.wire.uri import PairingUri
+
+log = logging.getLogger(__name__)
+
+# Why a window is over without a device, for whoever waits for one.
+LATE = "nobody paired in time"
+FAILED = "too many handshakes failed"
+STOPPED = "the daemon stopped"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A window is over: the device that paired in it, or why none did."""
+
+    device: Device | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A handshake ended without a device; the window goes on."""
+
+    attempts_left: int
+
+
+Happening = Ended | Attempt
+
+
+class Windows:
+    """Opens one window at a time and ends it in time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pairing: Pairing,
+        display: Display,
+        clock: WindowClock,
+        can_pair: bool,
+    ) -> None:
+        self.happenings: Feed[Happening] = Feed()
+        self._settings = settings
+        self._pairing = pairing
+        self._display = display
+        self.can_pair = can_pair
+        self.picture = display.picture
+        self._clock = clock
+        self._shown: Window | None = None
+        self._uri: PairingUri | None = None
+        self._timer: gevent.Greenlet | None = None
+
+    def at_start(self, bound: tuple[str, int]) -> None:
+        """Open the window that is due at start, where one is."""
+        self._bound = bound
+        if self._pairing.state is State.LOCKED:
+            self._say_locked()
+        elif self._pairing.state is State.UNPAIRED and self.can_pair:
+            self._open()
+
+    def current(self) -> PairingUri | None:
+        """What the QR of the open window says; None when none is open."""
+        self._look()
+        return self._uri
+
+    def open(self, beside_devices: bool) -> PairingUri:
+        """The open window, or a new one at the owner's wish; `NovaKeyError` says why there is none.
+
+        Only with `beside_devices` is one opened where a device is paired already.
+        """
+        uri = self.current()
+        if uri is not None:
+            return uri
+        match self._pairing.state:
+            case State.LOCKED:
+                raise NovaKeyError(f"pairing is locked: {self._pairing.record.locked}", WAY_OUT)
+            case State.PAIRED if not beside_devices:
+                raise NovaKeyError("a phone is paired already", "to add another: novakey.py pair --add")
+        if not self.can_pair:
+            raise NovaKeyError(
+                "secure storage failed at start, so nothing can be paired", "novakey.py doctor"
+            )
+        log.info("the owner opens a pairing window")
+        return self._open()
+
+    def changed(self) -> None:
+        """A handshake is over; called before `paired` where it brought a device."""
+        before = self._shown
+        now = self._pairing.window
+        if before is not None and now is not None and now.attempts < before.attempts:
+            self._shown = now
+            self.happenings.publish(Attempt(now.attempts))
+        self._look()
+
+    def paired(self, device: Device) -> None:
+        """The window did its work: tell the owner."""
+        log.warning(
+            "paired: %s from %s. if that was not you: novakey.py devices revoke %s",
+            escape(device.id),
+            device.paired_from,
+            escape(device.id),
+        )
+        self.happenings.publish(Ended(device))
+
+    def stop(self) -> None:
+        """The daemon stops; `Pairing.stop` was called."""
+        self._hide()
+        self.happenings.publish(Ended(None, STOPPED))
+
+    def _open(self) -> PairingUri:
+        now = self._clock.begin()
+        token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
+        settings = self._settings
+        window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
+        self._shown = window
+        self._uri = self._display.show(window, self._bound, now)
+        self._timer = gevent.spawn_later(settings.pair_window_s + 1, self._wait_for_end)
+        return self._uri
+
+    def _wait_for_end(self) -> None:
+        # The timer may come early by a fraction, and a running handshake ends by itself.
+        while self._look():
+            gevent.sleep(1)
+
+    def _look(self) -> bool:
+        """Whether the shown window is still open; if not, take it away and say why."""
+        if self._shown is None:
+            return False
+        self._pairing.expire(self._clock())
+        if self._pairing.window is not None:
+            return True
+        self._hide()
+        if self._pairing.ended_by is not Event.REGISTERED:  # else `paired` tells
+            self.happenings.publish(Ended(None, self._say_why()))
+        return False
+
+    def _say_why(self) -> str:
+        if self._pairing.ended_by is Event.ENDED:
+            log.warning("nobody paired in time: the window is closed, to open another: novakey.py pair")
+            return LATE
+        log.warning("too many handshakes failed: the window is closed, to open another: novakey.py pair")
+        if self._pairing.state is State.LOCKED:
+            self._say_locked()
+        return FAILED
+
+    def _say_locked(self) -> None:
+        log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
+
+    def _hide(self) -> None:
+        self._shown = self._uri = None
+        if self._timer is not None and self._timer is not gevent.getcurrent():
+            self._timer.kill(block=False)
+        self._timer = None
+        self._display.hide()
