@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts NovaKey: the environment, gevent's monkey-patching, then the command line.
+"""Starts NovaKey: finds or makes its environment, then enters `novakey.__main__`.
 
 On a fresh machine this makes `.venv` beside itself and installs the pinned,
 hash-checked requirements into it, once. Where the packages are importable
@@ -54,7 +54,6 @@ def main():
         if HERE not in sys.path[:1]:
             sys.path.insert(0, HERE)  # under -P or -I Python leaves the script's folder out
         _environment()
-        _patch()
     except Failure as failure:
         sys.stderr.write("novakey: %s\n%s\n" % failure.args)
         return 4
@@ -62,18 +61,9 @@ def main():
         sys.stderr.write("\nnovakey: interrupted; the next start begins the installation anew\n")
         return 130
 
-    from novakey.cli import main as command_line
+    from novakey.__main__ import main as enter
 
-    return command_line(sys.argv[1:])
-
-
-def _patch():
-    """Makes the standard library cooperative, before anything else of it or of ours is imported."""
-    try:
-        from gevent import monkey
-    except ImportError as error:
-        raise Failure("gevent is installed but cannot be loaded: %s" % error, _again())
-    monkey.patch_all()
+    return enter()
 
 
 def _environment():

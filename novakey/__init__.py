@@ -26,7 +26,7 @@ asks whether it is fresh, new, not too often, armed, approved and safe text;
 the line that goes back. Between the phone and the keys it is a `secret.Secret`.
 
 The wire knows no socket, no clock and no log. Everything concurrent is gevent,
-whose monkey-patching happens in the launch script, before any other import.
+whose monkey-patching happens in `__main__`, before any other import.
 """
 
 __version__ = "0.1.0"

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """The whole command line; completion is made from it."""
     top = argparse.ArgumentParser(
-        prog="novakey.py",
+        prog="novakey" if Path(sys.argv[0]).name == "novakey" else "novakey.py",
         description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

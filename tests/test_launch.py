@@ -24,7 +24,15 @@ from novakey.wire import crypto
 
 BARE = str(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
 BOOTSTRAP_S = 300
-FROM_HERE = ("novakey.py", "requirements.txt", "novakey", "conf")
+FROM_HERE = (
+    "novakey.py",
+    "requirements.txt",
+    "requirements.in",
+    "pyproject.toml",
+    "LICENSE",
+    "novakey",
+    "conf",
+)
 
 
 def copy_tree(to: Path) -> Path:
