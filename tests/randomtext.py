@@ -20,8 +20,8 @@ COMMON = (ASCII, LATIN_1, GREEK, CYRILLIC, CJK, EMOJI)
 ALL = (*COMMON, LATIN_2, HEBREW, ARABIC, COMBINING)
 
 
-def random_secret(rng: random.Random, scripts: Sequence[Sequence[int]] = COMMON, longest: int = 256) -> str:
-    """1 to `longest` characters, of up to 30 different ones from some of the scripts."""
+def random_secret(rng: random.Random, scripts: Sequence[Sequence[int]] = COMMON, different: int = 30) -> str:
+    """1 to 256 characters, of up to so many different ones from some of the scripts."""
     some = rng.sample(scripts, rng.randint(1, len(scripts)))
-    letters = [chr(rng.choice(rng.choice(some))) for _ in range(rng.randint(1, 30))]
-    return "".join(rng.choices(letters, k=rng.randint(1, longest)))
+    letters = [chr(rng.choice(rng.choice(some))) for _ in range(rng.randint(1, different))]
+    return "".join(rng.choices(letters, k=rng.randint(1, 256)))

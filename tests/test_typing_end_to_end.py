@@ -209,7 +209,7 @@ def test_nobody_sees_the_secret_in_arguments_or_environments(
     text = ascii_secret()
     phone.save(tmp_path / "phone.json")
     with RecordingGtkEntry(server) as entry, Watcher(text.encode(), prefix) as watcher:
-        for _ in range(10):
+        for _ in range(4):
             entry.clear()
             assert send(phone, text) is Outcome.TYPED
             assert differs(entry.wait_for(text), text) is None
@@ -217,7 +217,7 @@ def test_nobody_sees_the_secret_in_arguments_or_environments(
         argv = command("phone", "send", "--profile", tmp_path / "phone.json")
         sent = subprocess.run(argv, input=text.encode(), env=daemon.env, capture_output=True)
         assert sent.returncode == 0
-    assert watcher.sweeps >= 10
+    assert watcher.sweeps >= 4
     assert watcher.read >= 100
     assert watcher.seen == []
 

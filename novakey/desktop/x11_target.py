@@ -1,26 +1,19 @@
-"""Which window has the focus, whose it is, and when it has read what was typed."""
+"""Which window has the focus, and whose it is."""
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gevent
 from Xlib import X
-from Xlib.protocol import event
 
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11_connection import ERRORS, Connection
 
 NO_FOCUS = "no window has the keyboard focus"
 MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
-
-_POLL_S = 0.01
-_QUIET_POLLS = 3  # a sleeping process that has not run for so many polls has read its events
-_NO_WAY_TO_TELL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,74 +100,3 @@ def _program(pid: int | None) -> str | None:
     except OSError:
         return None
     return path.name.removesuffix(" (deleted)") or None
-
-
-class Listener:
-    """Finds out when a window's program has read the keys sent to it.
-
-    A program looks up what a key means when it comes to handle the key, not when the
-    key was pressed: symbols must stay on borrowed keys until then. Most toolkits answer
-    `_NET_WM_PING` in the order of their events, so the answer says it. For the others a local
-    process is watched until it sleeps and no longer runs, which takes no part of its own.
-    """
-
-    def __init__(self, connection: Connection, target: Target) -> None:
-        self._connection = connection
-        self._target = target
-        self._ping = connection.display.get_atom("_NET_WM_PING")
-        if target.answers_ping:
-            connection.root.change_attributes(event_mask=X.SubstructureNotifyMask)
-
-    def wait(self, until: float) -> bool:
-        """True when it has read everything; False when that was not seen by then (monotonic seconds)."""
-        if self._target.answers_ping:
-            return self._pong(until)
-        return self._quiet(until)
-
-    def _pong(self, until: float) -> bool:
-        # The number comes back with the answer; the window manager has its own and ignores others.
-        number = int.from_bytes(os.urandom(4), "little") | 1
-        display = self._connection.display
-        protocols = display.get_atom("WM_PROTOCOLS")
-        window = display.create_resource_object("window", self._target.top)
-        data = (32, [self._ping, number, self._target.top, 0, 0])
-        window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))
-        display.sync()
-        while time.monotonic() < until:
-            for _ in range(display.pending_events()):
-                if self._is_pong(display.next_event(), number):
-                    return True
-            gevent.sleep(_POLL_S / 5)
-        return False
-
-    def _is_pong(self, got: Any, number: int) -> bool:
-        if got.type != X.ClientMessage:
-            return False
-        kind, values = got.data
-        return bool(kind == 32 and values[0] == self._ping and values[1] == number)
-
-    def _quiet(self, until: float) -> bool:
-        before, quiet = None, 0
-        end = min(until, time.monotonic() + _NO_WAY_TO_TELL_S)
-        while time.monotonic() < until:
-            gevent.sleep(_POLL_S)
-            now = _running(self._target.focus.pid)
-            if now is None:  # another machine's process, or no /proc: time is all there is
-                gevent.sleep(max(0.0, end - time.monotonic()))
-                return True
-            quiet = quiet + 1 if now == before and now[0] == "S" else 0
-            before = now
-            if quiet >= _QUIET_POLLS:
-                return True
-        return False
-
-
-def _running(pid: int | None) -> tuple[str, str] | None:
-    """State of a process and how long it has run, to the nanosecond; None when that is not to be known."""
-    if pid is None:
-        return None
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
-        return state, Path(f"/proc/{pid}/schedstat").read_text()
-    except OSError:
-        return None

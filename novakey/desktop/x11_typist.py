@@ -16,7 +16,8 @@ from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_held import HeldKeys
 from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
-from novakey.desktop.x11_target import Listener, Target, find
+from novakey.desktop.x11_listener import Listener
+from novakey.desktop.x11_target import Target, find
 
 # On the root window: the keys that are borrowed now. Whoever comes after a crash gives them back.
 BORROWED = "_NOVAKEY_BORROWED_KEYS"
@@ -39,11 +40,23 @@ class Typist:
         A modifier key with one of the keysyms `always` is held throughout.
         """
         while self.sent < len(wanted):
-            target = self._step(wanted[self.sent :], always)
-            if self._lent and not Listener(self._connection, target).wait(until):
+            before = self.sent
+            target = self._step(wanted[before:], always)
+            if self._lent:
+                self._wait(Listener(self._connection, target), until, typed=self.sent > before)
+
+    def _wait(self, listener: Listener, until: float, typed: bool) -> None:
+        """Until the window has read what was typed or, where nothing was, what the keys now mean."""
+        if typed:
+            if not listener.wait(until):
                 raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
+        # Chromium looks keys up on a second connection of its own, whose news it reads beside the
+        # first one's: the second answer comes when both are read.
+        elif not (listener.wait(until) and listener.wait(until)):
+            raise DesktopError("the window does not answer", self.sent)
 
     def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+        """Put symbols on keys or, once the window knows them, press the keys."""
         with self._connection.grabbed():
             target = self._aim()
             if not self._lent:
@@ -54,7 +67,10 @@ class Typist:
                 held = layout.key_of(always) if always else None
                 if always and held is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")
-                self._borrow(batch.borrowed)
+                new = {c: s for c, s in batch.borrowed.items() if keyboard.keys[c].symbols != {s}}
+                self._borrow(new)
+                if new and target.answers_ping:
+                    return target
                 # From here on nobody can say how much came through, should the server hang.
                 self.sent += len(batch.strokes)
                 self._strike(batch.strokes, () if held is None else (held[0],))

@@ -1,0 +1,128 @@
+"""When a window's program has read the keys that were typed into it.
+
+A program looks up what a key means when it comes to handle the key, not when the
+key was pressed: symbols must stay on borrowed keys until then. Most toolkits answer
+`_NET_WM_PING` in the order of their events, so the answer says it (EWMH 1.5). Of the
+others, as terminals and Tk, the process is watched: it does not go to sleep while there is
+something to read. That takes no part of its own, but a program that waits for something
+else in the middle of its work looks as if it had read everything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+from Xlib import X
+from Xlib.protocol import event
+
+from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_target import Target
+
+_POLL_S = 0.01
+_QUIET_POLLS = 3  # asleep, and not run for so many polls
+_BUSY_S = 0.1  # a program that draws all the time is never quiet for so long, but sleeps in between
+_SLEEPS = 5
+_NO_WAY_TO_TELL_S = 0.5
+_MAX_THREADS = 256
+
+
+class Listener:
+    """Waits for the program of one target."""
+
+    def __init__(self, connection: Connection, target: Target) -> None:
+        self._connection = connection
+        self._target = target
+        self._ping = connection.display.get_atom("_NET_WM_PING")
+        if target.answers_ping:
+            # Qt 5 sends its answer to those who look at the root window's own structure.
+            mask = X.SubstructureNotifyMask | X.StructureNotifyMask
+            connection.root.change_attributes(event_mask=mask)
+
+    def wait(self, until: float) -> bool:
+        """True when it has read everything; False when that was not seen by then (monotonic seconds)."""
+        if self._target.answers_ping:
+            return self._pong(until)
+        return self._asleep(until)
+
+    def _pong(self, until: float) -> bool:
+        # The number comes back with the answer; the window manager has its own and ignores others.
+        number = int.from_bytes(os.urandom(4), "little") | 1
+        display = self._connection.display
+        protocols = display.get_atom("WM_PROTOCOLS")
+        window = display.create_resource_object("window", self._target.top)
+        data = (32, [self._ping, number, self._target.top, 0, 0])
+        window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))
+        display.sync()
+        while time.monotonic() < until:
+            for _ in range(display.pending_events()):
+                if self._is_pong(display.next_event(), number):
+                    return True
+            gevent.sleep(_POLL_S / 5)
+        return False
+
+    def _is_pong(self, got: Any, number: int) -> bool:
+        if got.type != X.ClientMessage:
+            return False
+        kind, values = got.data
+        return bool(kind == 32 and values[0] == self._ping and values[1] == number)
+
+    def _asleep(self, until: float) -> bool:
+        start = time.monotonic()
+        first = before = _threads(self._target.focus.pid)
+        quiet = 0
+        while time.monotonic() < until:
+            gevent.sleep(_POLL_S)
+            now = _threads(self._target.focus.pid)
+            if not now:  # another machine's process, or no /proc: time is all there is
+                gevent.sleep(max(0.0, min(until, start + _NO_WAY_TO_TELL_S) - time.monotonic()))
+                return True
+            all_asleep = all(thread.state == "S" for thread in now.values())
+            quiet = quiet + 1 if all_asleep and now == before else 0
+            before = now
+            if quiet >= _QUIET_POLLS:
+                return True
+            if time.monotonic() - start >= _BUSY_S and _have_slept(first, now):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class _Thread:
+    state: str
+    ran: str  # for how long, to the nanosecond
+    sleeps: int
+
+
+def _have_slept(first: dict[str, _Thread], now: dict[str, _Thread]) -> bool:
+    """Whether every thread that was there, and has run since, has gone to sleep several times."""
+    return all(
+        thread.sleeps - first[name].sleeps >= _SLEEPS
+        if thread.ran != first[name].ran
+        else thread.state == "S"
+        for name, thread in now.items()
+        if name in first
+    )
+
+
+def _threads(pid: int | None) -> dict[str, _Thread]:
+    """The threads of a process by their number; none when that is not to be known."""
+    found = {}
+    try:
+        folders = sorted(Path(f"/proc/{pid}/task").iterdir())[:_MAX_THREADS] if pid else []
+    except OSError:
+        return {}
+    for folder in folders:
+        try:
+            status = (folder / "status").read_text(errors="replace")
+            ran = (folder / "schedstat").read_text()
+        except OSError:  # a thread that has just ended, or a kernel without these figures
+            continue
+        lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        sleeps = int(lines.get("voluntary_ctxt_switches", "0"))
+        found[folder.name] = _Thread(lines.get("State", "")[:1], ran, sleeps)
+    return found
