@@ -77,6 +77,8 @@ class Listener:
         quiet = 0
         while time.monotonic() < until:
             gevent.sleep(_POLL_S)
+            # One that waits for the server sleeps too: by now the server has served it as well as us.
+            self._connection.sync()
             now = _threads(self._target.focus.pid)
             if not now:  # another machine's process, or no /proc: time is all there is
                 gevent.sleep(max(0.0, min(until, start + _NO_WAY_TO_TELL_S) - time.monotonic()))

@@ -199,6 +199,7 @@ def test_another_keyboard_with_another_layout_keeps_it(
     before = server.run(*own)
     hardware(connection, 65, down=True)  # a space on it: the core keyboard now has its map
     hardware(connection, 65, down=False)
+    assert entry.wait_for(" ") == " "
     assert deliver(backend, entry, "qwerty azerty 字é^ 123") is None
     assert server.run(*own) == before
 
