@@ -40,6 +40,17 @@ class NoDisplayError(Exception):
 
 
 @dataclass(frozen=True)
+class Unusable:
+    """Why a backend cannot run here, and what a person can do about it; each one line."""
+
+    reason: str
+    cure: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
 class Focus:
     """What has the keyboard focus. `window` identifies it for as long as it exists.
 
@@ -70,8 +81,8 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def unavailable(cls) -> str | None:
-        """None when it can run here; else one line that says why not."""
+    def unavailable(cls) -> Unusable | None:
+        """None when it can run here; else why not. Changes nothing and asks nobody."""
 
     @abstractmethod
     def focus(self, deadline_s: float) -> Focus | None:

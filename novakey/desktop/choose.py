@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from novakey.desktop.base import Backend, NoDisplayError
+
+OFF = "desktop_backend is none"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One backend as people are told about it; `reason` and `cure` when it cannot run here."""
+
+    name: str
+    usable: bool
+    reason: str = ""
+    cure: str = ""
 
 
 class Chooser:
     """Finds the backend for `desktop_backend`, and keeps it while it can run.
 
     A daemon may start before its session and outlive it, so the choice is made
-    at each delivery; it costs a look at two variables.
+    at each delivery; it costs a look at the environment and a round trip.
     """
 
     def __init__(self, wanted: str) -> None:
@@ -24,15 +38,14 @@ class Chooser:
     def kind(self) -> type[Backend]:
         """Which backend that would be, without making it; `NoDisplayError` as above."""
         if self._wanted == "none":
-            raise NoDisplayError("desktop_backend is none")
+            raise NoDisplayError(OFF)
         reasons = []
-        # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
         for kind in _kinds(self._wanted):
             why_not = kind.unavailable()
             if why_not is None:
                 return kind
             reasons.append(f"{kind.name}: {why_not}")
-        raise NoDisplayError("; ".join(reasons))
+        raise NoDisplayError("; ".join(dict.fromkeys(reasons)))
 
     def close(self) -> None:
         """Give back what the backends hold."""
@@ -40,9 +53,28 @@ class Chooser:
             backend.close()
 
 
+def candidates(wanted: str) -> list[Candidate]:
+    """Every backend that `wanted` allows, in the order of choice: the first usable one is taken."""
+    found = []
+    for kind in _kinds(wanted):
+        why_not = kind.unavailable()
+        if why_not is None:
+            found.append(Candidate(kind.name, True))
+        else:
+            found.append(Candidate(kind.name, False, why_not.reason, why_not.cure))
+    return found
+
+
 def _kinds(wanted: str) -> list[type[Backend]]:
-    from novakey.desktop.wayland import WaylandBackend
+    from novakey.desktop.wayland import ClipboardBackend
+    from novakey.desktop.wayland_wlroots import WlrootsBackend
     from novakey.desktop.x11 import X11Backend
 
-    kinds: list[type[Backend]] = [WaylandBackend, X11Backend]
-    return [kind for kind in kinds if wanted in ("auto", kind.name)]
+    # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
+    wayland: list[type[Backend]] = [WlrootsBackend, ClipboardBackend]
+    everywhere: list[type[Backend]] = [*wayland, X11Backend]
+    if wanted == "auto":
+        return everywhere
+    if wanted == "wayland":
+        return wayland
+    return [kind for kind in everywhere if kind.name == wanted]

@@ -5,30 +5,31 @@ The text goes through a pipe, never through an argument or the environment.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit
+from novakey.desktop import wayland_session
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
 from novakey.secret import Secret
 
 
-class WaylandBackend(Backend):
+class ClipboardBackend(Backend):
     """A Wayland session in which nobody may type; the person pastes."""
 
-    name = "wayland"
+    name = "clipboard"
 
     def __init__(self) -> None:
         self._owner: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def unavailable(cls) -> str | None:
+    def unavailable(cls) -> Unusable | None:
         """See `Backend.unavailable`."""
-        if not os.environ.get("WAYLAND_DISPLAY"):
-            return "WAYLAND_DISPLAY is not set"
+        found = wayland_session.probe()
+        if isinstance(found, Unusable):
+            return found
         if shutil.which("wl-copy") is None:
-            return "wl-copy is missing (apt install wl-clipboard)"
+            return Unusable("wl-copy is missing", "install it, on Debian with: apt install wl-clipboard")
         return None
 
     def focus(self, deadline_s: float) -> Focus | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import gevent
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError
+from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError, Unusable
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ PROBE_S = 1.0
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 RESERVE_S = 0.5  # of a deadline, kept to give borrowed keys back
+
+_CURE = (
+    "start the daemon inside the session, or let it know the display: "
+    "systemctl --user import-environment DISPLAY XAUTHORITY"
+)
 
 # Terminals whose Shift+Insert pastes PRIMARY and which have no other shortcut: they get it there too.
 # All others are given Ctrl+V; a terminal that passes it on fetches nothing, and `paste` says so.
@@ -47,15 +52,15 @@ class X11Backend(Backend):
         self._owner: SelectionOwner | None = None
 
     @classmethod
-    def unavailable(cls) -> str | None:
+    def unavailable(cls) -> Unusable | None:
         """See `Backend.unavailable`."""
         if not os.environ.get("DISPLAY"):
-            return "DISPLAY is not set"
+            return Unusable("DISPLAY is not set", _CURE)
         try:
             with _within(PROBE_S):
                 _connect().close()
         except DesktopError as error:
-            return str(error)
+            return Unusable(str(error), _CURE)
         return None
 
     def focus(self, deadline_s: float) -> Focus | None:

@@ -1,0 +1,262 @@
+"""What every desktop backend must do, whatever the session; each backend's tests inherit it.
+
+No failure shows a secret: texts are compared by `differs`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+import time
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+
+import gevent
+import pytest
+from desktopbench import Recorder, anywhere, differs, wait_until
+from processwatch import ProcessWatch
+
+from novakey.desktop.base import Backend, DesktopError, Focus, TargetRefusedError
+from novakey.secret import Secret
+
+DEADLINE_S = 5.0
+TEXT = "pässwörd €字😀"
+ALPHABETS = {
+    "ascii": range(0x20, 0x7F),
+    "latin-1": [code for code in range(0xA1, 0x100) if code != 0xAD],  # a soft hyphen: not everybody shows it
+    "latin-2": [ord(bytes([octet]).decode("iso8859-2")) for octet in range(0xA1, 0x100) if octet != 0xAD],
+    "greek": [*range(0x391, 0x3A2), *range(0x3B1, 0x3CA)],
+    "cyrillic": range(0x400, 0x460),
+    "hebrew": range(0x5D0, 0x5EB),
+    "arabic": [*range(0x621, 0x63B), *range(0x641, 0x64B)],
+    "cjk": range(0x4E00, 0x9FA6),
+    "emoji": range(0x1F600, 0x1F640),
+    "combining": range(0x300, 0x330),
+}
+
+
+def random_secret(rng: random.Random) -> str:
+    """1 to 256 characters, of up to 60 different ones from some of the alphabets."""
+    alphabets = rng.sample([*ALPHABETS.values()], rng.randint(1, len(ALPHABETS)))
+    letters = [chr(rng.choice(rng.choice(alphabets))) for _ in range(rng.randint(1, 60))]
+    return "".join(rng.choices(letters, k=rng.randint(1, 256)))
+
+
+class Stage(ABC):
+    """A session with windows, in which a backend is tried. Its variables are in the environment."""
+
+    @abstractmethod
+    def backend(self) -> Backend:
+        """A new backend, as after a restart."""
+
+    @abstractmethod
+    def window(self) -> AbstractContextManager[Recorder]:
+        """Open a window that takes typed and pasted text; it has the focus."""
+
+    @abstractmethod
+    def focus(self, window: Recorder) -> None:
+        """Give a window the focus."""
+
+    @abstractmethod
+    def clipboard(self, kind: str = "UTF8_STRING") -> bytes:
+        """What another program finds on the clipboard; nothing when there is nothing of that kind."""
+
+    @abstractmethod
+    def copy_elsewhere(self, text: bytes) -> None:
+        """Another program copies something."""
+
+    @abstractmethod
+    def hung(self) -> AbstractContextManager[None]:
+        """The session's server does not run meanwhile."""
+
+    @abstractmethod
+    def unreachable(self) -> AbstractContextManager[None]:
+        """No session can be found meanwhile."""
+
+
+class Conformance:
+    """Inherit, and give a fixture `stage`."""
+
+    READS_FOCUS = True
+    PASTES = True
+    CHUNK = 8
+    """How many characters may go astray when the focus moves."""
+
+    @pytest.fixture
+    def backend(self, stage: Stage) -> Backend:
+        made = stage.backend()
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def window(self, stage: Stage) -> Recorder:
+        with stage.window() as made:
+            yield made
+
+    def test_it_can_run_here(self, stage: Stage) -> None:
+        assert type(stage.backend()).unavailable() is None
+
+    def test_where_it_cannot_run_it_says_why_and_what_helps(self, stage: Stage) -> None:
+        with stage.unreachable():
+            why_not = type(stage.backend()).unavailable()
+            assert why_not is not None
+            for line in (why_not.reason, why_not.cure):
+                assert line.strip() == line != ""
+                assert "\n" not in line
+            for call in (
+                lambda: stage.backend().type_text(Secret(b"secret"), DEADLINE_S, anywhere),
+                lambda: stage.backend().copy(Secret(b"secret"), DEADLINE_S),
+            ):
+                with pytest.raises(DesktopError) as caught:
+                    call()
+                assert caught.value.typed == 0
+            assert stage.backend().focus(DEADLINE_S) is None
+
+    def test_texts_of_every_script_arrive_exactly(self, backend: Backend, window: Recorder) -> None:
+        rng = random.Random()
+        texts = [random_secret(rng) for _ in range(10)]
+        texts += [
+            "".join(map(chr, rng.sample([*letters], min(60, len(letters))))) for letters in ALPHABETS.values()
+        ]
+        for text in texts:
+            window.clear()
+            backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
+            assert differs(window.wait_for(text), text) is None
+
+    def test_a_refused_target_gets_nothing(self, backend: Backend, window: Recorder) -> None:
+        def refuse(focus: Focus | None) -> None:
+            raise TargetRefusedError("not there")
+
+        for way in (backend.type_text, backend.paste) if self.PASTES else (backend.type_text,):
+            with pytest.raises(TargetRefusedError) as caught:
+                way(Secret(b"secret"), DEADLINE_S, refuse)
+            assert caught.value.typed == 0
+        gevent.sleep(0.3)
+        assert window.text() == "", "something was typed into a refused window"
+
+    def test_the_permit_is_asked_once_about_the_window_that_is_typed_into(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        asked: list[Focus | None] = []
+        backend.type_text(Secret(b"abc"), DEADLINE_S, asked.append)
+        assert len(asked) == 1
+        if not self.READS_FOCUS:
+            assert asked == [None]
+            assert backend.focus(DEADLINE_S) is None
+            return
+        focus = backend.focus(DEADLINE_S)
+        assert focus is not None
+        assert asked[0] == focus
+        assert focus.pid == window.process.pid
+        assert focus.program is not None
+        assert window.title not in repr(focus), "a title may say what a person reads"
+        assert focus.title == window.title
+
+    def test_with_no_window_nothing_is_typed(self, backend: Backend) -> None:
+        if not self.READS_FOCUS:
+            return
+        with pytest.raises(DesktopError) as caught:
+            backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+        assert caught.value.typed == 0
+        assert backend.focus(DEADLINE_S) is None
+
+    def test_when_the_focus_moves_typing_stops_and_says_how_far_it_came(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        if not self.READS_FOCUS:
+            return
+        # As many different characters, so that it takes long enough anywhere.
+        text = "".join(chr(0x4E00 + 33 * index) for index in range(250))
+        with stage.window() as second:
+            stage.focus(window)
+            window.clear()
+            movers = []
+
+            def move_soon(focus: Focus | None) -> None:
+                movers.append(gevent.spawn(stage.focus, second))
+
+            with pytest.raises(DesktopError) as caught:
+                backend.type_text(Secret(text.encode()), DEADLINE_S, move_soon)
+            gevent.joinall(movers, raise_error=True)
+            assert 0 < caught.value.typed < len(text)
+            gevent.sleep(0.3)
+            assert len(second.text()) <= self.CHUNK
+            first = window.text()
+            assert differs(first, text[: len(first)]) is None
+            assert len(first) + len(second.text()) == caught.value.typed
+
+    def test_a_session_that_hangs_ends_at_the_deadline_while_others_run(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        ticks = []
+
+        def tick() -> None:
+            while True:
+                ticks.append(time.monotonic())
+                gevent.sleep(0.02)
+
+        other = gevent.spawn(tick)
+        try:
+            with stage.hung():
+                start = time.monotonic()
+                with pytest.raises(DesktopError) as caught:
+                    backend.type_text(Secret(b"never"), 1.5, anywhere)
+                took = time.monotonic() - start
+        finally:
+            other.kill()
+        assert took < 2.5
+        assert caught.value.typed == 0
+        assert max(b - a for a, b in itertools.pairwise(ticks)) < 0.5
+        gevent.sleep(0.3)
+        assert window.text() == ""
+
+    def test_a_copied_text_is_there_for_others_and_marked_as_a_secret(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        backend.copy(Secret(TEXT.encode()), DEADLINE_S)
+        assert differs(stage.clipboard().decode(), TEXT) is None
+        assert differs(stage.clipboard("text/plain;charset=utf-8").decode(), TEXT) is None
+        assert stage.clipboard("x-kde-passwordManagerHint") == b"secret"
+        assert stage.clipboard("image/png") == b""
+
+    def test_a_second_copy_replaces_the_first_and_close_takes_it_back(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        for text in (b"first", b"second"):
+            backend.copy(Secret(text), DEADLINE_S)
+            assert stage.clipboard() == text
+        backend.close()
+        wait_until(lambda: stage.clipboard() == b"", "letting go", 5)
+
+    def test_what_another_program_copied_since_is_left_alone(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        backend.copy(Secret(b"ours"), DEADLINE_S)
+        stage.copy_elsewhere(b"theirs")
+        wait_until(lambda: stage.clipboard() == b"theirs", "another copy", 5)
+        backend.close()
+        gevent.sleep(0.1)
+        assert stage.clipboard() == b"theirs"
+
+    def test_a_paste_arrives(self, stage: Stage, backend: Backend, window: Recorder) -> None:
+        if not self.PASTES:
+            return
+        assert backend.paste(Secret(TEXT.encode()), DEADLINE_S, anywhere) is True
+        assert differs(window.wait_for(TEXT), TEXT) is None
+
+    def test_no_argument_list_and_no_environment_ever_holds_a_secret(
+        self, stage: Stage, backend: Backend, window: Recorder
+    ) -> None:
+        text = secrets.token_urlsafe(24)
+        with ProcessWatch(text) as watch:
+            for _ in range(5):
+                window.clear()
+                backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
+                assert differs(window.wait_for(text), text) is None
+                backend.copy(Secret(text.encode()), DEADLINE_S)
+                gevent.sleep(0.05)
+            if self.PASTES:
+                backend.paste(Secret(text.encode()), DEADLINE_S, anywhere)
+        assert watch.looks > 3
+        assert watch.found == 0
