@@ -20,7 +20,6 @@ from novakey.desktop.base import (
     DesktopError,
     Focus,
     Permit,
-    TargetRefusedError,
     Unusable,
 )
 from novakey.desktop.wayland_clipboard import SelectionOwner
@@ -101,8 +100,6 @@ class WlrootsBackend(Backend):
                 gevent.sleep(SETTLE_S)
                 owner.fetched.clear()
                 typist.press(_paste_shortcut(focus))
-        except TargetRefusedError:
-            raise
         except DesktopError:
             if owner is None:
                 raise

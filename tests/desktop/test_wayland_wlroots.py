@@ -67,12 +67,14 @@ def sway() -> Iterator[Sway]:
 
 
 class TestIntoATerminal(Conformance):
-    @pytest.fixture
-    def stage(self, sway: Sway) -> Stage:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stage(cls, sway: Sway) -> Stage:
         return SwayStage(sway, RecordingFoot)
 
 
 class TestIntoAnEntry(Conformance):
-    @pytest.fixture
-    def stage(self, sway: Sway) -> Stage:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stage(cls, sway: Sway) -> Stage:
         return SwayStage(sway, SwayGtkEntry)
