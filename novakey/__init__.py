@@ -5,13 +5,13 @@ A message comes in at the top and goes down; an import points down too. A test
 
     cli              words in, exit code out; the only place that prints an error
     app phone        the daemon put together; the reference phone
-    server           one port, two routes, a greenlet for each connection
+    server admission one port, two routes, a greenlet for each connection; who may connect
     control/         owner server listener client logfeed: the owner's socket
     startup          what is found on disk at start, and what follows
     status           how pairing stands
-    pairing/         windows display handshake record qr state: the window and its table
-    messages/        handler replay ratelimit inject text gates approval target passwordfield deliver:
-                     may it be typed?
+    pairing/         windows display handshake seats record qr state: the window and its table
+    messages/        handler replay ledger ratelimit inject asks text gates approval target passwordfield
+                     deliver: may it be given away, and to whom?
     desktop/         choose x11 wayland base: typing and the clipboard
     session/         notify lock accessible bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key

@@ -221,6 +221,53 @@ class Settings:
         "technologies (AT-SPI, Linux only); programs that tell nothing, as terminals do, are refused.",
         "Switch it on where secrets are only ever typed into password fields.")
 
+    # limits
+    preface_max_len: int = _number(64, 16, 4096, "bytes",
+        "The longest first line of a connection; the two that exist have 13 and 14 bytes.",
+        "Leave it: whoever sends more does not speak this protocol.")
+    preface_timeout_s: int = _number(5, 1, 60, "seconds",
+        "How long the first line may take in all, however slowly its bytes come.",
+        "Raise it on a link with seconds of delay.")
+    hello_max_len: int = _number(1024, 128, 65_536, "bytes",
+        "The longest pairing hello; one has about 70 bytes, and phones may add members.",
+        "Raise it for a phone that sends more.")
+    hello_timeout_s: int = _number(5, 1, 60, "seconds",
+        "How long a pairing hello may take in all.",
+        "Raise it on a link with seconds of delay.")
+    register_max_len: int = _number(4096, 1536, 65_536, "bytes",
+        "The longest pairing register; one has about 1300 bytes.",
+        "Raise it for a phone that sends more. A stranger without the token never gets so far.")
+    register_timeout_s: int = _number(10, 1, 120, "seconds",
+        "How long a register may take in all; the pairing window is taken meanwhile.",
+        "Raise it on a link with seconds of delay.")
+    pairing_timeout_s: int = _number(25, 2, 300, "seconds",
+        "How long a whole pairing may take, from the first line to the acknowledgement.",
+        "Raise it where the keyring asks a person while a phone pairs.")
+    message_timeout_s: int = _number(10, 1, 120, "seconds",
+        "How long a message may take to arrive whole.",
+        "Raise it on a link with seconds of delay.")
+    reply_timeout_s: int = _number(2, 1, 60, "seconds",
+        "How long writing a reply may take; a peer that reads nothing must not hold a connection.",
+        "Raise it on a link with seconds of delay.")
+    delivery_timeout_s: int = _number(5, 1, 60, "seconds",
+        "How long typing one text may take; the next one waits for it.",
+        "Raise it for long texts into slow programs.")
+    max_connections: int = _number(64, 4, 4096, "connections",
+        "How many connections may be open at once; each takes a file descriptor.",
+        "Raise it for very many phones, together with the limit on open files.")
+    max_unauthenticated_per_address: int = _number(16, 1, 4096, "connections",
+        "How many connections of one address may be open at once without a genuine message.",
+        "Raise it when many phones share one address.")
+    max_pairing_connections: int = _number(2, 1, 64, "connections",
+        "How many connections may be in pairing; one that is silent gives way to a newer one.",
+        "Leave it: only one phone at a time can take the window.")
+    reserved_connections: int = _number(8, 0, 1024, "connections",
+        "How many of them are kept for addresses from which a paired device was heard in the last week.",
+        "Raise it on a hostile network with several phones.")
+    max_tracked_addresses: int = _number(4096, 16, 1_000_000, "addresses",
+        "How many addresses each table of addresses holds; the least recently used are forgotten.",
+        "Lower it where memory is short.")
+
     # log
     log_dir: str = _string("path", "",
         "The folder of the log files; \"\" means the log folder of the system for this user.",
@@ -254,6 +301,7 @@ SECTIONS = {
     "arm_duration_ms": "arming and approval",
     "desktop_backend": "delivery",
     "target_policy_enabled": "where a secret may go",
+    "preface_max_len": "limits",
     "log_dir": "log",
 }
 

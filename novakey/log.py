@@ -20,6 +20,7 @@ from typing import TextIO
 
 from novakey.config import Settings
 from novakey.errors import ConfigError
+from novakey.logthrottle import Throttle
 
 DEFAULT_FILE = "novakey.log"
 REDACTED = "[redacted]"
@@ -161,11 +162,13 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
         style = "journal" if _is_journal(stderr) else "terminal"
         terminal.setFormatter(LineFormatter(style, redacting=redacting))
         handlers.append(terminal)
+    throttle = Throttle(lambda record: [handler.handle(record) for handler in handlers])
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old.formatter, LineFormatter)]:
         root.removeHandler(old)
         old.close()
     for handler in handlers:
+        handler.addFilter(throttle)
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)

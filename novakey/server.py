@@ -12,28 +12,30 @@ import ipaddress
 import itertools
 import logging
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gevent.pool import Pool
-from gevent.server import StreamServer
+import gevent
+from gevent.pool import Group
 
+from novakey import process
+from novakey.admission import Admission, Visit
 from novakey.config import parse_listen_addr
 from novakey.errors import NovaKeyError
 from novakey.messages.handler import Handler
 from novakey.messages.ratelimit import address_key
 from novakey.pairing.handshake import Handshake
-from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
-from novakey.wire import Malformed, message, preface
+from novakey.pairing.seats import Seats
+from novakey.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.wire import Malformed, message, pair, preface
 from novakey.wire.reply import Outcome, Reply
 
 log = logging.getLogger(__name__)
 
-PREFACE_S = 5
-MAX_PREFACE = 64  # the longest of the two lines has 14 bytes
-MSG_S = 10
-REPLY_S = 2
 GRACE_S = 5
-MAX_CONNECTIONS = 64
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_BACK_OFF_S = 0.25
 
 
 @dataclass
@@ -44,38 +46,66 @@ class Server:
     max_payload_len: int
     handshake: Handshake
     handler: Handler
+    monotonic: Callable[[], float] = time.monotonic
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self._limits = self.handler.settings
+        room = process.room_for_connections()
+        if room < self._limits.max_connections:
+            log.warning("the limit on open files allows %d connections only: see `ulimit -n`", room)
+        self._admission = Admission(self._limits, room)
+        self._seats = Seats(self._limits.max_pairing_connections)
+        self._running = Group()
 
     def start(self) -> tuple[str, int]:
         """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use."""
-        listener = listen(self.listen_addr)
-        self._pool = Pool(MAX_CONNECTIONS)
-        self._server = StreamServer(listener, self._serve, spawn=self._pool)
-        self._server.start()
-        host, port = listener.getsockname()[:2]
+        self._listener = listen(self.listen_addr)
+        self._accepting = gevent.spawn(self._accept)
+        host, port = self._listener.getsockname()[:2]
         return host, port
 
     def stop(self) -> None:
         """Stop accepting and let running requests finish, for at most `GRACE_S` seconds."""
-        self._server.close()
-        self._pool.join(timeout=GRACE_S)
+        self._accepting.kill()
+        self._listener.close()
+        self._running.join(timeout=GRACE_S)
         self.handshake.pairing.stop()
-        self._pool.kill()
+        self._running.kill()
 
-    def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        req_id = next(self._ids)
-        peer = address_key(address[0])
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, address = self._listener.accept()
+            except OSError as error:
+                # The connection stays in the queue: trying at once again would only burn the processor.
+                if error.errno in _OUT_OF:
+                    log.error("no more connections can be taken: %s", error.strerror)
+                    gevent.sleep(_BACK_OFF_S)
+                else:  # the peer was gone before it was accepted
+                    gevent.sleep(0.01)
+                continue
+            peer = address_key(address[0])
+            visit = self._admission.enter(peer, self.monotonic())
+            if visit is None:
+                sock.close()
+                log.warning("request %d from %s: closed: too many connections", next(self._ids), peer)
+            else:
+                self._running.start(gevent.Greenlet(self._serve, sock, visit))
+            gevent.sleep(0)  # else a flood of connections would keep those that are open waiting
+
+    def _serve(self, sock: socket.socket, visit: Visit) -> None:
+        req_id, peer = next(self._ids), visit.peer
         stream = Stream(sock)
         route = None
         try:
-            stream.allow(PREFACE_S)
-            route = preface.parse(stream.line(MAX_PREFACE))
+            stream.allow(self._limits.preface_timeout_s)
+            route = preface.parse(stream.line(self._limits.preface_max_len))
             match route:
                 case preface.Route.PAIR:
-                    self.handshake.run(stream, peer, req_id)
-                    stream.finish()
+                    self._pair(stream, visit, req_id)
                 case preface.Route.MSG:
-                    self._answer(stream, self._message(stream, peer, req_id))
+                    self._answer(stream, self._message(stream, visit, req_id))
                 case None:
                     log.info("request %d from %s: closed: not this protocol's first line", req_id, peer)
         except (DeadlineError, EndOfStreamError, TooLongError) as error:
@@ -88,15 +118,17 @@ class Server:
                     self._answer(stream, reply)
         finally:
             stream.abort()
+            visit.leave()
 
     def _answer(self, stream: Stream, reply: Reply) -> None:
-        stream.allow(REPLY_S)
+        stream.allow(self._limits.reply_timeout_s)
         stream.send(reply.encode())
         stream.finish()
 
-    def _message(self, stream: Stream, peer: str, req_id: int) -> Reply:
+    def _message(self, stream: Stream, visit: Visit, req_id: int) -> Reply:
         """Read the one message and answer it; what does not arrive whole is answered too."""
-        stream.allow(MSG_S)
+        peer, seconds = visit.peer, self._limits.message_timeout_s
+        stream.allow(seconds)
         try:
             prefix = stream.exactly(message.LENGTH_SIZE)
             payload = stream.exactly(message.frame_length(prefix, self.max_payload_len))
@@ -105,8 +137,27 @@ class Server:
         except EndOfStreamError:
             return self.handler.malformed("the message ends too early", peer, req_id)
         except DeadlineError:
-            return self.handler.malformed(f"the message did not arrive within {MSG_S} s", peer, req_id)
-        return self.handler.answer(payload, peer, req_id)
+            return self.handler.malformed(f"the message did not arrive within {seconds} s", peer, req_id)
+        return self.handler.answer(
+            payload, peer, req_id, on_genuine=lambda: visit.authenticated(self.monotonic())
+        )
+
+    def _pair(self, stream: Stream, visit: Visit, req_id: int) -> None:
+        """One pairing, where there is a seat for it; whoever gets or keeps none is told so."""
+        seat = self._seats.take(lambda: stream.cut_off("another connection took its place"))
+        try:
+            if seat is None:
+                raise CutOffError("another phone is pairing")
+            if self.handshake.run(stream, visit.peer, req_id, on_hello=seat.settle):
+                visit.authenticated(self.monotonic())
+        except CutOffError as error:
+            log.info("request %d from %s: pair busy: %s", req_id, visit.peer, error)
+            stream.allow(self._limits.reply_timeout_s)
+            stream.send(pair.Refusal("busy", str(error)).encode())
+        finally:
+            if seat is not None:
+                seat.leave()
+        stream.finish()
 
 
 def listen(listen_addr: str) -> socket.socket:

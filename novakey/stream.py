@@ -24,6 +24,10 @@ class EndOfStreamError(Exception):
     """The peer stopped sending (or reset the connection) before the end."""
 
 
+class CutOffError(EndOfStreamError):
+    """We stopped reading from the peer ourselves; says why."""
+
+
 class TooLongError(Exception):
     """The peer sent more than the cap before the end of a line."""
 
@@ -36,6 +40,7 @@ class Stream:
         self._clock = clock
         self._buffer = bytearray()
         self._deadline = clock()
+        self._cut_off = ""
         self.ended = False
 
     def allow(self, seconds: float) -> None:
@@ -93,6 +98,12 @@ class Stream:
                 drained += len(self._buffer)
         self._sock.close()
 
+    def cut_off(self, why: str) -> None:
+        """End its reading from outside: whoever waits for bytes gets `CutOffError(why)`."""
+        self._cut_off = why
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
     def abort(self) -> None:
         """Close at once, whatever is pending."""
         self._sock.close()
@@ -109,7 +120,9 @@ class Stream:
         except TimeoutError:
             raise DeadlineError("it took too long") from None
         except OSError:
-            raise EndOfStreamError("the peer hung up") from None
+            data = b""
+        if self._cut_off:
+            raise CutOffError(self._cut_off)
         if not data:
             raise EndOfStreamError("the peer hung up")
         self._buffer += data

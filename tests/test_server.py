@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, ask, read_all, run, say
 
+from novakey.secret import Secret
 from novakey.wire import pair, preface, uri
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -155,3 +156,54 @@ def test_an_endless_first_line_is_cut_at_its_cap(tmp_path: Path) -> None:
         began = time.monotonic()
         assert ask(daemon.connect(), b"N" * 64) == b""
         assert time.monotonic() - began < 3
+
+
+def test_the_third_connection_in_pairing_takes_the_place_of_the_oldest_silent_one(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        daemon.uri()
+        with daemon.connect() as first, daemon.connect("127.0.0.2") as second:
+            for sock in (first, second):
+                sock.sendall(PAIR)
+                time.sleep(0.2)
+            profile = daemon.pair()
+            assert json.loads(read_all(first))["reason"] == "busy"
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+
+
+def test_the_hellos_of_all_addresses_together_are_limited_too(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_hello_max_per_min=2) as daemon:
+        daemon.uri()
+        hello = PAIR + pair.encode_hello(Secret(bytes(16)))
+        reasons = [
+            json.loads(ask(daemon.connect(f"127.0.0.{address}"), hello))["reason"]
+            for address in range(10, 15)
+            for _ in range(3)
+        ]
+        assert reasons == ["bad_token", "bad_token", "rate_limit"] * 4 + ["rate_limit"] * 3
+
+
+def test_limits_are_keys_of_the_configuration(tmp_path: Path) -> None:
+    limits = {
+        "preface_timeout_s": 1,
+        "message_timeout_s": 2,
+        "hello_timeout_s": 1,
+        "register_timeout_s": 2,
+        "hello_max_len": 128,
+        "preface_max_len": 16,
+    }
+    with Daemon(tmp_path / "d", **limits) as daemon:
+        hello = PAIR + pair.encode_hello(uri.decode(daemon.uri()).token)
+
+        def seconds(start: bytes) -> float:
+            began = time.monotonic()
+            with daemon.connect() as sock:
+                sock.sendall(start)
+                read_all(sock)
+            return time.monotonic() - began
+
+        assert 0.9 < seconds(b"") < 4
+        assert 1.9 < seconds(MSG) < 5
+        assert 0.9 < seconds(PAIR) < 4
+        assert 1.9 < seconds(hello) < 5
+        assert json.loads(ask(daemon.connect(), PAIR + b"x" * 128))["reason"] == "bad_request"
+        assert ask(daemon.connect(), b"N" * 16) == b""

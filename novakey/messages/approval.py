@@ -96,11 +96,13 @@ class Approvals:
         self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
         return f"approved_for_ms={self._settings.approve_window_ms}"
 
-    def ask_for(self, device_id: str, may_ask: Callable[[Focus | None], None]) -> None:
+    def ask_for(
+        self, device_id: str, may_ask: Callable[[Focus | None], None], focus: Focus | None = None
+    ) -> None:
         """Ask the owner where that is needed, and wait for as long as `approve_wait_ms` says.
 
-        `may_ask` raises `Refused` where the owner need not be asked. Returns whether or not there is an
-        approval then: `check` tells.
+        It is about `focus`, or else what has the focus now. `may_ask` raises `Refused` where the
+        owner need not be asked. Returns whether or not there is an approval then: `check` tells.
         """
         if not self._on_computer or self._is_open(device_id):
             return
@@ -108,7 +110,7 @@ class Approvals:
             raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
         question = self._questions.get(device_id)
         if question is None:
-            focus = self._look()
+            focus = focus or self._look()
             may_ask(focus)
             question = self._begin(device_id, focus)
         if self._settings.approve_wait_ms:

@@ -11,8 +11,6 @@ from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayErr
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
-DELIVERY_S = 5.0  # a helper or display that hangs must not hold the next delivery for longer
-
 
 class DeliverySettings(Protocol):
     """The settings that decide the way."""
@@ -23,6 +21,8 @@ class DeliverySettings(Protocol):
     def allow_clipboard_on_inject_failure(self) -> bool: ...
     @property
     def clipboard_clear_s(self) -> int: ...
+    @property
+    def delivery_timeout_s(self) -> int: ...
 
 
 class Courier:
@@ -36,6 +36,8 @@ class Courier:
         self._settings = settings
         self._choose = choose
         self._clearing: Timer | None = None
+        # A helper or display that hangs must not hold the next delivery for longer.
+        self._deadline_s = float(settings.delivery_timeout_s)
 
     def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
         """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
@@ -49,7 +51,7 @@ class Courier:
         if not self._settings.allow_typing_fallback:
             return self._paste(backend, text, permit)
         try:
-            backend.type_text(text, DELIVERY_S, permit)
+            backend.type_text(text, self._deadline_s, permit)
         except DesktopError as error:
             return self._instead(backend, text, error)
         return Outcome.TYPED, "typed"
@@ -59,7 +61,7 @@ class Courier:
         try:
             backend = self._choose()
             with self._cleared_later(backend):
-                backend.copy(text, DELIVERY_S)
+                backend.copy(text, self._deadline_s)
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         except DesktopError as error:
@@ -71,7 +73,7 @@ class Courier:
             return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
         try:
             with self._cleared_later(backend):
-                pasted = backend.paste(text, DELIVERY_S, permit)
+                pasted = backend.paste(text, self._deadline_s, permit)
         except CannotType:
             return self._copied_on_wayland(self.copy(text))
         except DesktopError as error:

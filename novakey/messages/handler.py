@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
@@ -55,6 +56,7 @@ class Handler:
     courier: Courier
     gates: Gates = field(default_factory=Gates)
     approvals: Approvals = None  # type: ignore[assignment]  # of these settings and gates
+    asks: Asks = None  # type: ignore[assignment]
     replays: ReplayGuard = field(default_factory=ReplayGuard)
     unix_time: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -62,21 +64,29 @@ class Handler:
     on_answer: Callable[[Answered], None] = lambda answered: None
 
     def __post_init__(self) -> None:
-        self._per_device = RateLimiter(self.settings.max_requests_per_min)
-        self._failures = RateLimiter(self.settings.unauthenticated_max_per_min)
+        settings = self.settings
+        self._per_device = RateLimiter(settings.max_requests_per_min)
+        self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
         self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
         self.approvals = self.approvals or Approvals(self.settings, self.gates, monotonic=self.monotonic)
+        self.asks = self.asks or Asks(self.gates, monotonic=self.monotonic)
         self._injector = Injector(
-            self.settings, self.devices, self.courier, self.gates, self.approvals, self.monotonic
+            self.settings, self.devices, self.courier, self.gates, self.approvals, self.asks, self.monotonic
         )
 
-    def answer(self, payload: bytes, peer: str, req_id: int) -> Reply:
-        """The reply to one payload from the address `peer`; never raises for what a peer sent."""
+    def answer(
+        self, payload: bytes, peer: str, req_id: int, on_genuine: Callable[[], None] = lambda: None
+    ) -> Reply:
+        """The reply to one payload from the address `peer`; never raises for what a peer sent.
+
+        `on_genuine` is called as soon as the payload has proved to come from a paired device.
+        """
         kind: MessageType | None = None
         device_id: str | None = None
         try:
             opened, nonce = self._open(payload, peer)
+            on_genuine()
             kind = opened.type
             device_id = opened.device_id.decode()
             self._accept_once(device_id, nonce, opened.timestamp)

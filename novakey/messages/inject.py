@@ -16,6 +16,7 @@ from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.devices.store import DeviceStore
 from novakey.messages import text
 from novakey.messages.approval import Approvals, NotApprovedError
+from novakey.messages.asks import Asking, Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.passwordfield import PasswordField
@@ -36,6 +37,7 @@ class Injector:
     courier: Courier
     gates: Gates
     approvals: Approvals
+    asks: Asks
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -46,6 +48,9 @@ class Injector:
     def inject(self, device_id: str, secret: Secret) -> tuple[Outcome, str, str]:
         """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case."""
         try:
+            asking = self.asks.for_device(device_id)
+            if asking is not None:
+                return self._give(device_id, secret, asking)
             self._check(device_id, secret)
             # The owner is asked outside of the lock: while they think, others are served.
             self.approvals.ask_for(device_id, self._may_be_asked_for)
@@ -61,19 +66,36 @@ class Injector:
         finally:
             secret.wipe()
 
+    def _give(self, device_id: str, secret: Secret, asking: Asking) -> tuple[Outcome, str, str]:
+        """To a program that waits for it, which counts as armed and has no window to be checked."""
+        self._check_text(device_id, secret)
+        self.approvals.ask_for(device_id, lambda focus: None, asking.focus)
+        self.approvals.check(device_id)
+        try:
+            self.approvals.permit(device_id)(asking.focus)
+        except NotApprovedError as error:
+            raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
+        told = self.asks.give(asking, secret)
+        self._use_up(device_id)
+        return Outcome.OK, told, asking.program
+
     def _check(self, device_id: str, secret: Secret) -> bool:
         """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
+        armed = self.gates.arming.is_open(device_id, self.monotonic() * 1000.0)
+        known = self.devices.get(device_id) is not None
+        if known and not armed and not self.settings.allow_clipboard_when_disarmed:
+            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
+        self._check_text(device_id, secret)
+        return armed
+
+    def _check_text(self, device_id: str, secret: Secret) -> None:
         settings = self.settings
         if self.devices.get(device_id) is None:  # revoked while this message waited for its turn
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
-        armed = self.gates.arming.is_open(device_id, self.monotonic() * 1000.0)
-        if not armed and not settings.allow_clipboard_when_disarmed:
-            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
         try:
             text.check(secret, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
-        return armed
 
     def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
         aim = _Aim()

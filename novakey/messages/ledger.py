@@ -89,33 +89,34 @@ class Ledger:
             self._handle = -1
 
     def _grow(self, floor: int) -> None:
+        """Begin anew with what may still be fresh. The slots are taken as they were written."""
         data = files.read_private(self._path, MAX_FILE)
-        if data is None:
-            raise OSError("the ledger is gone")
-        try:
-            entries = parse(data, self._boot).entries
-        except DamagedError as error:
-            raise OSError(f"the ledger was changed by somebody else: {error}") from None
-        self._begin([(key, timestamp) for key, timestamp in entries if timestamp > floor], floor)
+        if data is None or len(data) != _HEADER_SIZE + len(self._times) * _SLOT_SIZE:
+            raise OSError("the ledger was changed by somebody else")
+        live = [number for number, time in enumerate(self._times) if time > floor + 1]
+        starts = [_HEADER_SIZE + number * _SLOT_SIZE for number in live]
+        slots = [data[at : at + _SLOT_SIZE] for at in starts]
+        self._replace(slots or _floor_slots(floor), [self._times[number] for number in live])
 
     def _begin(self, entries: Sequence[tuple[bytes, int]], floor: int) -> None:
+        slots = [_slot(key, timestamp, floor) for key, timestamp in entries]
+        self._replace(slots or _floor_slots(floor), [timestamp + 1 for _, timestamp in entries])
+
+    def _replace(self, written: Sequence[bytes], times: Sequence[int]) -> None:
         # Twice what there is, so that the next growth is as many messages away.
-        slots = max(MIN_SLOTS, 1 << (2 * len(entries) - 1).bit_length())
+        slots = max(MIN_SLOTS, 1 << (2 * len(written) - 1).bit_length())
         if slots > MAX_SLOTS:
             raise OSError("more messages than can be remembered")
-        written = [_slot(key, timestamp, floor) for key, timestamp in entries]
-        if not written and floor >= 0:  # the floor must stand somewhere
-            written = [_slot(bytes(KEY_SIZE), floor, floor)]
         data = _header(_OPEN, slots, self._boot) + b"".join(written)
         files.replace_private(self._path, data.ljust(_HEADER_SIZE + slots * _SLOT_SIZE, b"\0"))
         handle = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         if self._handle >= 0:
             os.close(self._handle)
         self._handle = handle
-        # Zero is an empty slot, which anything may overwrite; so times are kept plus one.
-        self._times = array("Q", [timestamp + 1 for _, timestamp in entries])
-        self._times.extend([0] * (slots - len(self._times)))
-        self._next = len(entries) % slots
+        # Zero is a slot that anything may overwrite; so times are kept plus one.
+        self._times = array("Q", times)
+        self._times.extend(array("Q", bytes(8 * (slots - len(times)))))
+        self._next = len(times)
 
 
 def open_guard(
@@ -205,6 +206,11 @@ def _newest(data: bytes) -> int:
 def _header(state: int, slots: int, boot: bytes) -> bytes:
     head = _HEADER.pack(_MAGIC, state, slots, boot)
     return (head + _CRC.pack(zlib.crc32(head))).ljust(_HEADER_SIZE, b"\0")
+
+
+def _floor_slots(floor: int) -> list[bytes]:
+    """Where nothing is to be remembered, a floor must still stand somewhere, until it is overwritten."""
+    return [_slot(bytes(KEY_SIZE), floor, floor)] if floor >= 0 else []
 
 
 def _slot(key: bytes, timestamp: int, floor: int) -> bytes:

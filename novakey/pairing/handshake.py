@@ -24,8 +24,8 @@ from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)
 
-HELLO_S = 5
-PAIRING_S = 25  # a phone does it in well under a second; a window has to be given back soon
+_ALL_ADDRESSES = 4  # times the limit of one: whoever has many addresses gains little by them
+_EVERYBODY = "everybody"
 
 
 class HandshakeError(Exception):
@@ -46,22 +46,30 @@ class Handshake:
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._hellos = RateLimiter(self.settings.pair_hello_max_per_min)
+        settings = self.settings
+        self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
+        self._all_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
 
-    def run(self, stream: Stream, peer: str, req_id: int) -> None:
-        """Serve one connection; the caller closes it. Raises nothing that a peer can cause."""
+    def run(self, stream: Stream, peer: str, req_id: int, on_hello: Callable[[], None]) -> bool:
+        """Serve one connection, which the caller closes; whether a device paired.
+
+        `on_hello` is called once the token was right. Of what a peer can cause, only the stream's errors
+        before that are raised.
+        """
+        began = self.monotonic()
         try:
-            stream.allow(HELLO_S)
+            stream.allow(self.settings.hello_timeout_s)
             token, repeating = self._hello(stream, peer)
+            on_hello()
         except RefusedHelloError as refused:
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
             self.on_change()
             stream.send(pair.Refusal(refused.reason, refused.msg).encode())
-            return
+            return False
         device = None
         try:
-            device, acknowledgement = self._register(stream, token, peer, repeating)
+            device, acknowledgement = self._register(stream, token, peer, repeating, began)
         except (HandshakeError, Malformed) as error:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
         except StoreError as error:
@@ -73,14 +81,18 @@ class Handshake:
         if device is not None:
             if not repeating:
                 self.on_paired(device)
+            stream.allow(self.settings.reply_timeout_s)
             stream.send(acknowledgement)
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
+        return device is not None
 
     def _hello(self, stream: Stream, peer: str) -> tuple[Secret, bool]:
         """The right token, and whether it repeats a registration; the handshake has begun."""
-        allowed = self._hellos.allow(peer, self.monotonic())
+        now = self.monotonic()
+        # In this order: one address that is over its own limit must not use up everybody's.
+        allowed = self._hellos.allow(peer, now) and self._all_hellos.allow(_EVERYBODY, now)
         try:
-            line = stream.line(pair.MAX_HELLO)
+            line = stream.line(self.settings.hello_max_len)
             if not allowed:
                 raise RefusedHelloError("rate_limit", "too many pairing requests, wait a minute")
             token = pair.decode_hello(line)
@@ -95,15 +107,16 @@ class Handshake:
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
             ) from None
 
-    def _register(self, stream: Stream, token: Secret, peer: str, repeating: bool) -> tuple[Device, bytes]:
+    def _register(
+        self, stream: Stream, token: Secret, peer: str, repeating: bool, began: float
+    ) -> tuple[Device, bytes]:
         """Answer the hello, read the register, store the device; the device and its acknowledgement."""
         now = self.clock()
-        window = self.pairing.window
-        seconds = PAIRING_S if window is None else min(PAIRING_S, window.expires - now)
+        seconds = self._time_to_register(now, began)
         stream.allow(seconds)
         try:
             stream.send(pair.ServerKey(self.server.public, now + seconds).encode())
-            reader = pair.RegisterReader(self.server, token)
+            reader = pair.RegisterReader(self.server, token, self.settings.register_max_len)
             while (registration := reader.feed(stream.some())) is None:
                 if stream.ended:
                     raise HandshakeError("the phone stopped before its register was whole and genuine")
@@ -114,6 +127,13 @@ class Handshake:
         device = self._known(registration) if repeating else self._store(registration, token, peer)
         key = None if registration.device_key else device.key
         return device, reader.acknowledge(secrets.token_bytes(crypto.NONCE_SIZE), device.id, key)
+
+    def _time_to_register(self, now: int, began: float) -> int:
+        """Seconds: a phone does it in well under one, and the window has to be given back soon."""
+        of_all = self.settings.pairing_timeout_s - int(self.monotonic() - began)
+        seconds = max(1, min(self.settings.register_timeout_s, of_all))
+        window = self.pairing.window
+        return seconds if window is None else min(seconds, window.expires - now)
 
     def _store(self, registration: pair.Registration, token: Secret, peer: str) -> Device:
         if not self.pairing.holds(token):

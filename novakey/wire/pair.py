@@ -22,7 +22,6 @@ from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, uri
 
 VERSION = 1
 KEY_ID = "1"
-MAX_HELLO = 1024  # a hello has about 70 bytes; room for members that phones may add
 MAX_REGISTER = 4096  # 1114 fixed bytes and a register object of about 150
 MAX_NEW_DEVICE_ID = 64  # bytes; longer ones occur in old stores but are not paired anew
 
@@ -115,10 +114,11 @@ class RegisterReader:
 
     `feed` gives the registration as soon as the bytes so far hold one, else
     None. Bytes behind the sealed part are not read: they cannot authenticate.
-    Each prefix is tried once, so a peer costs at most `MAX_REGISTER` openings.
+    Each prefix is tried once, so a peer costs at most `cap` openings.
     """
 
-    def __init__(self, server: crypto.Decapsulator, token: Secret) -> None:
+    def __init__(self, server: crypto.Decapsulator, token: Secret, cap: int = MAX_REGISTER) -> None:
+        self._cap = cap
         self._server = server
         self._token = token
         self._received = bytearray()
@@ -129,8 +129,8 @@ class RegisterReader:
     def feed(self, data: bytes) -> Registration | None:
         """Take more bytes; `Malformed` for a wrong layout, too many bytes or a wrong register."""
         self._received += data
-        overflow = len(self._received) > MAX_REGISTER
-        del self._received[MAX_REGISTER:]
+        overflow = len(self._received) > self._cap
+        del self._received[self._cap :]
         head = bytes(self._received[: len(_KEM_LENGTH)])
         if head != _KEM_LENGTH[: len(head)]:
             raise Malformed("the ciphertext must have 1088 bytes")
@@ -140,7 +140,7 @@ class RegisterReader:
                 return decode_registration(plaintext)
         self._tried = max(self._tried, len(self._received))
         if overflow:
-            raise Malformed(f"the register is longer than {MAX_REGISTER} bytes")
+            raise Malformed(f"the register is longer than {self._cap} bytes")
         return None
 
     def acknowledge(self, nonce: bytes, device_id: str, device_key: Secret | None) -> bytes:

@@ -1,0 +1,93 @@
+"""Who may connect, and how many at once. No sockets; the clock is passed in.
+
+Anybody on the network can open connections, and each costs a descriptor and
+some memory until its deadline. One address gets a few, all together get a
+bounded number, and some places are kept for the owner's phones: an address from
+which a paired device was heard of late gets in while strangers fill the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Protocol
+
+RECENT_S = 7 * 24 * 3600.0  # a phone that is used on working days is still known on Monday
+
+
+class Limits(Protocol):
+    """The settings that bound connections."""
+
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_unauthenticated_per_address(self) -> int: ...
+    @property
+    def reserved_connections(self) -> int: ...
+    @property
+    def max_tracked_addresses(self) -> int: ...
+
+
+class Visit:
+    """One connection that was let in; `leave` when it is closed."""
+
+    def __init__(self, admission: Admission, peer: str) -> None:
+        self._admission = admission
+        self.peer = peer
+        self.trusted = False
+
+    def authenticated(self, now: float) -> None:
+        """A paired device is at the other end: it no longer counts among the strangers of its address."""
+        self._admission.remember(self.peer, now)
+        if not self.trusted:
+            self.trusted = True
+            self._admission.one_stranger_less(self.peer)
+
+    def leave(self) -> None:
+        """The connection is closed."""
+        self._admission.inside -= 1
+        if not self.trusted:
+            self._admission.one_stranger_less(self.peer)
+
+
+class Admission:
+    """Counts the connections; decides about one more."""
+
+    def __init__(self, limits: Limits, most: int | None = None) -> None:
+        """`most` bounds the connections further, where the system has fewer descriptors."""
+        self._limits = limits
+        self._most = limits.max_connections if most is None else min(most, limits.max_connections)
+        self.inside = 0
+        self.strangers: Counter[str] = Counter()
+        self._heard: OrderedDict[str, float] = OrderedDict()
+
+    def enter(self, peer: str, now: float) -> Visit | None:
+        """Let a connection from this address in; None when it must be closed."""
+        if self.strangers[peer] >= self._limits.max_unauthenticated_per_address:
+            return None
+        if self.inside >= self._most - (0 if self.knows(peer, now) else self._kept_back()):
+            return None
+        self.inside += 1
+        self.strangers[peer] += 1
+        return Visit(self, peer)
+
+    def remember(self, peer: str, now: float) -> None:
+        """A paired device was heard from this address."""
+        self._heard[peer] = now
+        self._heard.move_to_end(peer)
+        # Only paired devices get in here, but one of them may roam through many addresses.
+        while len(self._heard) > self._limits.max_tracked_addresses:
+            self._heard.popitem(last=False)
+
+    def knows(self, peer: str, now: float) -> bool:
+        """Whether a paired device was heard from this address of late."""
+        heard = self._heard.get(peer)
+        return heard is not None and now - heard < RECENT_S
+
+    def one_stranger_less(self, peer: str) -> None:
+        """A connection of this address was closed or authenticated."""
+        self.strangers[peer] -= 1
+        if not self.strangers[peer]:
+            del self.strangers[peer]  # or the table would grow with every address ever seen
+
+    def _kept_back(self) -> int:
+        return min(self._limits.reserved_connections, self._most - 1)

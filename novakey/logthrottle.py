@@ -1,0 +1,109 @@
+"""Equal log lines: one a second, with a count of those that were left out.
+
+Peers cause lines, as many as they like; without this a flood of connections
+fills the disk and drowns the line that matters. A line that names an address
+is equal only to others from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+EVERY_S = 1.0
+MAX_LINES = 4096  # different lines remembered, as many as addresses in the other tables
+
+_REQUEST = re.compile(r"^request [0-9]+ ")
+_DECIDED = "novakey_throttled"
+
+
+@dataclass
+class _Line:
+    last: logging.LogRecord
+    since: float  # of the last one that was written
+    held: int = 0
+
+
+class Throttle(logging.Filter):
+    """A filter for all handlers together: the first that asks decides about a record.
+
+    What was held back is counted in the next equal line or, when none comes,
+    written by `flush`, which runs by itself a second after the last one.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[logging.LogRecord], object],
+        clock: Callable[[], float] = time.monotonic,
+        later: Callable[[float, Callable[[], None]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._handle = handle
+        self._clock = clock
+        self._later = later or _in_a_thread
+        self._lines: OrderedDict[tuple[object, ...], _Line] = OrderedDict()
+        self._flushing = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written now."""
+        decided = getattr(record, _DECIDED, None)
+        if decided is None:
+            decided = self._decide(record)
+            setattr(record, _DECIDED, decided)
+        return bool(decided)
+
+    def flush(self) -> None:
+        """Write down what was held back and has no equal line within a second."""
+        self._flushing = False
+        now = self._clock()
+        for key, line in list(self._lines.items()):
+            if now - line.since >= EVERY_S:
+                del self._lines[key]
+                self._tell(line)
+        if any(line.held for line in self._lines.values()):
+            self._flush_later()
+
+    def _decide(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001  # a wrong call of ours: the handler reports it
+            return True
+        key = (record.name, record.levelno, _REQUEST.sub("", text), record.exc_info and record.exc_info[0])
+        now = self._clock()
+        line = self._lines.get(key)
+        if line is not None and now - line.since < EVERY_S:
+            line.held += 1
+            line.last = record
+            self._flush_later()
+            return False
+        if line is not None and line.held:
+            record.msg, record.args = f"{text} ({line.held} more like it)", ()
+        self._lines[key] = _Line(record, now)
+        self._lines.move_to_end(key)
+        if len(self._lines) > MAX_LINES:
+            self._tell(self._lines.popitem(last=False)[1])
+        return True
+
+    def _tell(self, line: _Line) -> None:
+        if line.held:
+            record = logging.makeLogRecord(line.last.__dict__)
+            more = f" ({line.held - 1} more like it)" if line.held > 1 else ""
+            record.msg, record.args = line.last.getMessage() + more, ()
+            setattr(record, _DECIDED, True)
+            self._handle(record)
+
+    def _flush_later(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._later(EVERY_S, self.flush)
+
+
+def _in_a_thread(seconds: float, call: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,51 @@
+"""The few connections that may be in pairing at once.
+
+A connection that has not yet said the token gives way to a newer one, so that
+nobody keeps a phone out by opening connections and saying nothing. Who said it
+stays until the handshake is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Seat:
+    """One place; `settle` once the token was right, `leave` at the end."""
+
+    def __init__(self, seats: Seats, give_way: Callable[[], None]) -> None:
+        self._seats = seats
+        self.give_way = give_way
+        self.settled = False
+
+    def settle(self) -> None:
+        """From now on it does not give way."""
+        self.settled = True
+
+    def leave(self) -> None:
+        """The place is free; leaving twice is nothing."""
+        if self in self._seats.taken:
+            self._seats.taken.remove(self)
+
+
+class Seats:
+    """At most `most` connections in pairing."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken: list[Seat] = []  # the oldest first
+
+    def take(self, give_way: Callable[[], None]) -> Seat | None:
+        """A place, if need be that of the oldest which has not said the token; None when all have.
+
+        `give_way` is called when the place goes to another; it must not block.
+        """
+        if len(self.taken) >= self._most:
+            oldest = next((seat for seat in self.taken if not seat.settled), None)
+            if oldest is None:
+                return None
+            oldest.leave()
+            oldest.give_way()
+        seat = Seat(self, give_way)
+        self.taken.append(seat)
+        return seat

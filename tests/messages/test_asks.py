@@ -1,0 +1,146 @@
+"""Requests for a secret: who is served, what is late, what the owner confirms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from novakey.errors import NovaKeyError
+from novakey.messages.asks import LATE_S, MAX_WAITING, Asking, Asks
+from novakey.messages.gates import Gates
+from novakey.messages.refused import Refused
+from novakey.secret import Secret
+from novakey.wire.reply import Outcome
+
+SECRET = Secret(b"correct horse")
+
+
+class Scene:
+    def __init__(self, confirm: Callable[[Asking], bool] | None = None) -> None:
+        self.now = 1000.0
+        self.gates = Gates()
+        self.asks = Asks(self.gates, confirm, lambda: self.now)
+
+    def take(self, asking: Asking) -> bytes:
+        """What the asking program's connection does."""
+        assert asking.given.wait(5)
+        assert asking.secret is not None
+        got = asking.secret.reveal()
+        asking.taken.set()
+        self.asks.end(asking)
+        return got
+
+
+def outcome(job: Callable[[], object]) -> Outcome:
+    with pytest.raises(Refused) as caught:
+        job()
+    return caught.value.outcome
+
+
+def test_a_secret_goes_to_the_request_that_came_first_and_the_next_moves_up() -> None:
+    scene = Scene()
+    first, second = (scene.asks.begin(name, 1, "passphrase") for name in ("ssh-add", "git"))
+    assert (scene.asks.place(first), scene.asks.place(second)) == (0, 1)
+    taking = gevent.spawn(scene.take, first)
+    served = scene.asks.for_device("phone")
+    assert served is first
+    assert scene.asks.give(first, SECRET) == "given to request 1 of ssh-add (process 1)"
+    assert taking.get(timeout=5) == SECRET.reveal()
+    assert scene.asks.for_device("phone") is second and scene.asks.place(second) == 0
+
+
+def test_a_secret_is_given_once() -> None:
+    scene = Scene()
+    asking = scene.asks.begin("ssh-add", 1, "")
+    taking = gevent.spawn(lambda: (asking.given.wait(5), gevent.sleep(0.05), scene.take(asking)))
+    gevent.sleep(0)
+    giving = gevent.spawn(scene.asks.give, asking, SECRET)
+    gevent.sleep(0.01)
+    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.NOT_ARMED
+    assert giving.get(timeout=5)
+    taking.get(timeout=5)
+
+
+def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never_typed() -> None:
+    scene = Scene()
+    asking = scene.asks.begin("ssh-add", 1, "")
+    scene.gates.arming.open("phone", scene.now * 1000, 60_000)
+    scene.asks.end(asking)
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    assert not scene.gates.arming.is_open("phone", scene.now * 1000), "it was armed for the request"
+    scene.now += LATE_S
+    assert scene.asks.for_device("phone") is None
+
+
+def test_after_an_answered_request_the_next_secret_may_be_typed() -> None:
+    scene = Scene()
+    asking = scene.asks.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, asking)
+    scene.asks.give(asking, SECRET)
+    taking.get(timeout=5)
+    assert scene.asks.for_device("phone") is None
+    assert asking.secret is not None and len(asking.secret) == 0, "wiped"
+
+
+def test_a_queued_request_that_ends_makes_nothing_late() -> None:
+    scene = Scene()
+    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
+    scene.asks.end(second)
+    assert scene.asks.for_device("phone") is first
+
+
+def test_a_request_for_one_device_is_not_served_by_another() -> None:
+    scene = Scene()
+    asking = scene.asks.begin("ssh-add", 1, "", device_id="mine")
+    assert outcome(lambda: scene.asks.for_device("other")) is Outcome.NOT_ARMED
+    assert scene.asks.for_device("mine") is asking
+
+
+def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("novakey.messages.asks.TAKE_S", 0.05)
+    scene = Scene()
+    asking = scene.asks.begin("ssh-add", 1, "")
+    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.INTERNAL_ERROR
+    assert scene.asks.waiting() == [] and asking.secret is not None and len(asking.secret) == 0
+
+
+def test_the_owner_confirms_before_the_secret_leaves() -> None:
+    pressed = gevent.event.Event()
+    scene = Scene(lambda asking: bool(pressed.wait(5)))
+    asking = scene.asks.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, asking)
+    giving = gevent.spawn(scene.asks.give, asking, SECRET)
+    gevent.sleep(0.05)
+    assert not asking.given.is_set()
+    pressed.set()
+    assert giving.get(timeout=5) and taking.get(timeout=5) == SECRET.reveal()
+
+
+def test_what_the_owner_refuses_gets_nothing_and_hears_why() -> None:
+    scene = Scene(lambda asking: False)
+    asking = scene.asks.begin("ssh-add", 1, "")
+    assert asking.given.wait(5) and asking.secret is None and asking.refused == "refused on the screen"
+    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.NOT_ARMED
+
+
+def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:
+    def nobody(asking: Asking) -> bool:
+        raise NovaKeyError("no notification service", "start one")
+
+    scene = Scene(nobody)
+    asking = scene.asks.begin("ssh-add", 1, "")
+    assert asking.given.wait(5) and "no notification service" in asking.refused
+    seen = scene.asks.begin("ask", 2, "", seen=True)
+    assert seen.confirmed.is_set(), "its owner sees it on the terminal"
+
+
+def test_the_queue_has_an_end() -> None:
+    scene = Scene()
+    for number in range(MAX_WAITING):
+        scene.asks.begin("loop", number, "")
+    with pytest.raises(NovaKeyError, match="wait for a secret already"):
+        scene.asks.begin("loop", 99, "")

@@ -1,0 +1,83 @@
+"""Who may connect: counts and places kept back, without a socket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from novakey.admission import RECENT_S, Admission
+from novakey.config import Settings
+from novakey.pairing.seats import Seats
+
+LIMITS = replace(
+    Settings(),
+    max_connections=10,
+    max_unauthenticated_per_address=4,
+    reserved_connections=2,
+    max_tracked_addresses=16,
+)
+
+
+def test_one_address_gets_its_share_only() -> None:
+    admission = Admission(LIMITS)
+    visits = [admission.enter("a", 0) for _ in range(5)]
+    assert [visit is not None for visit in visits] == [True] * 4 + [False]
+    assert admission.enter("b", 0) is not None
+    assert visits[0] is not None
+    visits[0].leave()
+    assert admission.enter("a", 0) is not None
+
+
+def test_who_authenticated_no_longer_counts_among_the_strangers_of_the_address() -> None:
+    admission = Admission(LIMITS)
+    for _ in range(8):
+        visit = admission.enter("a", 0)
+        assert visit is not None
+        visit.authenticated(0)
+    assert admission.enter("b", 0) is None, "eight of ten, and two are kept back"
+    assert admission.enter("a", 0) is not None, "for those that are known"
+
+
+def test_places_are_kept_for_addresses_that_a_paired_device_was_heard_from() -> None:
+    admission = Admission(LIMITS)
+    first = admission.enter("phone", 0)
+    assert first is not None
+    first.authenticated(0)
+    first.leave()
+    assert sum(admission.enter(f"stranger-{n}", 1) is not None for n in range(100)) == 8
+    assert admission.enter("phone", 1) is not None
+    assert admission.enter("phone", RECENT_S + 1) is None, "too long ago"
+
+
+def test_everything_is_given_back_and_the_tables_stay_small() -> None:
+    admission = Admission(LIMITS)
+    for number in range(1000):
+        visit = admission.enter(f"address-{number}", number)
+        assert visit is not None
+        if number % 2:
+            visit.authenticated(number)
+            visit.authenticated(number)
+        visit.leave()
+    assert admission.inside == 0
+    assert not admission.strangers
+    assert len(admission._heard) == 16
+
+
+def test_fewer_descriptors_mean_fewer_connections_but_never_none() -> None:
+    few = Admission(LIMITS, 5)
+    assert sum(few.enter(str(n), 0) is not None for n in range(10)) == 3
+    assert Admission(LIMITS, 1).enter("a", 0) is not None
+
+
+def test_a_silent_connection_gives_its_seat_to_a_newer_one() -> None:
+    seats, gone = Seats(2), []
+    first, second = (seats.take(lambda name=name: gone.append(name)) for name in "ab")
+    assert first is not None and second is not None
+    first.settle()
+    third = seats.take(lambda: gone.append("c"))
+    assert third is not None and gone == ["b"]
+    second.leave()
+    assert len(seats.taken) == 2, "leaving twice is nothing"
+    third.settle()
+    assert seats.take(lambda: None) is None
+    first.leave()
+    assert seats.take(lambda: None) is not None
