@@ -57,26 +57,32 @@ class Server:
         self._admission = Admission(self._limits, room)
         self._seats = Seats(self._limits.max_pairing_connections)
         self._running = Group()
+        self._listener: socket.socket | None = None
+        self._accepting: gevent.Greenlet | None = None
 
     def start(self) -> tuple[str, int]:
         """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use."""
-        self._listener = listen(self.listen_addr)
-        self._accepting = gevent.spawn(self._accept)
-        host, port = self._listener.getsockname()[:2]
+        self._listener = listener = listen(self.listen_addr)
+        self._accepting = gevent.spawn(self._accept, listener)
+        host, port = listener.getsockname()[:2]
         return host, port
 
     def stop(self) -> None:
-        """Stop accepting and let running requests finish, for at most `GRACE_S` seconds."""
-        self._accepting.kill()
-        self._listener.close()
+        """Stop accepting and let running requests finish, for at most `GRACE_S` seconds.
+
+        Also where `start` failed, or was never called.
+        """
+        if self._accepting is not None and self._listener is not None:
+            self._accepting.kill()
+            self._listener.close()
         self._running.join(timeout=GRACE_S)
         self.handshake.pairing.stop()
         self._running.kill()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                sock, address = self._listener.accept()
+                sock, address = listener.accept()
             except OSError as error:
                 # The connection stays in the queue: trying at once again would only burn the processor.
                 if error.errno in _OUT_OF:
