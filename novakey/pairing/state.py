@@ -185,6 +185,7 @@ class Pairing:
             self._end(Event.ENDED)
         elif self.state is State.HANDSHAKE:
             self._interrupt()
+        self._keep_or_go_on(self.record)  # what a full disk did not take before
 
     def sealing_failed(self) -> None:
         """The sealing backend failed before any device was stored; three in a row lock."""
