@@ -4,58 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 import stat
 import time
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon, ask, random_key, read_all, say
+from daemonbench import Daemon, ask, random_key, say
+from pairbench import PAIR, begin, hello, register
 
 from novakey import phone as phones
 from novakey.errors import NovaKeyError
 from novakey.secret import Secret
-from novakey.wire import crypto, pair, preface, uri
+from novakey.wire import crypto, pair, uri
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
-
-PAIR = preface.Route.PAIR.value
-
-
-def hello(daemon: Daemon, token: Secret | bytes, source: str = "127.0.0.1") -> dict[str, object]:
-    """The daemon's answer to a hello, or to a line of bytes; the connection is closed then."""
-    line = token if isinstance(token, bytes) else pair.encode_hello(token)
-    with daemon.connect(source) as sock:
-        sock.sendall(PAIR + line)
-        received = b""
-        while not received.endswith(b"\n") and (piece := sock.recv(4096)):
-            received += piece
-    return json.loads(received)
-
-
-def begin(daemon: Daemon, token: Secret) -> tuple[socket.socket, bytes]:
-    """A handshake that has got its server key: the open socket and the public key."""
-    sock = daemon.connect()
-    sock.sendall(PAIR + pair.encode_hello(token))
-    received = b""
-    while not received.endswith(b"\n"):
-        piece = sock.recv(4096)
-        assert piece, "closed without an answer"
-        received += piece
-    answer = pair.decode_server_line(received)
-    assert isinstance(answer, pair.ServerKey), answer
-    return sock, answer.public
-
-
-def register(sock: socket.socket, public: bytes, token: Secret, registration: pair.Registration) -> bytes:
-    """Send the register; what comes back until the daemon closes."""
-    frame, ciphertext, key = pair.seal_registration(registration, public, token, secrets.token_bytes(24))
-    sock.sendall(frame)
-    with sock:
-        received = read_all(sock)
-    if not received:
-        return b""
-    return pair.decode_acknowledgement(received, ciphertext, key).encode()
 
 
 def test_the_qr_has_every_member_and_a_picture_only_its_owner_can_read(tmp_path: Path) -> None:
@@ -167,30 +129,6 @@ def test_a_second_phone_meanwhile_is_told_busy(tmp_path: Path) -> None:
         sock, public = begin(daemon, token)
         assert hello(daemon, token)["reason"] == "busy"
         assert b"phone-1" in register(sock, public, token, pair.Registration("phone-1", random_key()))
-
-
-def test_two_dropped_handshakes_and_then_a_whole_one_pair_and_three_end_the_window(tmp_path: Path) -> None:
-    with Daemon(tmp_path / "d", pair_max_windows=9) as daemon:
-        token = uri.decode(daemon.uri()).token
-        for count in (1, 2):
-            begin(daemon, token)[0].close()
-            _settle(daemon, count)
-        sock, public = begin(daemon, token)
-        assert b"phone-1" in register(sock, public, token, pair.Registration("phone-1", random_key()))
-    with Daemon(tmp_path / "e", pair_max_windows=9) as daemon:
-        token = uri.decode(daemon.uri()).token
-        for count in (1, 2, 3):
-            begin(daemon, token)[0].close()
-            _settle(daemon, count)
-        assert hello(daemon, token)["reason"] == "not_pairing"
-        assert not (daemon.folder / "novakey-pair.png").exists()
-
-
-def _settle(daemon: Daemon, failures: int) -> None:
-    deadline = time.monotonic() + 10
-    while daemon.log().count("pair failed") < failures:
-        assert time.monotonic() < deadline, daemon.log()
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
