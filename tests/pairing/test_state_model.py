@@ -196,6 +196,30 @@ class Story(RuleBasedStateMachine):
         if self.repeat and self.repeat[2] == phone:
             self.repeat = None
 
+    # Longer steps, since single ones rarely add up to a story.
+
+    @rule(full_at_the_end=st.booleans())
+    def a_window_with_all_its_attempts(self, full_at_the_end: bool) -> None:
+        self.open_window()
+        for number in range(ATTEMPTS):
+            if self.state() is State.OPEN:
+                self.hello(True)
+            self.full = self.full or (full_at_the_end and number == ATTEMPTS - 1)
+            if self.state() is State.HANDSHAKE:
+                self.failed()
+
+    @rule(phone=st.sampled_from(["a", "b"]))
+    def a_whole_pairing(self, phone: str) -> None:
+        self.open_window()
+        self.hello(True)
+        self.registered(phone, True)
+
+    @precondition(lambda self: self.repeat or self.window)
+    @rule(late=st.integers(-1, 0))
+    def a_hello_at_the_last_moment(self, late: int) -> None:
+        self.now = max(self.now, (self.window or self.repeat)[1] + late)
+        self.hello(True)
+
     @precondition(lambda self: self.devices)
     @rule()
     def a_device_is_revoked(self) -> None:
@@ -223,8 +247,9 @@ class Story(RuleBasedStateMachine):
         else:
             assert written
 
-    @rule(orderly=st.booleans())
-    def restart(self, orderly: bool) -> None:
+    @rule(orderly=st.booleans(), freed=st.booleans())
+    def restart(self, orderly: bool, freed: bool) -> None:
+        self.full = self.full and not freed
         if orderly:
             self.subject.stop()
             if self.state() is State.HANDSHAKE:
@@ -254,6 +279,8 @@ class Story(RuleBasedStateMachine):
         assert known(self.disk) == self.on_disk
         window = subject.window and (subject.window.token, subject.window.expires, subject.window.attempts)
         assert window == (self.window and self.window[:3])
+        repeat = subject.repeat
+        assert (repeat and (repeat.token, repeat.until, repeat.device_id)) == self.repeat
 
     @invariant()
     def a_lock_is_for_ever_and_comes_in_time(self) -> None:
@@ -265,7 +292,7 @@ class Story(RuleBasedStateMachine):
 
 TestStory = Story.TestCase
 TestStory.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, database=None
+    max_examples=400, stateful_step_count=30, deadline=None, derandomize=True, database=None
 )
 
 
