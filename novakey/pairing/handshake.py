@@ -61,7 +61,6 @@ class Handshake:
         try:
             stream.allow(self.settings.hello_timeout_s)
             token, repeating = self._hello(stream, peer)
-            on_hello()
         except RefusedHelloError as refused:
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
             self.on_change()
@@ -69,6 +68,7 @@ class Handshake:
             return False
         device = None
         try:
+            on_hello()
             device, acknowledgement = self._register(stream, token, peer, repeating, began)
         except (HandshakeError, Malformed) as error:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)

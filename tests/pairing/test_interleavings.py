@@ -118,7 +118,7 @@ class Table:
     def _serve(self, phone: Phone) -> Callable[[], None]:
         def run() -> None:
             try:
-                self.handshake.run(phone, "127.0.0.1", 1)  # type: ignore[arg-type]
+                self.handshake.run(phone, "127.0.0.1", 1, lambda: None)  # type: ignore[arg-type]
             except EndOfStreamError:
                 pass  # the connection's edge logs it and closes
 
