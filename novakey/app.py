@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from novakey import log as logs
-from novakey import process, systemd
+from novakey import systemd
 from novakey.config import Settings
 from novakey.control import listener
 from novakey.control.owner import Owner
@@ -44,7 +44,6 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
 
     `confirm` is asked before paired devices are dropped.
     """
-    process.leave_no_core()
     paths.prepare()
     private_folder(paths.runtime)
     with contextlib.ExitStack() as held:

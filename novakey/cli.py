@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from novakey import __version__
+from novakey import __version__, process
 from novakey.commands import completion, control, owner, pair, phone
 from novakey.errors import NovaKeyError
 
@@ -25,6 +25,7 @@ exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit code."""
+    process.close_up()
     words = parser().parse_args(argv)
     try:
         return int(words.run(words))

@@ -24,7 +24,11 @@ _DECIDED = "novakey_throttled"
 
 @dataclass
 class _Line:
-    last: logging.LogRecord
+    """What the last record said, and no more: an exception would keep its frames, and what they hold."""
+
+    name: str
+    level: int
+    text: str
     since: float  # of the last one that was written
     held: int = 0
 
@@ -78,12 +82,12 @@ class Throttle(logging.Filter):
         line = self._lines.get(key)
         if line is not None and now - line.since < EVERY_S:
             line.held += 1
-            line.last = record
+            line.text = text
             self._flush_later()
             return False
         if line is not None and line.held:
             record.msg, record.args = f"{text} ({line.held} more like it)", ()
-        self._lines[key] = _Line(record, now)
+        self._lines[key] = _Line(record.name, record.levelno, text, now)
         self._lines.move_to_end(key)
         if len(self._lines) > MAX_LINES:
             self._tell(self._lines.popitem(last=False)[1])
@@ -91,9 +95,8 @@ class Throttle(logging.Filter):
 
     def _tell(self, line: _Line) -> None:
         if line.held:
-            record = logging.makeLogRecord(line.last.__dict__)
             more = f" ({line.held - 1} more like it)" if line.held > 1 else ""
-            record.msg, record.args = line.last.getMessage() + more, ()
+            record = logging.LogRecord(line.name, line.level, "", 0, line.text + more, (), None)
             setattr(record, _DECIDED, True)
             self._handle(record)
 

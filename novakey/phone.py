@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from novakey import files
+from novakey import files, process
 from novakey.errors import NovaKeyError, SetupError, StoreError
 from novakey.secret import Secret
 from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
@@ -77,7 +77,14 @@ def read_picture(path: Path) -> str:
     argv = ["zbarimg", "-q", "--raw", str(path.absolute())]
     try:
         # Only the path is an argument; what the QR says comes through the pipe.
-        done = subprocess.run(argv, capture_output=True, timeout=20, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            argv,
+            env=process.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
     except FileNotFoundError:
         raise SetupError(
             "reading a picture needs zbarimg", "apt install zbar-tools, or give the URI on standard input"

@@ -6,8 +6,25 @@ away; reading it takes an explicit call that a reviewer can search for.
 
 from __future__ import annotations
 
+import codecs
+import ctypes
 import hmac
+import sys
+from collections.abc import Iterator
 from typing import NoReturn
+
+_BYTES_HEAD = bytes.__basicsize__ - 1  # where the content of a bytes object begins in CPython
+_SHORT = 8  # bytes objects of up to one byte are shared; nothing this short is a secret of ours
+
+
+def erase(data: bytes) -> None:
+    """Overwrite a bytes object that only the caller holds, such as a key that a library gave us.
+
+    Its content is garbage afterwards: never call it on a constant, or on what others still read.
+    Elsewhere than in CPython it does nothing.
+    """
+    if len(data) > _SHORT and sys.implementation.name == "cpython":
+        ctypes.memset(id(data) + _BYTES_HEAD, 0, len(data))
 
 
 class Secret:
@@ -19,7 +36,7 @@ class Secret:
 
     __slots__ = ("_buffer",)
 
-    def __init__(self, data: bytes | bytearray) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._buffer = bytearray(data)
 
     def reveal(self) -> bytes:
@@ -29,6 +46,16 @@ class Secret:
     def text(self) -> str:
         """The bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
         return self._buffer.decode("utf-8")
+
+    def characters(self) -> Iterator[str]:
+        """The characters of the text one by one, so that no copy of the whole lies in memory.
+
+        `UnicodeDecodeError` where the bytes are not UTF-8; it may quote a few of them.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for byte in self._buffer:
+            yield from decoder.decode(bytes((byte,)))
+        yield from decoder.decode(b"", True)
 
     def wipe(self) -> None:
         """Overwrite the buffer with zeros and forget its length."""

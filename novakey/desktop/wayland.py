@@ -11,6 +11,7 @@ import threading
 
 from novakey.desktop import wayland_session
 from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
+from novakey.process import environment
 from novakey.secret import Secret
 
 
@@ -49,7 +50,13 @@ class ClipboardBackend(Backend):
         self.close()
         quiet = subprocess.DEVNULL
         argv = ["wl-copy", "--foreground", "--type", "text/plain;charset=utf-8"]
-        owner = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)  # noqa: S603
+        owner = subprocess.Popen(  # noqa: S603
+            argv,
+            env=environment("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"),
+            stdin=subprocess.PIPE,
+            stdout=quiet,
+            stderr=quiet,
+        )
         assert owner.stdin is not None
         # A hung helper would block the write only beyond a pipe's 64 KiB; a secret is far below.
         try:

@@ -22,6 +22,7 @@ from novakey.messages.inject import Injector
 from novakey.messages.ratelimit import RateLimiter
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
+from novakey.secret import Secret, erase
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply, stage
@@ -68,7 +69,7 @@ class Handler:
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
-        self._dummy_key = secrets.token_bytes(crypto.KEY_SIZE)
+        self._dummy_key = Secret(secrets.token_bytes(crypto.KEY_SIZE))
         self.approvals = self.approvals or Approvals(self.settings, self.gates, monotonic=self.monotonic)
         self.asks = self.asks or Asks(self.gates, monotonic=self.monotonic)
         self._injector = Injector(
@@ -137,8 +138,7 @@ class Handler:
             if not len(self.devices):
                 raise Refused(Outcome.NOT_PAIRED, "no device is paired with this computer")
             device = self.devices.get(envelope.device_id.decode())
-            key = device.key.reveal() if device else self._dummy_key
-            opened = message.unseal(envelope, self.server.decapsulate(envelope.ciphertext), key)
+            opened = self._unseal(envelope, device.key if device else self._dummy_key)
         except Malformed as error:
             self._failures.count(peer, now)
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
@@ -146,6 +146,14 @@ class Handler:
             self._failures.count(peer, now)
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC) from None
         return opened, envelope.nonce
+
+    def _unseal(self, envelope: message.Envelope, device_key: Secret) -> Message:
+        shared, key = self.server.decapsulate(envelope.ciphertext), device_key.reveal()
+        try:
+            return message.unseal(envelope, shared, key)
+        finally:
+            erase(shared)
+            erase(key)
 
     def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
         now = int(self.unix_time())

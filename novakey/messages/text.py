@@ -18,20 +18,25 @@ def check(secret: Secret, max_characters: int, allow_newlines: bool, allow_tabs:
     a form or runs a shell line, an escape starts a terminal sequence. C0, DEL
     and C1 are Unicode's category Cc; U+2028 and U+2029 are Zl and Zp.
     """
+    count = 0
     try:
-        text = secret.text()
+        for character in secret.characters():
+            count += 1
+            _check_character(character, allow_newlines, allow_tabs)
     except UnicodeDecodeError:
         raise UnsafeTextError("the text is not UTF-8") from None  # the error would quote it
-    if not text:
+    if not count:
         raise UnsafeTextError("the text is empty")
-    if len(text) > max_characters:
-        raise UnsafeTextError(f"the text has {len(text)} characters, and max_inject_len is {max_characters}")
-    for character in text:
-        if character in "\r\n":
-            if not allow_newlines:
-                raise UnsafeTextError("the text holds a line end, and allow_newlines is off")
-        elif character == "\t":
-            if not allow_tabs:
-                raise UnsafeTextError("the text holds a tab, and allow_tabs is off")
-        elif unicodedata.category(character) in ("Cc", "Zl", "Zp"):
-            raise UnsafeTextError("the text holds a control character")
+    if count > max_characters:
+        raise UnsafeTextError(f"the text has {count} characters, and max_inject_len is {max_characters}")
+
+
+def _check_character(character: str, allow_newlines: bool, allow_tabs: bool) -> None:
+    if character in "\r\n":
+        if not allow_newlines:
+            raise UnsafeTextError("the text holds a line end, and allow_newlines is off")
+    elif character == "\t":
+        if not allow_tabs:
+            raise UnsafeTextError("the text holds a tab, and allow_tabs is off")
+    elif unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+        raise UnsafeTextError("the text holds a control character")

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 from typing import Protocol
 
-from nacl import bindings, exceptions
+from nacl import bindings
+from nacl._sodium import ffi, lib
 from pqcrypto.kem import ml_kem_768
 
 from novakey.wire import NotAuthenticated
@@ -93,12 +94,29 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes
     return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, associated, nonce, key)
 
 
-def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """The plaintext of what `seal` made; `NotAuthenticated` if anything differs."""
-    try:
-        return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
-    except (exceptions.CryptoError, ValueError):
-        raise NotAuthenticated("the sealed part does not authenticate") from None
+def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytearray:
+    """The plaintext of what `seal` made; `NotAuthenticated` if anything differs.
+
+    A buffer that the caller can wipe. PyNaCl's own wrapper leaves a second copy in freed memory, so
+    libsodium is called through the names that PyNaCl gives it.
+    """
+    if (len(key), len(nonce)) != (KEY_SIZE, NONCE_SIZE) or len(sealed) < TAG_SIZE:
+        raise NotAuthenticated("the sealed part does not authenticate")
+    plaintext = bytearray(len(sealed) - TAG_SIZE)
+    failed = lib.crypto_aead_xchacha20poly1305_ietf_decrypt(
+        ffi.from_buffer(plaintext),
+        ffi.NULL,
+        ffi.NULL,
+        sealed,
+        len(sealed),
+        associated,
+        len(associated),
+        nonce,
+        key,
+    )
+    if failed:
+        raise NotAuthenticated("the sealed part does not authenticate")
+    return plaintext
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:

@@ -14,7 +14,7 @@ def encode(members: Mapping[str, object]) -> bytes:
     return json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode(data: bytes | bytearray) -> dict[str, Any]:
     """The object in `data`; `Malformed` for anything that is not exactly one.
 
     Stricter than `json.loads`: a member named twice, `NaN` and lone surrogates

@@ -16,7 +16,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from novakey.secret import Secret
+from novakey.secret import Secret, erase
 from novakey.wire import Malformed, NotAuthenticated, crypto
 
 OUTER_VERSION = 3
@@ -122,14 +122,19 @@ def unseal(envelope: Envelope, shared: bytes, device_key: bytes) -> Message:
     `Malformed` when an authenticated plaintext is not in the layout.
     """
     key = crypto.message_key(shared, device_key)
-    plaintext = crypto.unseal(key, envelope.nonce, envelope.sealed, envelope.header)
-    message = parse_plaintext(plaintext)
+    plaintext = bytearray()
+    try:
+        plaintext = crypto.unseal(key, envelope.nonce, envelope.sealed, envelope.header)
+        message = parse_plaintext(plaintext)
+    finally:
+        erase(key)
+        plaintext[:] = bytes(len(plaintext))
     if message.device_id != envelope.device_id:
         raise NotAuthenticated("the inner device id is another one")
     return message
 
 
-def parse_plaintext(plaintext: bytes) -> Message:
+def parse_plaintext(plaintext: bytes | bytearray) -> Message:
     """The timestamp and the inner frame, which must end exactly where its lengths say."""
     body = _TIMESTAMP.size + _INNER_HEAD.size
     if len(plaintext) < body:
@@ -145,7 +150,9 @@ def parse_plaintext(plaintext: bytes) -> Message:
     except ValueError:
         raise Malformed("the inner frame's type is unknown") from None
     split_at = body + id_length
-    return Message(timestamp, message_type, plaintext[body:split_at], Secret(plaintext[split_at:]))
+    return Message(
+        timestamp, message_type, bytes(plaintext[body:split_at]), Secret(memoryview(plaintext)[split_at:])
+    )
 
 
 def seal(message: Message, public: bytes, device_key: bytes, nonce: bytes) -> bytes:

@@ -154,7 +154,7 @@ class RegisterReader:
             self._key, nonce, jsonline.encode(members), associated(self.ciphertext, nonce)
         )
 
-    def _open(self, end: int) -> bytes | None:
+    def _open(self, end: int) -> bytearray | None:
         nonce_at = _SEALED_AT - crypto.NONCE_SIZE
         if self._key is None:
             self.ciphertext = bytes(self._received[len(_KEM_LENGTH) : nonce_at])
@@ -167,7 +167,7 @@ class RegisterReader:
             return None
 
 
-def decode_registration(plaintext: bytes) -> Registration:
+def decode_registration(plaintext: bytes | bytearray) -> Registration:
     """The register object; `Malformed` says what is wrong with it."""
     members = _operation(plaintext, "register")
     device_id = jsonline.string(members, "device_id", "")
@@ -205,7 +205,7 @@ def valid_device_id(device_id: str) -> bool:
     return printable and 1 <= len(device_id.encode("utf-8")) <= MAX_NEW_DEVICE_ID
 
 
-def _operation(data: bytes, op: str) -> dict[str, object]:
+def _operation(data: bytes | bytearray, op: str) -> dict[str, object]:
     members = jsonline.decode(data)
     if members.get("op") != op or jsonline.integer(members, "v") != VERSION:
         raise Malformed(f"not a {op} of version {VERSION}")
