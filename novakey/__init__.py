@@ -12,7 +12,7 @@ A message comes in at the top and goes down; an import points down too. A test
     pairing/         windows display handshake seats record qr state: the window and its table
     messages/        handler replay ledger ratelimit inject asks text gates approval target passwordfield
                      deliver: may it be given away, and to whom?
-    desktop/         choose x11 wayland base: typing and the clipboard
+    desktop/         choose x11 wayland windows macos base: typing and the clipboard
     session/         notify lock accessible bus: the person at the computer, over the message bus
     devices/         store serverkeys sealed sealing/: what is kept, and under which key
     stream log terminal config systemd feed   bounded reads; logging; settings; who listens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from novakey.desktop.base import Backend, NoDisplayError
@@ -66,10 +67,16 @@ def candidates(wanted: str) -> list[Candidate]:
 
 
 def _kinds(wanted: str) -> list[type[Backend]]:
+    from novakey.desktop.macos import MacBackend
     from novakey.desktop.wayland import ClipboardBackend
     from novakey.desktop.wayland_wlroots import WlrootsBackend
+    from novakey.desktop.windows import WindowsBackend
     from novakey.desktop.x11 import X11Backend
 
+    if wanted == "windows" or (wanted == "auto" and sys.platform == "win32"):
+        return [WindowsBackend]
+    if wanted == "macos" or (wanted == "auto" and sys.platform == "darwin"):
+        return [MacBackend]
     # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
     wayland: list[type[Backend]] = [WlrootsBackend, ClipboardBackend]
     everywhere: list[type[Backend]] = [*wayland, X11Backend]

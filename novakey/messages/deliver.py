@@ -23,6 +23,8 @@ class DeliverySettings(Protocol):
     def clipboard_clear_s(self) -> int: ...
     @property
     def delivery_timeout_s(self) -> int: ...
+    @property
+    def macos_prefer_clipboard(self) -> bool: ...
 
 
 class Courier:
@@ -48,7 +50,11 @@ class Courier:
             backend = self._choose()
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
+        if backend.name == "macos" and self._settings.macos_prefer_clipboard:
+            return self._paste(backend, text, permit)
         if not self._settings.allow_typing_fallback:
+            if not self._settings.allow_clipboard_on_inject_failure:
+                return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
             return self._paste(backend, text, permit)
         try:
             backend.type_text(text, self._deadline_s, permit)
@@ -69,13 +75,11 @@ class Courier:
         return Outcome.COPIED, "on the clipboard, paste it"
 
     def _paste(self, backend: Backend, text: Secret, permit: Permit) -> tuple[Outcome, str]:
-        if not self._settings.allow_clipboard_on_inject_failure:
-            return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
         try:
             with self._cleared_later(backend):
                 pasted = backend.paste(text, self._deadline_s, permit)
         except CannotType:
-            return self._copied_on_wayland(self.copy(text))
+            return self._copied_instead(backend, text)
         except DesktopError as error:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return (Outcome.PASTED, "pasted") if pasted else (Outcome.COPIED, "on the clipboard, paste it")
@@ -86,8 +90,7 @@ class Courier:
             return Outcome.INTERNAL_ERROR, f"stopped after {error.typed} characters: {error}"
         if not self._settings.allow_clipboard_on_inject_failure:
             return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
-        copied = self.copy(text)
-        return self._copied_on_wayland(copied) if isinstance(error, CannotType) else copied
+        return self._copied_instead(backend, text) if isinstance(error, CannotType) else self.copy(text)
 
     @contextmanager
     def _cleared_later(self, backend: Backend) -> Iterator[None]:
@@ -101,7 +104,9 @@ class Courier:
             self._clearing.daemon = True  # at exit the backend takes it back itself
             self._clearing.start()
 
-    @staticmethod
-    def _copied_on_wayland(copied: tuple[Outcome, str]) -> tuple[Outcome, str]:
-        outcome, msg = copied
-        return (Outcome.COPIED_WAYLAND if outcome is Outcome.COPIED else outcome), msg
+    def _copied_instead(self, backend: Backend, text: Secret) -> tuple[Outcome, str]:
+        """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
+        outcome, msg = self.copy(text)
+        if outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
+            return Outcome.COPIED_WAYLAND, msg
+        return outcome, msg
