@@ -118,12 +118,12 @@ class Person:
     def hold(self, modifiers: int, locked: int = 0) -> None:
         """Hold modifiers down and lock others, by the bits of the real modifiers."""
         self._connection.request(self._keyboard._keyboard, 2, "uuuu", modifiers, 0, locked, 0)
-        self.strike(" ", up=False)
+        self._connection.roundtrip()
 
-    def strike(self, character: str, up: bool = True) -> None:
-        """Press a key, which makes this the keyboard that was used last; leave it down if it is not `up`."""
+    def strike(self, character: str) -> None:
+        """Press and release a key, which makes this the keyboard that was used last."""
         stroke = self._keyboard.keymap.stroke(character)
-        for state in (1, 0) if up else (1,):
+        for state in (1, 0):
             self._connection.request(self._keyboard._keyboard, 1, "uuu", 1, stroke.code, state)
         self._connection.roundtrip()
 

@@ -65,7 +65,7 @@ class SwayFocus(FocusReader):
             window=int(node["id"]),
             pid=pid,
             program=program_of(pid),
-            classes=tuple(name.lower() for name in classes if isinstance(name, str)),
+            classes=_names(*classes),
             title=str(node.get("name") or ""),
         )
 
@@ -115,7 +115,7 @@ class ToplevelFocus(FocusReader):
         if len(active) != 1:  # none, or a moment at which nobody can say
             return None
         number, window = active[0]
-        return Focus(window=number, classes=(window.app_id.lower(),), title=window.title)
+        return Focus(window=number, classes=_names(window.app_id), title=window.title)
 
     def _on_manager(self, opcode: int, values: list[Any]) -> None:
         if opcode == 0 and len(self._windows) < MAX_WINDOWS:
@@ -145,6 +145,12 @@ class ToplevelFocus(FocusReader):
                 self._windows.pop(number, None)
             case _:
                 pass  # which screen it is on, and whose child it is
+
+
+def _names(*given: str | None) -> tuple[str, ...]:
+    """What windows call themselves, and the last part of a name such as `org.example.Program`."""
+    names = [name.lower() for name in given if isinstance(name, str) and name]
+    return tuple(dict.fromkeys([*names, *(name.rpartition(".")[2] for name in names)]))
 
 
 def program_of(pid: int | None) -> str | None:
