@@ -8,6 +8,7 @@ at run time is `…` in both lists.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,6 +249,7 @@ def says_something(text: str) -> bool:
     return re.search(r"[^\W\d_]{2}", text) is not None
 
 
+@functools.cache
 def read() -> dict[str, Reader]:
     """Every module's messages, by the module's path."""
     raised = exceptions()
@@ -262,6 +264,7 @@ def read() -> dict[str, Reader]:
     return readers
 
 
+@functools.cache
 def in_code() -> dict[str, str]:
     """Every message, with a module that can say it."""
     return {
