@@ -37,6 +37,7 @@ ELSEWHERE = {
     "configfile.py": "the configuration",
     "configkeys.py": "the configuration; docs/configuration.md is made from it",
     "log.py": "the log itself",
+    "logthrottle.py": "the log itself",
     "cli.py": "help",
     "secret.py": "faults of ours",
     "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",
@@ -101,6 +102,7 @@ CALLS = {
     "malformed": (0,),
     "reply": (1,),
     "tell": (0,),
+    "cut_off": (0,),
 }
 LOG = {"debug", "info", "warning", "error", "exception", "critical"}
 KEYWORDS = {"locked"}  # why pairing is locked: shown by the log, `status` and `doctor`
