@@ -150,7 +150,8 @@ def test_every_block_is_of_a_kind_that_is_tried_or_says_why_not(block: Block, tm
         case "sh" | "text":  # commands are run above; text is neither a command nor a setting
             pass
         case "json":
-            json.loads(block.text)
+            for line in block.text.splitlines():
+                json.loads(line)
         case "yaml":
             file = tmp_path / "novakey.yaml"
             file.write_text(block.text)
@@ -166,6 +167,6 @@ def test_every_command_within_a_sentence_is_one_that_the_program_knows() -> None
             if words:
                 arguments = words[words.index("novakey.py") + 1 :]
                 try:
-                    cli._parser().parse_args(arguments)
+                    cli.parser().parse_args(arguments)
                 except SystemExit:
                     pytest.fail(f"{page.relative_to(ROOT)}: {span}")

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "logthrottle.py": "the log itself",
     "cli.py": "help",
     "secret.py": "faults of ours",
+    "__main__.py": "the environment",
     "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",
     "doctor/session.py": "display, focus, notifications; each finding says the same",
 }
