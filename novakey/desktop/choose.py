@@ -67,16 +67,19 @@ def candidates(wanted: str) -> list[Candidate]:
 
 
 def _kinds(wanted: str) -> list[type[Backend]]:
-    from novakey.desktop.macos import MacBackend
-    from novakey.desktop.wayland import ClipboardBackend
-    from novakey.desktop.wayland_wlroots import WlrootsBackend
-    from novakey.desktop.windows import WindowsBackend
-    from novakey.desktop.x11 import X11Backend
-
+    # Only what is asked for is imported: the others may need modules that this system lacks.
     if wanted == "windows" or (wanted == "auto" and sys.platform == "win32"):
+        from novakey.desktop.windows import WindowsBackend
+
         return [WindowsBackend]
     if wanted == "macos" or (wanted == "auto" and sys.platform == "darwin"):
+        from novakey.desktop.macos import MacBackend
+
         return [MacBackend]
+    from novakey.desktop.wayland import ClipboardBackend
+    from novakey.desktop.wayland_wlroots import WlrootsBackend
+    from novakey.desktop.x11 import X11Backend
+
     # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
     wayland: list[type[Backend]] = [WlrootsBackend, ClipboardBackend]
     everywhere: list[type[Backend]] = [*wayland, X11Backend]

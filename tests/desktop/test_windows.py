@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -25,6 +28,7 @@ from novakey.messages.deliver import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
+ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 5.0
 CHUNK = 8  # characters that may go astray
 MODIFIERS = (0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0x5B, 0x5C)
@@ -466,6 +470,32 @@ def test_on_windows_and_macos_only_their_own_way_is_asked(monkeypatch: pytest.Mo
         kinds = choose._kinds("auto")
         monkeypatch.undo()
         assert [kind.name for kind in kinds] == [name]
+
+
+_WITHOUT_POSIX = """
+from gevent import monkey
+monkey.patch_all()
+import subprocess, sys
+for name in ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "posix"):
+    sys.modules[name] = None
+sys.path.insert(0, ".")
+from novakey.desktop.choose import Chooser, candidates
+from novakey.desktop import choose
+print([found.reason for name in ("windows", "macos") for found in candidates(name)])
+for sys.platform in ("win32", "darwin"):
+    print([kind.name for kind in choose._kinds("auto")])
+"""
+
+
+def test_it_loads_where_there_are_no_modules_of_posix() -> None:
+    command = [sys.executable, "-B", "-c", _WITHOUT_POSIX]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "['this is not Windows', 'this is not macOS']",
+        "['windows']",
+        "['macos']",
+    ]
 
 
 def test_elsewhere_it_says_that_this_is_not_windows() -> None:
