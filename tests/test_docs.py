@@ -101,3 +101,25 @@ def test_the_picture_is_small_and_says_nothing_of_where_it_was_made() -> None:
     assert picture.startswith(b"\x89PNG") and len(picture) < 200_000
     kinds = re.findall(rb"(tEXt|iTXt|zTXt|eXIf|tIME)", picture)
     assert kinds == [], "made without convert -strip"
+
+
+def test_what_the_architecture_page_names_is_in_the_package() -> None:
+    """Such as `messages.replay.ReplayGuard` or `Stream.finish`: a module, and what is in it."""
+    import importlib
+
+    unknown = []
+    for span in code_spans(prose(ROOT / "docs/architecture.md")):
+        if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_]+)+", span) or span.endswith((".json", ".md", ".py")):
+            continue
+        parts, found = span.split("."), None
+        for length in range(len(parts), 0, -1):
+            try:
+                found = importlib.import_module(".".join(["novakey", *parts[:length]]))
+            except ModuleNotFoundError:
+                continue
+            for name in parts[length:]:
+                found = getattr(found, name, None)
+            break
+        if found is None:
+            unknown.append(span)
+    assert unknown == []
