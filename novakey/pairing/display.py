@@ -31,22 +31,27 @@ class Display:
         self._advertise_host = advertise_host
         self._fingerprint = fingerprint
 
-    def show(self, window: Window, bound: tuple[str, int], now: int) -> PairingUri:
-        """Show the window's QR; the token is in what it says and nowhere else."""
-        host = self._advertise_host or advertised(bound[0])
-        uri = PairingUri(host, bound[1], window.token, self._fingerprint, window.expires)
+    def host(self, bound_host: str) -> str:
+        """The host that the QR names, for a daemon that listens on `bound_host`."""
+        return self._advertise_host or advertised(bound_host)
+
+    def uri(self, window: Window, host: str, port: int) -> PairingUri:
+        """What the QR of this window says; the token is in it and nowhere else."""
+        return PairingUri(host, port, window.token, self._fingerprint, window.expires)
+
+    def show(self, uri: PairingUri, now: int) -> None:
+        """Show the QR; `StoreError` when its picture cannot be written."""
         qr.write_picture(self.picture, uri)
         log.info("waiting for a phone: scan the QR in %s", self.picture)
-        if _is_loopback(host):
+        if _is_loopback(uri.host):
             log.warning(
                 "the QR says %s, which no phone can reach: listen on an address of the network "
                 "or set advertise_host",
-                host,
+                uri.host,
             )
         if sys.stdout.isatty():
             screen = Screen.of(sys.stdout)
             print("\n".join(page(uri, self.picture, now, screen)), flush=True)
-        return uri
 
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
+from threading import Lock
 
 import gevent
 
 from novakey.config import Settings
 from novakey.devices.store import Device
-from novakey.errors import NovaKeyError
+from novakey.errors import NovaKeyError, StoreError
 from novakey.feed import Feed
 from novakey.log import escape
 from novakey.pairing.clock import WindowClock
@@ -70,6 +71,7 @@ class Windows:
         self.can_pair = can_pair
         self.picture = display.picture
         self._clock = clock
+        self._opening = Lock()
         self._shown: Window | None = None
         self._uri: PairingUri | None = None
         self._timer: gevent.Greenlet | None = None
@@ -77,10 +79,11 @@ class Windows:
     def at_start(self, bound: tuple[str, int]) -> None:
         """Open the window that is due at start, where one is."""
         self._bound = bound
-        if self._pairing.state is State.LOCKED:
-            self._say_locked()
-        elif self._pairing.state is State.UNPAIRED and self.can_pair:
-            self._open()
+        with self._opening:
+            if self._pairing.state is State.LOCKED:
+                self._say_locked()
+            elif self._pairing.state is State.UNPAIRED and self.can_pair:
+                self._open()
 
     def current(self) -> PairingUri | None:
         """What the QR of the open window says; None when none is open."""
@@ -92,20 +95,21 @@ class Windows:
 
         Only with `beside_devices` is one opened where a device is paired already.
         """
-        uri = self.current()
-        if uri is not None:
-            return uri
-        match self._pairing.state:
-            case State.LOCKED:
-                raise NovaKeyError(f"pairing is locked: {self._pairing.record.locked}", WAY_OUT)
-            case State.PAIRED if not beside_devices:
-                raise NovaKeyError("a phone is paired already", "to add another: novakey.py pair --add")
-        if not self.can_pair:
-            raise NovaKeyError(
-                "secure storage failed at start, so nothing can be paired", "novakey.py doctor"
-            )
-        log.info("the owner opens a pairing window")
-        return self._open()
+        with self._opening:  # the two who ask at once see one window
+            uri = self.current()
+            if uri is not None:
+                return uri
+            match self._pairing.state:
+                case State.LOCKED:
+                    raise NovaKeyError(f"pairing is locked: {self._pairing.record.locked}", WAY_OUT)
+                case State.PAIRED if not beside_devices:
+                    raise NovaKeyError("a phone is paired already", "to add another: novakey.py pair --add")
+            if not self.can_pair:
+                raise NovaKeyError(
+                    "secure storage failed at start, so nothing can be paired", "novakey.py doctor"
+                )
+            log.info("the owner opens a pairing window")
+            return self._open()
 
     def changed(self) -> None:
         """A handshake is over; called before `paired` where it brought a device."""
@@ -132,14 +136,21 @@ class Windows:
         self.happenings.publish(Ended(None, STOPPED))
 
     def _open(self) -> PairingUri:
+        host, port = self._display.host(self._bound[0]), self._bound[1]
         now = self._clock.begin()
         token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
         settings = self._settings
         window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
-        self._shown = window
-        self._uri = self._display.show(window, self._bound, now)
+        uri = self._display.uri(window, host, port)
+        self._shown, self._uri = window, uri
         self._timer = gevent.spawn_later(settings.pair_window_s + 1, self._wait_for_end)
-        return self._uri
+        try:
+            self._display.show(uri, now)
+        except StoreError:
+            self._pairing.expire(window.expires)
+            self._hide()
+            raise
+        return uri
 
     def _wait_for_end(self) -> None:
         # The timer may come early by a fraction, and a running handshake ends by itself.

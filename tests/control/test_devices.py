@@ -270,6 +270,16 @@ def test_only_add_opens_a_window_beside_devices_and_it_is_as_strict_as_any(tmp_p
         assert daemon.ask("status")["pairing"] == "locked"
 
 
+def test_a_window_whose_picture_cannot_be_written_is_none(tmp_path: Path) -> None:
+    with Owned(tmp_path / "d") as daemon:
+        daemon.add("anna")
+        (daemon.folder / "novakey-pair.png").mkdir()
+        assert "novakey-pair.png cannot be written" in why_no_window(daemon, add=True)
+        assert daemon.ask("status")["pairing"] == "paired"
+        (daemon.folder / "novakey-pair.png").rmdir()
+        assert daemon.add("berta").device_id == "berta"
+
+
 def test_a_window_ends_in_time_and_whoever_looks_is_told(tmp_path: Path) -> None:
     with Owned(tmp_path / "d", pair_window_s=2) as daemon:
         with client.asking(Paths.under(daemon.folder), "pair") as asked:
