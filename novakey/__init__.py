@@ -3,21 +3,22 @@
 A message comes in at the top and goes down; an import points down too. A test
 (tests/test_structure.py) holds the package to it.
 
-    cli              words in, exit code out; the only place that prints an error
-    app phone        the daemon put together; the reference phone
-    server admission one port, two routes, a greenlet for each connection; who may connect
-    control/         owner server listener client logfeed: the owner's socket
-    startup          what is found on disk at start, and what follows
-    status           how pairing stands
-    pairing/         windows display handshake seats record qr state: the window and its table
-    messages/        handler replay ledger ratelimit inject asks text gates approval target passwordfield
-                     deliver: may it be given away, and to whom?
-    desktop/         choose x11 wayland windows macos base: typing and the clipboard
-    session/         notify lock accessible bus: the person at the computer, over the message bus
-    devices/         store serverkeys sealed sealing/: what is kept, and under which key
-    stream log terminal config systemd feed   bounded reads; logging; settings; who listens
-    wire/            pair message reply control uri preface crypto jsonline: pure bytes
-    files paths secret errors process         leaves, which import nothing of ours but each other
+    __main__ cli commands/  words in, exit code out; the only place that prints an error
+    app phone doctor/ importing reset  the daemon put together; the reference phone; what the owner does
+    server admission        one port, two routes, a greenlet for each connection; who may connect
+    control/                owner server listener client logfeed: the owner's socket
+    startup                 what is found on disk at start, and what follows
+    status                  how pairing stands
+    pairing/                windows display handshake seats record qr state: the window and its table
+    messages/               handler replay ledger ratelimit inject asks text gates approval target
+                            passwordfield deliver: may it be given away, and to whom?
+    desktop/                choose x11 wayland windows macos base: typing and the clipboard
+    session/                notify lock accessible bus: the person at the computer, over the message bus
+    devices/                store serverkeys sealed sealing/: what is kept, and under which key
+    stream log logthrottle terminal systemd feed  bounded reads; logging; who listens
+    config configcheck configfile configkeys  settings
+    wire/                   pair message reply control uri preface crypto jsonline: pure bytes
+    files paths secret errors process  leaves, which import nothing of ours but each other
 
 The way of a secret: `server.Server` reads a frame through `stream.Stream`;
 `wire.message` takes it apart and opens it; `messages.handler.Handler.answer`

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
     )
-    top.set_defaults(run=owner.serve, yes=False)
+    top.set_defaults(run=owner.serve, yes=False, command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for module in (owner, pair, control, phone, completion):
         module.add(commands)

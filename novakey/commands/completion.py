@@ -29,10 +29,8 @@ def add(commands: Commands) -> None:
 
 
 def _completion(words: argparse.Namespace) -> int:
-    from novakey.cli import parser
-
     makers = {"bash": _bash, "zsh": _zsh, "fish": _fish}
-    print(makers[words.shell](list(_places(parser(), ()))), end="")
+    print(makers[words.shell](list(_places(words.command_line, ()))), end="")
     return 0
 
 
