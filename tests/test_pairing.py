@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import stat
+import struct
 import time
 from pathlib import Path
 
+import gevent
 import pytest
 from daemonbench import Daemon, ask, random_key, say
 from pairbench import PAIR, begin, hello, register
@@ -101,7 +104,9 @@ def test_a_malformed_hello_gets_one_line_and_leaves_the_window(shared: Daemon, l
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    with Daemon(tmp_path_factory.mktemp("pairing") / "d", pair_hello_max_per_min=1000) as running:
+    with Daemon(
+        tmp_path_factory.mktemp("pairing") / "d", pair_hello_max_per_min=1000, pair_max_attempts=100
+    ) as running:
         yield running
 
 
@@ -146,16 +151,16 @@ def test_a_second_phone_meanwhile_is_told_busy(tmp_path: Path) -> None:
         b'{"op":"register","v":1,"device_id":"a","device_key_hex":"' + b"zz" * 32 + b'"}',
     ],
 )
-def test_a_bad_register_is_closed_unanswered_and_stores_nothing(tmp_path: Path, plaintext: bytes) -> None:
-    with Daemon(tmp_path / "d") as daemon:
-        token = uri.decode(daemon.uri()).token
-        sock, public = begin(daemon, token)
-        ciphertext, shared_secret = crypto.encapsulate(public)
-        nonce = secrets.token_bytes(24)
-        key = crypto.pairing_key(shared_secret, token.reveal())
-        sealed = crypto.seal(key, nonce, plaintext, pair.associated(ciphertext, nonce))
-        assert ask(sock, b"\x04\x40" + ciphertext + nonce + sealed) == b""
-        assert not (daemon.folder / "devices.json").exists()
+def test_a_bad_register_is_closed_unanswered_and_stores_nothing(shared: Daemon, plaintext: bytes) -> None:
+    token = uri.decode(shared.uri()).token
+    sock, public = begin(shared, token)
+    ciphertext, shared_secret = crypto.encapsulate(public)
+    nonce = secrets.token_bytes(24)
+    key = crypto.pairing_key(shared_secret, token.reveal())
+    sealed = crypto.seal(key, nonce, plaintext, pair.associated(ciphertext, nonce))
+    assert ask(sock, b"\x04\x40" + ciphertext + nonce + sealed) == b""
+    assert not (shared.folder / "devices.json").exists()
+    assert hello(shared, Secret(bytes(16)))["reason"] == "bad_token", "the window is given back"
 
 
 def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(
@@ -204,3 +209,79 @@ def test_the_phone_refuses_a_server_with_another_key(tmp_path: Path) -> None:
         with pytest.raises(NovaKeyError, match="not the one in the QR"):
             phones.pair_with(forged.encode())
         assert not (daemon.folder / "devices.json").exists()
+
+
+def test_a_phone_that_was_reset_before_the_acknowledgement_repeats_and_is_paired_once(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        registration = pair.Registration("phone-1", random_key())
+        sock, public = begin(daemon, token)
+        frame, _, _ = pair.seal_registration(registration, public, token, secrets.token_bytes(24))
+        sock.sendall(frame)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()  # a reset
+        daemon.wait_for_log('paired: "phone-1"')
+        assert b"phone-1" in register(*begin(daemon, token), token, registration)
+        assert daemon.log().count('paired: "phone-1"') == 1
+        assert registration.device_key is not None
+        profile = phones.Profile("127.0.0.1", daemon.port, "phone-1", registration.device_key, public)
+        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+
+
+def test_a_key_that_the_server_chose_is_given_away_once(tmp_path: Path) -> None:
+    """Whoever read the token off the network could else ask for the key of the phone that just paired."""
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        open_choice = pair.Registration(None, None)
+        assert register(*begin(daemon, token), token, open_choice)
+        assert register(*begin(daemon, token), token, open_choice) == b""
+        daemon.wait_for_log("a repeated registration without a key")
+
+
+def test_of_many_phones_with_the_same_token_at_once_one_is_paired(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        text = daemon.uri()
+        paired: list[phones.Profile] = []
+        refused: list[str] = []
+
+        def run(number: int) -> None:
+            try:
+                paired.append(phones.pair_with(text, f"phone-{number}"))
+            except NovaKeyError as error:
+                refused.append(error.problem)
+
+        gevent.joinall([gevent.spawn(run, number) for number in range(8)], timeout=60)
+        assert len(paired) == 1 and len(refused) == 7
+        for told in refused:
+            assert "busy" in told or "not_pairing" in told or "closed the connection" in told, told
+        assert say(paired[0], MessageType.ARM).outcome is Outcome.OK
+        assert daemon.log().count("stop the daemon") + daemon.log().count("revoke") >= 1, "the owner is told"
+
+
+def test_nothing_about_the_token_is_in_the_log_before_success_either(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", log_redact=False) as daemon:
+        token = uri.decode(daemon.uri()).token
+        text = uri.encode_token(token)
+        for line in (
+            f'{{"op":"hello","v":1,"token":"{text}=="}}',
+            f'{{"op":"hello","v":2,"token":"{text}"}}',
+            f'{{"op":"{text}","v":1,"token":"{text}"}}',
+            f"{text}",
+            f'{{"token":"{text}"' + " " * 1100,
+        ):
+            assert hello(daemon, line.encode() + b"\n")["reason"] == "bad_request"
+        begin(daemon, token)[0].close()
+        daemon.wait_for_log("pair failed")
+        logs = [daemon.output, *(daemon.folder / "logs").iterdir()]
+        assert len(logs) == 2
+        for log in logs:
+            for form in (text, token.reveal().hex(), "novakey://"):
+                assert (form in log.read_text()) is False, f"{log.name} has the token"
+
+
+def test_each_window_has_a_token_of_its_own(tmp_path: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        with Daemon(tmp_path / "d") as daemon:
+            tokens.append(uri.decode(daemon.uri()).token)
+    assert len(tokens[0]) == 16 and (tokens[0] == tokens[1]) is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -105,6 +106,14 @@ def test_a_store_truncated_at_every_tenth_byte_is_refused(paired: Path) -> None:
     assert "damaged" in refused(paired)
 
 
+@pytest.mark.long
+def test_a_store_truncated_at_every_tenth_byte_is_refused_by_a_process_each(paired: Path) -> None:
+    whole = (paired / STORE).read_bytes()
+    for size in range(1, len(whole) - 1, 10):
+        (paired / STORE).write_bytes(whole[:size])
+        assert STORE in refused(paired)
+
+
 def _opening_is_refused(folder: Path) -> None:
     """What the daemon does with the folder at its start, without the half second of a new process."""
     from novakey.config import Settings
@@ -146,19 +155,48 @@ def test_a_store_sealed_with_another_key_is_refused(paired: Path) -> None:
     assert "another key" in refused(paired)
 
 
+def give_away(path: Path) -> None:
+    """Make it another user's."""
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if subprocess.run([*prefix, "chown", "-h", "65534:65534", path], capture_output=True).returncode:
+        pytest.skip("needs root to give a file away")
+
+
 SPOILED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "sealing key gone": (SEALING, Path.unlink, "sealing key is gone"),
     "sealing key short": (SEALING, lambda p: p.write_bytes(bytes(31)), "31 bytes"),
+    "sealing key empty": (SEALING, lambda p: p.write_bytes(b""), "0 bytes"),
     "server keys gone": (KEYS, Path.unlink, "server keys"),
+    "server keys empty": (KEYS, lambda p: p.write_bytes(b""), KEYS),
     "server keys damaged": (KEYS, lambda p: p.write_bytes(b"{}"), KEYS),
+    "server keys cut": (KEYS, lambda p: p.write_bytes(p.read_bytes()[:-40]), KEYS),
+    "pairing state empty": (PAIRING, lambda p: p.write_bytes(b""), "pairing state"),
+    "pairing state null": (PAIRING, lambda p: p.write_bytes(b"null"), "pairing state"),
+    "pairing state a list": (PAIRING, lambda p: p.write_bytes(b"[]"), "pairing state"),
     "pairing state damaged": (PAIRING, lambda p: p.write_bytes(b"{}"), "pairing state"),
+    "pairing state of a strange backend": (
+        PAIRING,
+        lambda p: p.write_bytes(p.read_bytes().replace(b'"keyfile"', b'"paper"')),
+        "pairing state",
+    ),
     "wider rights on the store": (STORE, lambda p: p.chmod(0o640), "chmod 600"),
     "wider rights on the key": (SEALING, lambda p: p.chmod(0o604), "chmod 600"),
     "wider rights on the server keys": (KEYS, lambda p: p.chmod(0o644), "chmod 600"),
-    "foreign owner": (STORE, lambda p: os.chown(p, 65534, 65534), "belongs to another user"),
+    "wider rights on the pairing state": (PAIRING, lambda p: p.chmod(0o620), "chmod 600"),
+    "foreign store": (STORE, give_away, "belongs to another user (uid 65534)"),
+    "foreign key": (SEALING, give_away, "belongs to another user"),
+    "foreign server keys": (KEYS, give_away, "belongs to another user"),
+    "foreign pairing state": (PAIRING, give_away, "belongs to another user"),
+    "foreign folder": (".", give_away, "belongs to another user"),
     "a link": (STORE, lambda p: p.rename(p.with_name("real")) and p.symlink_to("real"), "link"),
+    "a link in place of the pairing state": (
+        PAIRING,
+        lambda p: p.rename(p.with_name("real")) and p.symlink_to("real"),
+        "link",
+    ),
     "a folder": (STORE, lambda p: (p.unlink(), p.mkdir()), "not a regular file"),
     "a fifo": (STORE, lambda p: (p.unlink(), os.mkfifo(p, 0o600)), "not a regular file"),
+    "a giant": (STORE, lambda p: os.truncate(p, 9 << 20), "larger than"),
 }
 
 
@@ -208,3 +246,91 @@ def test_what_a_crash_left_behind_is_swept_up(paired: Path) -> None:
     with Daemon(paired):
         assert not (paired / "novakey-pair.png").exists()
         assert not (paired / ".devices.json.0123456789abcdef.tmp").exists()
+
+
+def test_server_keys_whose_halves_are_not_of_one_pair_are_refused(paired: Path) -> None:
+    from novakey.wire import crypto
+
+    key = sealing_key(paired)
+    mine = sealed.open_bytes((paired / KEYS).read_bytes(), paired / KEYS, key, sealed.SERVER_KEYS_LABEL)
+    other = crypto.ExpandedKey.generate()
+    mine["kyber768_secret"] = base64.b64encode(other.reveal()).decode()
+    sealed.write(paired / KEYS, key, sealed.SERVER_KEYS_LABEL, mine)
+    assert "the halves are not of one pair" in refused(paired)
+
+
+def test_a_store_in_place_of_the_server_keys_is_refused(paired: Path) -> None:
+    """Both are sealed with one key, but each under a label of its own."""
+    shutil.copy(paired / STORE, paired / KEYS)
+    assert "does not open" in refused(paired)
+
+
+def test_unusable_server_keys_are_made_anew_where_nobody_is_paired(paired: Path) -> None:
+    (paired / STORE).unlink()
+    (paired / KEYS).write_bytes(b"{}")
+    with Daemon(paired) as daemon:
+        daemon.wait_for_log("no device is paired, so the server keys are made anew")
+        assert daemon.pair("again").device_id == "again"
+
+
+def test_a_backend_that_fails_before_any_device_opens_no_window_and_the_third_time_locks(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir(mode=0o700)
+    (folder / SEALING).write_bytes(bytes(31))
+    (folder / SEALING).chmod(0o600)
+    for count in (1, 2, 3):
+        with Daemon(folder) as daemon:
+            daemon.wait_for_log("secure storage (keyfile) failed, so no pairing window opens")
+            assert not (folder / "novakey-pair.png").exists()
+            assert ("pairing is locked: secure storage failed 3 times in a row" in daemon.log()) is (
+                count == 3
+            )
+        assert (folder / SEALING).read_bytes() == bytes(31), "an unreadable key is never replaced"
+    (folder / SEALING).unlink()
+    with Daemon(folder) as daemon:
+        daemon.wait_for_log("pairing is locked: secure storage failed 3 times in a row")
+        assert not (folder / SEALING).exists()
+
+
+def test_a_link_in_place_of_the_folder_is_refused_with_the_folder_s_name(paired: Path) -> None:
+    link = paired.with_name("link")
+    link.symlink_to(paired)
+    done = run("--data-dir", link)
+    assert done.returncode == 3, done.stderr
+    assert f"{link} is a link" in done.stderr and f"--data-dir {paired}" in done.stderr
+
+
+def test_the_store_may_be_elsewhere_in_an_owner_only_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    files = {"devices_file": str(elsewhere / STORE), "server_keys_file": str(elsewhere / KEYS)}
+    with Daemon(tmp_path / "d", **files) as daemon:
+        profile = daemon.pair()
+    assert {path.name for path in elsewhere.iterdir()} == {STORE, KEYS}
+    with Daemon(tmp_path / "d", **files) as daemon:
+        assert say(daemon.at(profile), MessageType.ARM).outcome is Outcome.OK
+    elsewhere.chmod(0o755)
+    done = run("--data-dir", tmp_path / "d")
+    assert done.returncode == 3 and f"chmod 700 {elsewhere}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [PAIRING, SEALING, "novakey.lock", "./novakey-pair.png", "../d/server_keys.json"]
+)
+def test_a_store_with_the_name_of_another_file_of_ours_is_refused(paired: Path, name: str) -> None:
+    before = content(paired)
+    done = run("--data-dir", paired, env={"NOVAKEY_DEVICES_FILE": name})
+    assert done.returncode == 2, done.stderr
+    assert "the name of another file of this program" in done.stderr
+    assert content(paired) == before
+
+
+def test_half_written_files_of_a_crash_are_swept_up_and_nobody_else_s(paired: Path) -> None:
+    ours = [f".{name}.0123456789abcdef.tmp" for name in (STORE, KEYS, PAIRING, SEALING)]
+    theirs = [".notes.tmp", ".devices.json.swp", ".devices.json.short.tmp"]
+    for name in ours + theirs:
+        (paired / name).write_bytes(b"x")
+    with Daemon(paired):
+        assert not [name for name in ours if (paired / name).exists()]
+        assert all((paired / name).exists() for name in theirs)
