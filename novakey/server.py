@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 5
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BACK_OFF_S = 0.25
+# Connections that wait to be accepted cost us nothing. In a queue that a thousand at once fill up, the
+# phone's is dropped, and it tries again only after a second (RFC 6298, section 2).
+_BACKLOG = 4096
 
 
 @dataclass
@@ -174,7 +177,7 @@ def listen(listen_addr: str) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         dual = family == socket.AF_INET6 and ipaddress.ip_address(str(bound[0])).is_unspecified
-        return socket.create_server(bound[:2], family=family, backlog=128, dualstack_ipv6=dual)
+        return socket.create_server(bound[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
         raise NovaKeyError(*_why_not_listening(host, port, error)) from None
 
