@@ -1,19 +1,12 @@
-"""`completion`: the words of this command line, for the shells, made from the parser itself."""
+"""`completion`: the words of this command line, for the shells."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from novakey.commands.base import Commands
-
-NAMES = ("novakey.py", "novakey")
-SHELLS = ("bash", "zsh", "fish")
 
 
 def add(commands: Commands) -> None:
@@ -24,160 +17,13 @@ def add(commands: Commands) -> None:
         description="Print a completion script. bash: source it. zsh: put it as _novakey into a folder of "
         "$fpath. fish: put it as novakey.fish into ~/.config/fish/completions.",
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     parser.set_defaults(run=_completion)
 
 
 def _completion(words: argparse.Namespace) -> int:
-    makers = {"bash": _bash, "zsh": _zsh, "fish": _fish}
-    print(makers[words.shell](list(_places(words.command_line, ()))), end="")
+    from novakey import completion
+
+    makers = {"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}
+    print(makers[words.shell](list(completion.places(words.command_line))), end="")
     return 0
-
-
-@dataclass(frozen=True)
-class Word:
-    """Something that may stand at a place; `takes` is what follows an option: "", "file" or "value"."""
-
-    text: str
-    about: str = ""
-    takes: str = ""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one is after the commands in `path`: what may come, and whether a file may."""
-
-    path: tuple[str, ...]
-    words: tuple[Word, ...]
-    options: tuple[Word, ...]
-    file: bool
-
-
-def _places(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> Iterator[Place]:
-    words: list[Word] = []
-    options: list[Word] = []
-    below: list[tuple[str, argparse.ArgumentParser]] = []
-    file = False
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            about = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            words += [Word(name, about.get(name, "")) for name in action.choices]
-            below += action.choices.items()
-        elif action.option_strings:
-            takes = "" if action.nargs == 0 else "file" if action.type is Path else "value"
-            options += [Word(text, action.help or "", takes) for text in action.option_strings]
-        elif action.choices:
-            words += [Word(str(choice)) for choice in action.choices]
-        else:
-            file = file or action.type is Path
-    yield Place(path, tuple(words), tuple(options), file)
-    for name, subparser in below:
-        yield from _places(subparser, (*path, name))
-
-
-def _bash(places: list[Place]) -> str:
-    """Walks over the words so far to find the place, then offers what may come there."""
-    taking = sorted({option.text for place in places for option in place.options if option.takes})
-    files = sorted({option.text for place in places for option in place.options if option.takes == "file"})
-    commands = [
-        f"        {quote(' '.join((*place.path, word.text)).strip())}) path=$next ;;"
-        for place in places
-        for word in place.words
-        if any(other.path == (*place.path, word.text) for other in places)
-    ]
-    offers = [
-        f"    {quote(' '.join(place.path))}) "
-        f"words={quote(' '.join(w.text for w in (*place.words, *place.options)))}; file={int(place.file)} ;;"
-        for place in places
-    ]
-    return "\n".join(
-        [
-            "# bash completion for novakey.py; made by: novakey.py completion bash",
-            "_novakey() {",
-            '    local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
-            '    local path="" words="" file=0 index next',
-            "    COMPREPLY=()",
-            '    case "$before" in',
-            f"    {'|'.join(files)})",
-            '        mapfile -t COMPREPLY < <(compgen -f -- "$current")',
-            "        compopt -o filenames 2>/dev/null",
-            "        return ;;",
-            f"    {'|'.join(taking)}) return ;;",
-            "    esac",
-            "    for ((index = 1; index < COMP_CWORD; index++)); do",
-            '        next="${path:+$path }${COMP_WORDS[index]}"',
-            '        case "$next" in',
-            *commands,
-            "        esac",
-            "    done",
-            '    case "$path" in',
-            *offers,
-            "    esac",
-            '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
-            "    if ((file)); then",
-            '        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")',
-            "        compopt -o filenames 2>/dev/null",
-            "    fi",
-            "}",
-            f"complete -F _novakey {' '.join(NAMES)}",
-            "",
-        ]
-    )
-
-
-def _zsh(places: list[Place]) -> str:
-    taking = sorted({option.text for place in places for option in place.options if option.takes})
-    files = sorted({option.text for place in places for option in place.options if option.takes == "file"})
-    known = [f"        {quote(' '.join(place.path))}) path_=$next ;;" for place in places if place.path]
-    lines = [
-        f"#compdef {' '.join(NAMES)}",
-        "# zsh completion for novakey.py; made by: novakey.py completion zsh",
-        "_novakey() {",
-        '    local path_="" next index',
-        "    local -a offered",
-        '    case "${words[CURRENT-1]}" in',
-        f"    {'|'.join(files)}) _files; return ;;",
-        f"    {'|'.join(taking)}) return ;;",
-        "    esac",
-        "    for ((index = 2; index < CURRENT; index++)); do",
-        '        next="${path_:+$path_ }${words[index]}"',
-        '        case "$next" in',
-        *known,
-        "        esac",
-        "    done",
-        '    case "$path_" in',
-    ]
-    for place in places:
-        offered = " ".join(quote(_described(word)) for word in (*place.words, *place.options))
-        files_too = "; _files" if place.file else ""
-        lines.append(f"    {quote(' '.join(place.path))}) offered=({offered}){files_too} ;;")
-    return "\n".join([*lines, "    esac", "    _describe word offered", "}", '_novakey "$@"', ""])
-
-
-def _described(word: Word) -> str:
-    """As `_describe` reads it: the word, a colon, what it is about."""
-    text = word.text.replace(":", "\\:")
-    return f"{text}:{word.about}" if word.about else text
-
-
-def _fish(places: list[Place]) -> str:
-    lines = ["# fish completion for novakey.py; made by: novakey.py completion fish"]
-    for name in NAMES:
-        lines.append(f"complete -c {name} -f")
-        for place in places:
-            deeper = [word.text for word in place.words if word.text]
-            seen = [f"__fish_seen_subcommand_from {command}" for command in place.path]
-            unseen = [f"not __fish_seen_subcommand_from {' '.join(deeper)}"] if deeper else []
-            when = quote("; and ".join([*seen, *unseen]) or "true")
-            for word in place.words:
-                lines.append(f"complete -c {name} -n {when} -a {quote(word.text)} -d {quote(word.about)}")
-            for option in place.options:
-                style = "-l" if option.text.startswith("--") else "-s"
-                needs = {"": "", "file": " -r -F", "value": " -x"}[option.takes]
-                lines.append(
-                    f"complete -c {name} -n {when} {style} {option.text.lstrip('-')}{needs} "
-                    f"-d {quote(option.about)}"
-                )
-            if place.file:
-                lines.append(f"complete -c {name} -n {when} -F")
-    return "\n".join([*lines, ""])
