@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import secrets
 import socket
 import time
@@ -24,6 +25,7 @@ from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
+from novakey.files import FolderLock
 from novakey.messages.deliver import Courier
 from novakey.messages.handler import Handler
 from novakey.paths import Paths
@@ -403,4 +405,9 @@ def test_the_log_is_followed_from_its_last_lines_on_and_redacted_whatever_the_se
 
 def test_without_a_daemon_the_commands_say_so(tmp_path: Path) -> None:
     with pytest.raises(NoDaemonError, match=r"no daemon runs\nstart it: novakey\.py serve"):
+        client.ask(Paths.under(tmp_path), "devices")
+    with (
+        FolderLock(tmp_path),
+        pytest.raises(NoDaemonError, match=f"process {os.getpid()} uses .*, but it does not"),
+    ):
         client.ask(Paths.under(tmp_path), "devices")
