@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
 from daemonbench import Daemon, run, say
 from secretservice import SecretService, missing
 
+from novakey.pairing import record
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 
@@ -49,6 +52,77 @@ def test_three_failures_in_a_row_lock_and_reset_unlocks(tmp_path: Path) -> None:
         assert run("--data-dir", tmp_path / "d", "reset", "--yes", env=service.env).returncode == 0
         with Daemon(tmp_path / "d", env=service.env, **KEYRING) as daemon:
             assert daemon.pair().device_id == "phone-1"
+
+
+def locked(service: SecretService) -> None:
+    """Started without the password, and nobody there to ask for it."""
+    service.locked()
+
+
+def dismissed(service: SecretService) -> None:
+    """Somebody is asked, and says no."""
+    service.locked()
+    service.prompter("dismiss")
+
+
+def killed(service: SecretService) -> None:
+    """It hears the question and dies before it answers."""
+    service.unlock()
+    service.signal(signal.SIGSTOP)
+    gevent.spawn(service.kill_while_asked)
+
+
+def gone(service: SecretService) -> None:
+    """No bus at all: what the environment says leads nowhere."""
+    service.env = {**service.env, "DBUS_SESSION_BUS_ADDRESS": "", "XDG_RUNTIME_DIR": "/nonexistent"}
+
+
+SITUATIONS = {
+    locked: "the keyring is locked, and there is nobody to ask for its password",
+    dismissed: "the prompt to unlock the keyring was dismissed",
+    killed: "the keyring service stopped during the call",
+    gone: "there is no session bus, and the keyring is reached through it",
+}
+PATIENT = {**KEYRING, "keyring_timeout_s": 15}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_each_situation_ends_within_the_deadline_with_its_own_message(
+    tmp_path: Path, situation: Callable[[SecretService], None]
+) -> None:
+    """Without a device: no window, and it counts. With one: exit 3, and nothing is touched.
+
+    At the deadline the message would be another one.
+    """
+    fresh, paired = tmp_path / "fresh", tmp_path / "paired"
+    said = SITUATIONS[situation]
+    with SecretService() as service:
+        service.unlock()
+        env = service.env
+        with Daemon(paired, env=env, **PATIENT) as daemon:
+            profile = daemon.pair()
+        before = {path.name: path.read_bytes() for path in paired.glob("*.json")}
+        service.stop()
+
+        situation(service)
+        with Daemon(fresh, env=service.env, **PATIENT) as daemon:
+            daemon.wait_for_log(f"secure storage (keyring) failed, so no pairing window opens: {said}")
+            assert daemon.log().count("secure storage") == 1
+            assert not (fresh / "novakey-pair.png").exists()
+        known = record.load(fresh / "pairing.json")
+        assert (known.sealing_failures, known.locked, known.device_stored) == (1, "", False)
+
+        if situation is killed:
+            situation(service)
+        done = run("--data-dir", paired, env=service.env)
+        assert done.returncode == 3 and f"novakey: {said}\n" in done.stderr, done.stderr
+        assert {path.name: path.read_bytes() for path in paired.glob("*.json")} == before
+
+        service.env = env
+        service.stop()
+        service.unlock()  # the same keyring, unlocked again, serves the same phone
+        with Daemon(paired, env=env, **PATIENT) as daemon:
+            assert say(daemon.at(profile), MessageType.ARM).outcome is Outcome.OK
 
 
 def test_a_keyring_that_hangs_is_a_failure_at_the_deadline(tmp_path: Path) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import pty
-import secrets
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemonbench import Daemon, arm_and_approve, clean_environment, command, run, say
+from daemonbench import Daemon, clean_environment, command, run, say
 
-from novakey.devices import sealed
-from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -214,122 +209,3 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
             with pytest.raises(HandshakeError, match="already paired"):
                 handshake._store(registration, token, "127.0.0.1")
             assert devices.get("phone-1") == old
-
-
-@pytest.fixture
-def other_daemon(tmp_path: Path) -> tuple[Path, Profile]:
-    """A folder as the existing daemon leaves it, and the profile of its phone."""
-    mlkem = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.mlkem")
-    folder = tmp_path / "other"
-    folder.mkdir()
-    seed, device_key = secrets.token_bytes(64), Secret(secrets.token_bytes(32))
-    public = mlkem.MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
-    keys = {
-        "kyber768_public": base64.b64encode(public).decode(),
-        "kyber768_secret": base64.b64encode(seed).decode(),
-    }
-    (folder / "server_keys.json").write_text(json.dumps(keys, indent=2))
-    devices = {"devices": [{"id": "ios-old", "key_hex": device_key.reveal().hex()}]}
-    (folder / "devices.json").write_text(json.dumps(devices, indent=2))
-    (folder / "server_config.yaml").write_text(
-        "listen_addr: 127.0.0.1:0\nmax_inject_len: 99\nallow_newlines: true\nlog_dir: ./logs\n"
-    )
-    return folder, Profile("127.0.0.1", 0, "ios-old", device_key, public)
-
-
-def snapshot(folder: Path) -> dict[str, tuple[bytes, float]]:
-    return {path.name: (path.read_bytes(), path.stat().st_mtime) for path in folder.iterdir()}
-
-
-def serves_the_old_phone(
-    folder: Path, profile: Profile, env: dict[str, str] | None = None, **settings: Any
-) -> None:
-    with Daemon(folder, env=env, **settings) as daemon:
-        phone = daemon.at(profile)
-        arm_and_approve(phone)
-        reply = say(phone, MessageType.INJECT, b"x")
-        assert (reply.outcome, reply.stage) == (Outcome.INTERNAL_ERROR, "inject"), (
-            "only the display is missing"
-        )
-        assert not (folder / "novakey-pair.png").exists()
-
-
-def test_import_takes_over_a_plain_store_and_its_phone_goes_on(
-    tmp_path: Path, other_daemon: tuple[Path, Profile]
-) -> None:
-    source, profile = other_daemon
-    before = snapshot(source)
-    done = run("--data-dir", tmp_path / "d", "import", source)
-    assert done.returncode == 0, done.stderr
-    assert "imported: 1" in done.stdout
-    assert snapshot(source) == before
-    shown = json.loads(run("--data-dir", tmp_path / "d", "config", "show", "--json").stdout)
-    assert shown["max_inject_len"]["value"] == 99 and shown["allow_newlines"]["value"] is True
-    (tmp_path / "d" / "novakey.yaml").unlink()
-    assert profile.device_key.reveal().hex().encode() not in b"".join(
-        path.read_bytes() for path in (tmp_path / "d").iterdir() if path.is_file()
-    )
-    serves_the_old_phone(tmp_path / "d", profile)
-
-
-def test_import_takes_over_a_store_sealed_under_the_keyring(
-    tmp_path: Path, other_daemon: tuple[Path, Profile]
-) -> None:
-    from secretservice import SecretService
-
-    source, profile = other_daemon
-    key = Secret(secrets.token_bytes(32))
-    document = json.loads((source / "devices.json").read_text())
-    sealed.write(source / "devices.json", key, sealed.DEVICES_LABEL, document)
-    with SecretService() as service:
-        service.unlock()
-        env = {**clean_environment(), **service.env}
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import keyring, sys; keyring.set_password('novakey', 'devices-key', input())",
-            ],
-            input=base64.b64encode(key.reveal()).decode(),
-            env=env,
-            text=True,
-            check=True,
-        )
-        done = run("--data-dir", tmp_path / "d", "import", source, env=service.env)
-        assert done.returncode == 0, done.stderr
-    (tmp_path / "d" / "novakey.yaml").unlink()
-    serves_the_old_phone(tmp_path / "d", profile)
-
-
-def test_import_refuses_where_devices_are_and_writes_nothing(
-    tmp_path: Path, other_daemon: tuple[Path, Profile]
-) -> None:
-    with Daemon(tmp_path / "d") as daemon:
-        daemon.pair()
-    before = snapshot(tmp_path / "d" / "logs"), (tmp_path / "d" / "devices.json").read_bytes()
-    done = run("--data-dir", tmp_path / "d", "import", other_daemon[0])
-    assert done.returncode == 1 and "already" in done.stderr and "reset" in done.stderr
-    assert (snapshot(tmp_path / "d" / "logs"), (tmp_path / "d" / "devices.json").read_bytes()) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "code"),
-    [
-        ("server_keys.json", "{}", 3),
-        ("server_keys.json", '{"kyber768_public":"AAAA","kyber768_secret":"AAAA"}', 3),
-        ("server_keys.json", None, 3),
-        ("devices.json", None, 3),
-        ("devices.json", "[]", 3),
-        ("devices.json", '{"devices":[]}', 1),
-        ("server_config.yaml", "listen_port: 1\nmax_inject_len: x\n", 2),
-    ],
-)
-def test_import_of_a_spoiled_folder_says_what_is_wrong_and_writes_nothing(
-    tmp_path: Path, other_daemon: tuple[Path, Profile], name: str, content: str | None, code: int
-) -> None:
-    path = other_daemon[0] / name
-    path.unlink() if content is None else path.write_text(content)
-    done = run("--data-dir", tmp_path / "d", "import", other_daemon[0])
-    assert done.returncode == code, done.stderr
-    assert name in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "d").exists() or not [p for p in (tmp_path / "d").iterdir() if p.suffix == ".json"]
