@@ -76,12 +76,13 @@ def _kinds(wanted: str) -> list[type[Backend]]:
         from novakey.desktop.macos import MacBackend
 
         return [MacBackend]
+    from novakey.desktop.mutter import MutterBackend
     from novakey.desktop.wayland import ClipboardBackend
     from novakey.desktop.wayland_wlroots import WlrootsBackend
     from novakey.desktop.x11 import X11Backend
 
     # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
-    wayland: list[type[Backend]] = [WlrootsBackend, ClipboardBackend]
+    wayland: list[type[Backend]] = [WlrootsBackend, MutterBackend, ClipboardBackend]
     everywhere: list[type[Backend]] = [*wayland, X11Backend]
     if wanted == "auto":
         return everywhere

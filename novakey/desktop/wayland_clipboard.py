@@ -7,16 +7,14 @@ Hanging up takes back the selection only while it is still ours.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import gevent
 import gevent.event
-import gevent.os
 
+from novakey.desktop.piped import write_and_close
 from novakey.desktop.wayland_session import connect
 from novakey.desktop.wayland_wire import ERRORS, Connection, OwnedFile, ProtocolError
 from novakey.secret import Secret
@@ -26,8 +24,6 @@ MANAGERS = ("ext_data_control_manager_v1", "zwlr_data_control_manager_v1")
 # KDE's clipboard manager, and others that follow it, keep no copy of what has this type.
 MANAGER_HINT = "x-kde-passwordManagerHint"
 TEXTS = ("text/plain;charset=utf-8", "text/plain", "UTF8_STRING", "TEXT", "STRING")
-
-_WRITE_S = 5.0  # a program that asks and does not read
 
 _log = logging.getLogger(__name__)
 
@@ -107,16 +103,6 @@ class SelectionOwner:
         gevent.spawn(self._give, kind, handle)
 
     def _give(self, kind: str, handle: OwnedFile) -> None:
-        try:
-            gevent.os.make_nonblocking(handle)
-            with gevent.Timeout(_WRITE_S, False):
-                left = memoryview(b"secret" if kind == MANAGER_HINT else self._text.reveal())
-                while left:
-                    left = left[gevent.os.nb_write(handle, left) :]
-        except OSError:
-            pass  # it went away
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(handle)
+        write_and_close(handle, b"secret" if kind == MANAGER_HINT else self._text.reveal())
         if kind in TEXTS:
             self.fetched.set()

@@ -60,13 +60,20 @@ def session_address(env: Mapping[str, str]) -> str | None:
 class Bus:
     """A connection; a context manager that closes it."""
 
-    def __init__(self, which: Literal["session", "system"] = "session", address: str | None = None) -> None:
-        """Connect within `CALL_S` seconds, or raise `BusError`; `address` is of a bus beside that one."""
+    def __init__(
+        self, which: Literal["session", "system"] = "session", address: str | None = None, fds: bool = False
+    ) -> None:
+        """Connect within `CALL_S` seconds, or raise `BusError`; `address` is of a bus beside that one.
+
+        With `fds`, messages may carry file descriptors.
+        """
         self.which = which
         address = address or _address(which)
         try:
             with gevent.Timeout(CALL_S, TimeoutError):
-                self._connection: DBusConnection = open_dbus_connection(address, auth_timeout=CALL_S)
+                self._connection: DBusConnection = open_dbus_connection(
+                    address, enable_fds=fds, auth_timeout=CALL_S
+                )
         except _ERRORS as error:
             raise BusError(f"the {which} bus cannot be reached ({type(error).__name__})") from None
         self._router = _Router(self._connection)

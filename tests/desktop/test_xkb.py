@@ -1,0 +1,112 @@
+"""Finding the keys of a text on somebody else's keyboard map, as libxkbcommon makes such maps."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from novakey.desktop import xkb
+from novakey.desktop.base import DesktopError
+from novakey.desktop.xkb import Layout, Press
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+SHIFT, RIGHT_ALT, CONTROL = 42, 100, 29
+
+
+class _Names(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]
+
+
+def keymap(layouts: str, options: str = "") -> bytes:
+    """The map of layouts, as a compositor makes it."""
+    library = xkb._library()
+    if library is None:
+        pytest.skip("libxkbcommon is missing")
+    library.xkb_keymap_new_from_names.restype = ctypes.c_void_p
+    library.xkb_keymap_new_from_names.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Names), ctypes.c_int]
+    library.xkb_keymap_get_as_string.restype = ctypes.c_char_p
+    library.xkb_keymap_get_as_string.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    names = _Names(b"evdev", b"pc105", layouts.encode(), b"", options.encode())
+    made = library.xkb_keymap_new_from_names(library.xkb_context_new(0), ctypes.byref(names), 0)
+    return library.xkb_keymap_get_as_string(made, 1)
+
+
+def plan(layouts: str, text: str, caps_lock: bool = False) -> list[Press]:
+    layout = Layout(keymap(layouts))
+    try:
+        return layout.plan(text, caps_lock)
+    finally:
+        layout.close()
+
+
+@pytest.mark.parametrize("layouts", ["us", "de", "fr", "cz", "gb"])
+def test_all_of_ascii_that_a_layout_has_is_found(layouts: str) -> None:
+    layout, missing = Layout(keymap(layouts)), set()
+    for character in PRINTABLE:
+        try:
+            layout.plan(character, caps_lock=False)
+        except DesktopError:
+            missing.add(character)
+    layout.close()
+    dead = {"us": "", "gb": "", "de": "^`", "fr": "~`", "cz": ""}[layouts]
+    assert missing <= set(dead)
+
+
+def possible(layouts: str, text: str, caps_lock: bool = False) -> bool:
+    try:
+        plan(layouts, text, caps_lock)
+    except DesktopError as error:
+        assert (str(error), error.typed) == (xkb.LACKS, 0)
+        return False
+    return True
+
+
+def test_the_keys_are_those_of_the_layout() -> None:
+    assert plan("us", "aA\n\t") == [Press(30), Press(30, (SHIFT,)), Press(28), Press(15)]
+    assert plan("fr", "qA") == [Press(30), Press(16, (SHIFT,))]
+    assert plan("de", "@€z") == [Press(16, (RIGHT_ALT,)), Press(18, (RIGHT_ALT,)), Press(21)]
+    assert plan("us", "a\r\nb") == [Press(30), Press(28), Press(48)]
+
+
+def test_a_character_that_is_not_there_stops_the_whole_text() -> None:
+    assert not possible("us", "abcé")
+    assert possible("ru", "пароль")
+    assert not possible("ru", "password")
+
+
+def test_with_several_layouts_only_what_all_have_under_the_same_keys_is_typed() -> None:
+    assert possible("us,gb", "password 123 ABC")
+    assert not possible("us,gb", '"'), "another key in each"
+    assert not possible("us,ru", "password"), "nobody tells which of them is in effect"
+    assert possible("us,ru", "0123456789 !%")
+    assert not possible("us,fr", "a")
+
+
+def test_with_caps_lock_on_letters_need_shift_the_other_way() -> None:
+    assert plan("us", "aA1!", caps_lock=True) == [
+        *(Press(30, (SHIFT,)), Press(30)),
+        *(Press(2), Press(2, (SHIFT,))),
+    ]
+    assert possible("us", PRINTABLE, caps_lock=True)
+
+
+def test_the_keypad_is_never_used() -> None:
+    keypad = {*range(71, 84), 55, 96, 98}
+    for press in plan("us", PRINTABLE):
+        assert press.code not in keypad
+
+
+def test_the_paste_shortcut_is_control_and_the_letter() -> None:
+    layout = Layout(keymap("fr"))
+    assert layout.shortcut("v") == Press(47, (CONTROL,))
+    layout.close()
+    layout = Layout(keymap("ru"))
+    with pytest.raises(DesktopError):
+        layout.shortcut("v")
+    layout.close()
+
+
+def test_what_is_no_map_is_an_error() -> None:
+    with pytest.raises(DesktopError, match="cannot be read"):
+        Layout(b"xkb_keymap {")
