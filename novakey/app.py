@@ -95,11 +95,12 @@ class Daemon:
             on_change=self._windows.changed,
             clock=clock,
         )
+        self._courier = Courier(settings, self._chooser)
         self._handler = Handler(
             settings,
             installation.devices,
             installation.server,
-            Courier(settings, self._chooser),
+            self._courier,
             replays=replays,
             on_message=self._pairing.forget_repeat,
             on_answer=self._account.note,
@@ -117,6 +118,7 @@ class Daemon:
             log.info("listening on %s port %d, %d paired", *bound, len(self._devices))
             self._windows.at_start(bound)
             systemd.notify("READY=1")
+            gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
             self._stopping.wait()
             systemd.notify("STOPPING=1")
             log.info("stopping")
@@ -141,6 +143,7 @@ class Daemon:
         self._control.start()
 
     def _stop(self) -> None:
+        self._courier.stop()
         self._server.stop()
         self._windows.stop()
         if self._control is not None:

@@ -109,6 +109,10 @@ class Backend(ABC):
     def copy(self, text: Secret, deadline_s: float) -> None:
         """Put the text on the clipboard. Raises `DesktopError`."""
 
+    def put_right(self) -> None:
+        """Undo what a delivery that was killed has left changed (borrowed keys, locks). Raises nothing."""
+        return
+
     def clear_clipboard(self) -> None:
         """Take back the text that is on the clipboard, if it is still ours. Raises nothing."""
         self.close()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PROBE_S = 1.0
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
+STOP_S = 0.3  # to put the keyboard right when the daemon stops
 RESERVE_S = 0.5  # of a deadline, kept to give borrowed keys back
 
 _CURE = (
@@ -103,6 +104,10 @@ class X11Backend(Backend):
         """See `Backend.copy`."""
         self._own(text, deadline_s)
 
+    def put_right(self) -> None:
+        """See `Backend.put_right`."""
+        _put_right(PROBE_S)
+
     def close(self) -> None:
         """See `Backend.close`."""
         owner, self._owner = self._owner, None
@@ -147,10 +152,14 @@ class X11Backend(Backend):
                 finally:
                     connection.close()
         except BaseException as error:  # also when the greenlet is ended: the keys are not ours to keep
+            stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
-                _return_leftovers(end - time.monotonic())
-                if isinstance(error, DesktopError):
-                    error.typed = typist.sent
+                _put_right(STOP_S if stopped else end - time.monotonic())
+            sent = typist.sent if typist is not None else 0
+            if stopped:
+                raise DesktopError("the daemon is stopping", sent) from None
+            if isinstance(error, DesktopError):
+                error.typed = sent
             raise
 
 
@@ -165,20 +174,20 @@ def _returning(typist: Typist) -> Iterator[None]:
     typist.give_back()
 
 
-def _return_leftovers(deadline_s: float) -> None:
-    """Give back what a broken delivery still has borrowed, over a new connection."""
-    from novakey.desktop import x11_typist
+def _put_right(deadline_s: float) -> None:
+    """Undo what a broken delivery has changed, over a new connection."""
+    from novakey.desktop import x11_mark
 
     try:
         with _within(deadline_s):
             connection = _connect()
             try:
                 with connection.grabbed():
-                    x11_typist.give_back_leftovers(connection)
+                    x11_mark.put_right(connection)
             finally:
                 connection.close()
     except DesktopError:
-        return  # the server still hangs; the next delivery gives them back
+        return  # the server still hangs; the next delivery does it
 
 
 def _connect() -> Connection:

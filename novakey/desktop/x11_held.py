@@ -43,6 +43,11 @@ class HeldKeys:
         for code in self.down | also:
             self._connection.release(code)
 
+    def release_ours(self) -> None:
+        """Put up those that no person holds."""
+        for code in self._ours:
+            self._connection.release(code)
+
     def press_again(self, wanted: Callable[[int], bool]) -> None:
         """Put those that are wanted down again, unless the person has let go of them."""
         for code in filter(wanted, self._ours):

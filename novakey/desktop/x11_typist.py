@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from novakey.desktop import keysyms
+from novakey.desktop import keysyms, x11_mark
 from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_held import HeldKeys
@@ -19,8 +19,6 @@ from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, Unreachabl
 from novakey.desktop.x11_listener import Listener
 from novakey.desktop.x11_target import Target, find
 
-# On the root window: the keys that are borrowed now. Whoever comes after a crash gives them back.
-BORROWED = "_NOVAKEY_BORROWED_KEYS"
 GRABBED = "another program holds the keyboard (a menu, a screen locker, a password prompt)"
 
 
@@ -31,6 +29,7 @@ class Typist:
         self._connection = connection
         self._permit = permit
         self._lent: dict[int, int] = {}  # keycode: keysym that we put there
+        self._unlocked = 0  # modifiers that are unlocked meanwhile
         self._target: Target | None = None
         self.sent = 0
 
@@ -58,9 +57,10 @@ class Typist:
     def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
         """Put symbols on keys or, once the window knows them, press the keys."""
         with self._connection.grabbed():
+            first = self._target is None
             target = self._aim()
-            if not self._lent:
-                give_back_leftovers(self._connection)
+            if first:
+                x11_mark.put_right(self._connection)
             keyboard = self._connection.keymap()
             with self._neutral(keyboard) as layout:
                 batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free()}))
@@ -104,31 +104,45 @@ class Typist:
     def _neutral(self, keyboard: Keymap) -> Iterator[Layout]:
         """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
         connection = self._connection
-        before = connection.keyboard_state()
         num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
-        locked = before.locked & ~num_lock
-        layout = Layout(keyboard, before.group, before.locked & num_lock, without=self._lent)
+        latched = connection.keyboard_state().latched
         held = HeldKeys(connection)
         # Also modifiers that are up: one that is stuck on our device could not be pressed.
         held.release(also=set(keyboard.modifiers))
-        if locked or before.latched:
+        # Only now: a Caps Lock that is just being pressed unlocks, or not, when it comes up.
+        state = connection.keyboard_state()
+        locked = state.locked & ~num_lock
+        layout = Layout(keyboard, state.group, state.locked & num_lock, without=self._lent)
+        x11_mark.put(connection, locked, self._lent)
+        self._unlocked = locked
+        if locked or latched:
             connection.set_locks(locked, 0, 0)
         try:
             left = connection.keyboard_state().modifiers & ~num_lock
             if left:
                 raise DesktopError("a modifier key could not be released", self.sent)
             yield layout
-        finally:
-            held.press_again(lambda code: layout.symbol(code) in keysyms.HELD_MODIFIERS)
-            if locked or before.latched:
-                connection.set_locks(locked, locked, before.latched)
+        except Exception:
+            self._as_before(held, layout, locked, latched)
+            raise
+        # After a timeout the connection is of no more use; then the mark says what to put right.
+        self._as_before(held, layout, locked, latched)
+
+    def _as_before(self, held: HeldKeys, layout: Layout, locked: int, latched: int) -> None:
+        held.press_again(lambda code: layout.symbol(code) in keysyms.HELD_MODIFIERS)
+        if locked or latched:
+            self._connection.set_locks(locked, locked, latched)
+        self._unlocked = 0
+        if self._lent:
+            x11_mark.put(self._connection, 0, self._lent)
+        else:
+            x11_mark.take_off(self._connection)
 
     def _borrow(self, wanted: dict[int, int]) -> None:
         if not wanted:
             return
-        codes = sorted({*self._lent, *wanted})
-        self._connection.remember(BORROWED, codes)
         self._lent |= wanted
+        x11_mark.put(self._connection, self._unlocked, self._lent)
         self._connection.put_on_keys(wanted)
 
     def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
@@ -154,16 +168,5 @@ class Typist:
             keys = self._connection.keymap().keys
             ours = [code for code, symbol in self._lent.items() if keys[code].symbols == {symbol}]
             self._connection.put_on_keys(dict.fromkeys(ours, 0))
-            self._connection.remember(BORROWED, [])
+            x11_mark.take_off(self._connection)
         self._lent.clear()
-
-
-def give_back_leftovers(connection: Connection) -> None:
-    """Free what a delivery that was killed had borrowed: the keys still hold characters of its text."""
-    codes = connection.property(connection.root, BORROWED)
-    if not codes:
-        return
-    keys = connection.keymap().keys
-    connection.put_on_keys({code: 0 for code in codes if code in keys})
-    connection.remember(BORROWED, [])
-    connection.sync()

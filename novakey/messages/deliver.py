@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import Protocol
+
+import gevent
 
 from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
+
+LAST_S = 0.5  # left for the clipboard, where typing took all the time
 
 
 class DeliverySettings(Protocol):
@@ -40,12 +45,52 @@ class Courier:
         self._clearing: Timer | None = None
         # A helper or display that hangs must not hold the next delivery for longer.
         self._deadline_s = float(settings.delivery_timeout_s)
+        self._job: gevent.Greenlet | None = None
+        self._stopping = False
 
     def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
         """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
 
         `TargetRefusedError` is what `permit` said.
         """
+        return self._in_time(lambda: self._deliver(text, permit))
+
+    def copy(self, text: Secret) -> tuple[Outcome, str]:
+        """Put the text on the clipboard only."""
+        return self._in_time(lambda: self._copy(text, self._deadline_s))
+
+    def stop(self) -> None:
+        """End the delivery that is running now, in the middle of a text too; there are no more."""
+        self._stopping = True
+        if self._job is not None:
+            self._job.kill(block=False)
+
+    def put_right(self) -> None:
+        """Undo what a delivery of a daemon that was killed has left changed, where there is a display."""
+        with suppress(NoDisplayError):
+            self._choose().put_right()
+
+    def _in_time(self, work: Callable[[], tuple[Outcome, str]]) -> tuple[Outcome, str]:
+        """A greenlet of its own, so that it can be ended from outside, also where a backend hangs."""
+        if self._stopping:
+            return Outcome.INTERNAL_ERROR, "the daemon is stopping"
+        job = self._job = gevent.spawn(_caught, work)
+        try:
+            done = job.get(timeout=self._deadline_s + 2 * LAST_S)
+        except gevent.Timeout:
+            return Outcome.INTERNAL_ERROR, "the desktop did not answer in time; some of the text may be typed"
+        finally:
+            self._job = None
+            job.kill(block=False)
+        if isinstance(done, gevent.GreenletExit):
+            return Outcome.INTERNAL_ERROR, "the daemon is stopping; some of the text may be typed"
+        result: tuple[Outcome, str] | None = done[0]
+        if result is None:
+            raise done[1]
+        return result
+
+    def _deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
+        until = time.monotonic() + self._deadline_s
         try:
             backend = self._choose()
         except NoDisplayError as error:
@@ -59,15 +104,14 @@ class Courier:
         try:
             backend.type_text(text, self._deadline_s, permit)
         except DesktopError as error:
-            return self._instead(backend, text, error)
+            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()))
         return Outcome.TYPED, "typed"
 
-    def copy(self, text: Secret) -> tuple[Outcome, str]:
-        """Put the text on the clipboard only."""
+    def _copy(self, text: Secret, deadline_s: float) -> tuple[Outcome, str]:
         try:
             backend = self._choose()
             with self._cleared_later(backend):
-                backend.copy(text, self._deadline_s)
+                backend.copy(text, deadline_s)
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         except DesktopError as error:
@@ -79,18 +123,22 @@ class Courier:
             with self._cleared_later(backend):
                 pasted = backend.paste(text, self._deadline_s, permit)
         except CannotType:
-            return self._copied_instead(backend, text)
+            return self._copied_instead(backend, text, self._deadline_s)
         except DesktopError as error:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return (Outcome.PASTED, "pasted") if pasted else (Outcome.COPIED, "on the clipboard, paste it")
 
-    def _instead(self, backend: Backend, text: Secret, error: DesktopError) -> tuple[Outcome, str]:
+    def _instead(
+        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float
+    ) -> tuple[Outcome, str]:
         if error.typed:
             # Half a secret stands somewhere: a second copy of it would only do more harm.
             return Outcome.INTERNAL_ERROR, f"stopped after {error.typed} characters: {error}"
         if not self._settings.allow_clipboard_on_inject_failure:
             return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
-        return self._copied_instead(backend, text) if isinstance(error, CannotType) else self.copy(text)
+        if isinstance(error, CannotType):
+            return self._copied_instead(backend, text, deadline_s)
+        return self._copy(text, deadline_s)
 
     @contextmanager
     def _cleared_later(self, backend: Backend) -> Iterator[None]:
@@ -104,9 +152,19 @@ class Courier:
             self._clearing.daemon = True  # at exit the backend takes it back itself
             self._clearing.start()
 
-    def _copied_instead(self, backend: Backend, text: Secret) -> tuple[Outcome, str]:
+    def _copied_instead(self, backend: Backend, text: Secret, deadline_s: float) -> tuple[Outcome, str]:
         """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
-        outcome, msg = self.copy(text)
+        outcome, msg = self._copy(text, deadline_s)
         if outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
             return Outcome.COPIED_WAYLAND, msg
         return outcome, msg
+
+
+def _caught(
+    work: Callable[[], tuple[Outcome, str]],
+) -> tuple[tuple[Outcome, str] | None, Exception | None]:
+    """The result or the error, which gevent would print were it raised here."""
+    try:
+        return work(), None
+    except Exception as error:  # noqa: BLE001  (raised again where the result is waited for)
+        return None, error

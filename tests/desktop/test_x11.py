@@ -16,7 +16,7 @@ from randomtext import EMOJI, random_secret
 from Xlib import X, display
 from Xlib.protocol import rq
 
-from novakey.desktop import x11_typist
+from novakey.desktop import x11_mark
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11 import X11Backend
 from novakey.desktop.x11_connection import Connection
@@ -210,7 +210,7 @@ def test_what_a_killed_delivery_left_on_keys_is_taken_off(
     before = server.keymap()
     dying = Connection()
     code = dying.keymap().free()[0]
-    dying.remember(x11_typist.BORROWED, [code])
+    x11_mark.put(dying, 0, [code])
     dying.put_on_keys({code: 0x01005B57})
     dying.sync()
     dying.close()
