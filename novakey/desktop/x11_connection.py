@@ -155,11 +155,21 @@ class Connection:
         """
         if not symbols:
             return
-        if not self._keyboards_agree():
+        keymap = self.keymap()
+        if self._keyboards_agree():
+            self._set_map(x11_keymap.change(keymap, symbols))
+        else:
             for code, symbol in symbols.items():
                 self.display.change_keyboard_mapping(code, [(symbol,) * 4 if symbol else (X.NoSymbol,)])
-            return
-        change = x11_keymap.change(self.keymap(), symbols)
+        state = self.keyboard_state()
+        spare = keymap.unused_modifier()
+        if state.group and spare and not state.modifiers & spare:
+            # Qt 5 takes the first group for the one in effect when it has read a changed map, until it is
+            # told a change of the state, whatever it is.
+            self.set_locks(spare, spare, state.latched)
+            self.set_locks(spare, 0, state.latched)
+
+    def _set_map(self, change: x11_keymap.Change) -> None:
         info = self.display.display.info
         _SetMap(
             display=self.display.display,

@@ -97,6 +97,13 @@ class Keymap:
                 bits |= modifiers
         return bits
 
+    def unused_modifier(self) -> int:
+        """The bit of a modifier that no key sets; 0 when all are taken. Never Shift, Lock or Control."""
+        taken = 0
+        for bits in self.modifiers.values():
+            taken |= bits
+        return next((bit for bit in (0x20, 0x80, 0x40, 0x10, MOD1) if not bit & taken), 0)
+
 
 @dataclass(frozen=True)
 class Stroke:
