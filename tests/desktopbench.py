@@ -56,10 +56,10 @@ def write():
     os.replace(path + ".new", path)
     return False
 
-def clear():  # a new test: emptied when the file is gone
-    if not os.path.exists(path):
-        entry.set_text("")
-        write()
+def clear(*_):  # a new test
+    os.read(0, 4096)
+    entry.set_text("")
+    write()
     return True
 
 entry.connect("changed", changed)
@@ -67,7 +67,7 @@ window.add(entry)
 window.connect("destroy", Gtk.main_quit)
 window.show_all()
 write()
-GLib.timeout_add(5, clear)
+GLib.io_add_watch(0, GLib.IO_IN, clear)
 open(path + ".ready", "w").close()
 Gtk.main()
 """
@@ -199,7 +199,7 @@ class Recorder:
         folder = Path(self._folder.name)
         self._output = folder / "typed"
         argv = self._argv(folder, self._output)
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
         try:
             wait_until((folder / "typed.ready").exists, "a window")
@@ -215,6 +215,8 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end(self.process)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self._folder.cleanup()
 
     def _found(self) -> list[str]:
@@ -287,6 +289,9 @@ class RecordingGtkEntry(Recorder):
     def clear(self) -> None:
         """See `Recorder.clear`."""
         self._output.unlink(missing_ok=True)
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
         wait_until(self._output.exists, "an empty entry", ARRIVE_S)
 
 

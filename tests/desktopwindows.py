@@ -24,7 +24,7 @@ def write(text):
 _QT = (
     _COMMON
     + """
-from PyQt5.QtCore import QTimer
+from PyQt5.QtCore import QSocketNotifier, QTimer
 from PyQt5.QtWidgets import QApplication, QLineEdit
 app = QApplication([])
 entry = QLineEdit()
@@ -33,14 +33,13 @@ entry.textChanged.connect(lambda text: later.start(0))
 later = QTimer(singleShot=True)
 later.timeout.connect(lambda: write(entry.text()))
 
-def clear():  # a new test: emptied when the file is gone
-    if not os.path.exists(path):
-        entry.clear()
-        write("")
+def clear():  # a new test
+    os.read(0, 4096)
+    entry.clear()
+    write("")
 
-timer = QTimer()
-timer.timeout.connect(clear)
-timer.start(5)
+told = QSocketNotifier(0, QSocketNotifier.Read)
+told.activated.connect(clear)
 entry.show()
 write("")
 open(path + ".ready", "w").close()
@@ -68,16 +67,15 @@ def now():
     waiting.clear()
     write(text.get())
 
-def clear():
-    if not os.path.exists(path):
-        text.set("")
-        write("")
-    window.after(5, clear)
+def clear(*_):
+    os.read(0, 4096)
+    text.set("")
+    write("")
 
 text.trace_add("write", changed)
 write("")
 window.update()
-clear()
+window.createfilehandler(0, tkinter.READABLE, clear)
 open(path + ".ready", "w").close()
 window.mainloop()
 """

@@ -25,8 +25,7 @@ from novakey.desktop.x11_target import Target
 
 _POLL_S = 0.01
 _QUIET_POLLS = 3  # asleep, and not run for so many polls
-_BUSY_S = 0.1  # a program that draws all the time is never quiet for so long, but sleeps in between
-_SLEEPS = 5
+_ASLEEP_POLLS = 20  # a program that does a little all the time is never quiet, but was always found asleep
 _NO_WAY_TO_TELL_S = 0.5
 _MAX_THREADS = 256
 
@@ -73,8 +72,8 @@ class Listener:
 
     def _asleep(self, until: float) -> bool:
         start = time.monotonic()
-        first = before = _threads(self._target.focus.pid)
-        quiet = 0
+        before = _threads(self._target.focus.pid)
+        quiet = asleep = 0
         while time.monotonic() < until:
             gevent.sleep(_POLL_S)
             # One that waits for the server sleeps too: by now the server has served it as well as us.
@@ -83,12 +82,10 @@ class Listener:
             if not now:  # another machine's process, or no /proc: time is all there is
                 gevent.sleep(max(0.0, min(until, start + _NO_WAY_TO_TELL_S) - time.monotonic()))
                 return True
-            all_asleep = all(thread.state == "S" for thread in now.values())
-            quiet = quiet + 1 if all_asleep and now == before else 0
+            asleep = asleep + 1 if all(thread.state == "S" for thread in now.values()) else 0
+            quiet = quiet + 1 if asleep and now == before else 0
             before = now
-            if quiet >= _QUIET_POLLS:
-                return True
-            if time.monotonic() - start >= _BUSY_S and _have_slept(first, now):
+            if quiet >= _QUIET_POLLS or asleep >= _ASLEEP_POLLS:
                 return True
         return False
 
@@ -97,18 +94,6 @@ class Listener:
 class _Thread:
     state: str
     ran: str  # for how long, to the nanosecond
-    sleeps: int
-
-
-def _have_slept(first: dict[str, _Thread], now: dict[str, _Thread]) -> bool:
-    """Whether every thread that was there, and has run since, has gone to sleep several times."""
-    return all(
-        thread.sleeps - first[name].sleeps >= _SLEEPS
-        if thread.ran != first[name].ran
-        else thread.state == "S"
-        for name, thread in now.items()
-        if name in first
-    )
 
 
 def _threads(pid: int | None) -> dict[str, _Thread]:
@@ -120,11 +105,8 @@ def _threads(pid: int | None) -> dict[str, _Thread]:
         return {}
     for folder in folders:
         try:
-            status = (folder / "status").read_text(errors="replace")
-            ran = (folder / "schedstat").read_text()
+            state = (folder / "stat").read_text(errors="replace").rpartition(") ")[2][:1]
+            found[folder.name] = _Thread(state, (folder / "schedstat").read_text())
         except OSError:  # a thread that has just ended, or a kernel without these figures
             continue
-        lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        sleeps = int(lines.get("voluntary_ctxt_switches", "0"))
-        found[folder.name] = _Thread(lines.get("State", "")[:1], ran, sleeps)
     return found
