@@ -168,6 +168,7 @@ def test_a_letter_that_is_held_does_not_swallow_its_own(
 ) -> None:
     server.run("xset", "r", "off")
     server.run("xdotool", "keydown", "a")
+    assert terminal.wait_for("a") == "a"
     try:
         assert deliver(backend, terminal, "aAbBaa") is None
     finally:
