@@ -334,3 +334,33 @@ def test_half_written_files_of_a_crash_are_swept_up_and_nobody_else_s(paired: Pa
     with Daemon(paired):
         assert not [name for name in ours if (paired / name).exists()]
         assert all((paired / name).exists() for name in theirs)
+
+
+def test_everything_that_pairing_leaves_is_the_owner_s_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Daemon(tmp_path / "d") as daemon:
+            daemon.pair()
+            found = {
+                path: path.lstat() for path in (tmp_path / "d").rglob("*") if path.name != "novakey.json"
+            }
+    finally:
+        os.umask(before)
+    assert {path.name for path in found} >= {STORE, KEYS, SEALING, PAIRING}
+    assert [path for path, status in found.items() if status.st_mode & 0o077] == []
+    assert [path for path, status in found.items() if path.is_file() and status.st_nlink != 1] == []
+
+
+def test_the_sealing_key_is_not_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup of the data folder alone opens nothing."""
+    from novakey.config import Settings
+    from novakey.paths import Paths
+    from novakey.startup import open_installation
+
+    for name in ("DATA", "CONFIG", "STATE", "RUNTIME"):
+        variable = "XDG_RUNTIME_DIR" if name == "RUNTIME" else f"XDG_{name}_HOME"
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    paths = Paths.of_platform()
+    open_installation(paths, Settings())
+    assert {path.name for path in (tmp_path / "DATA").rglob("*") if path.is_file()} == {KEYS, PAIRING}
+    assert {path.name for path in (tmp_path / "CONFIG").rglob("*") if path.is_file()} == {SEALING}

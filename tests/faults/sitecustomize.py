@@ -2,8 +2,8 @@
 
 $FAULT_PLAN names a file that says `kind n`: at the n-th call of `os.fsync`,
 `os.replace`, `os.link` or `os.unlink` since it says so, the process kills itself
-before (`kill`) or after the call (`killed`), or the call fails with that error's
-name (`ENOSPC`). Without the file nothing happens.
+before the call (`kill`), or the call fails with the error of that name
+(`ENOSPC`). Without the file nothing happens.
 """
 
 import errno
@@ -38,10 +38,7 @@ def _faulty(real):
         if kind and kind.startswith("E"):
             number = getattr(errno, kind)
             raise OSError(number, os.strerror(number))
-        result = real(*words, **options)
-        if kind == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        return real(*words, **options)
 
     return call
 

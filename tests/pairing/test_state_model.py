@@ -297,8 +297,8 @@ TestStory.settings = settings(
 
 
 @pytest.mark.long
-def test_twenty_thousand_stories() -> None:
+def test_five_thousand_stories() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    many = settings(max_examples=20_000, stateful_step_count=60, deadline=None, database=None)
+    many = settings(max_examples=5_000, stateful_step_count=50, deadline=None, database=None)
     run_state_machine_as_test(Story, settings=many)
