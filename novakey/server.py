@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 GRACE_S = 5
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BACK_OFF_S = 0.25
+_AT_ONCE = 20  # connections refused in a row: quick work, so that the one behind them is soon reached
 # Connections that wait to be accepted cost us nothing. In a queue that a thousand at once fill up, the
 # phone's is dropped, and it tries again only after a second (RFC 6298, section 2).
 _BACKLOG = 4096
@@ -83,6 +84,7 @@ class Server:
         self._running.kill()
 
     def _accept(self, listener: socket.socket) -> None:
+        refused = 0
         while True:
             try:
                 sock, address = listener.accept()
@@ -97,11 +99,14 @@ class Server:
             peer = address_key(address[0])
             visit = self._admission.enter(peer, self.monotonic())
             if visit is None:
+                refused += 1
                 sock.close()
                 log.warning("request %d from %s: closed: too many connections", next(self._ids), peer)
             else:
                 self._running.start(gevent.Greenlet(self._serve, sock, visit))
-            gevent.sleep(0)  # else a flood of connections would keep those that are open waiting
+            if visit is not None or refused % _AT_ONCE == 0:
+                # Else a flood of connections would keep those that are open waiting.
+                gevent.sleep(0)
 
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
         req_id, peer = next(self._ids), visit.peer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections import OrderedDict, deque
 
@@ -42,6 +43,7 @@ class RateLimiter:
         return True
 
 
+@functools.lru_cache(maxsize=MAX_KEYS)  # under a flood this is asked thousands of times a second
 def address_key(host: str) -> str:
     """What counts as one address: an IPv4 address, mapped or not, or an IPv6 /64.
 

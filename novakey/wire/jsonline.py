@@ -17,13 +17,14 @@ def encode(members: Mapping[str, object]) -> bytes:
 def decode(data: bytes | bytearray) -> dict[str, Any]:
     """The object in `data`; `Malformed` for anything that is not exactly one.
 
-    Stricter than `json.loads`: a member named twice, `NaN` and lone surrogates
-    are refused, since two readers may take them differently.
+    Stricter than `json.loads`: a member named twice, `NaN`, `1e999` and lone
+    surrogates are refused, since two readers may take them differently.
     """
     try:
         text = data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates fail here
+        # Lone surrogates fail here, and numbers too large for a double, which were read as infinite.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError):  # UnicodeError is a ValueError
         raise Malformed("not a JSON object") from None
     if not isinstance(value, dict):
