@@ -8,6 +8,9 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,10 +25,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from novakey.config import Settings
+from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.messages import ledger
+from novakey.messages.deliver import Courier
+from novakey.messages.handler import Handler
 from novakey.messages.ledger import DamagedError, open_guard
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S, ReplayGuard, Verdict, key_of
+from novakey.secret import Secret
+from novakey.wire import crypto, message
+from novakey.wire.message import Message, MessageType
+from novakey.wire.reply import Outcome
 
 NOW = 1_800_000_000
 BOOT, NEXT_BOOT = b"b" * 16, b"n" * 16
@@ -192,17 +203,10 @@ def test_a_write_that_fails_accepts_nothing(path: Path) -> None:
     """The kernel refuses every write beyond the limit, as a full disk would."""
     guard = opened(path)
     guard.accept(new(1), NOW, NOW)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for limit in (64, 64 + 32 + 7):  # nothing of it, and seven bytes of it
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-        try:
-            with pytest.raises(OSError):
-                guard.accept(new(2), NOW, NOW)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with no_file_longer_than(limit), pytest.raises(OSError):
+            guard.accept(new(2), NOW, NOW)
         assert guard.verdict(new(2), NOW, NOW) is Verdict.NEW
-    signal.signal(signal.SIGXFSZ, before)
     guard.accept(new(2), NOW, NOW)
     assert opened(path).verdict(new(2), NOW, NOW) is Verdict.SEEN
 
@@ -213,6 +217,50 @@ def test_a_ledger_for_devices_of_another_daemon_refuses_what_was_sent_before(pat
     assert trouble is None
     assert guard.verdict(new(1), NOW - 1, NOW) is Verdict.FORGOTTEN
     assert guard.verdict(new(1), NOW, NOW) is Verdict.NEW
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """What the kernel does when a disk is full, to this process alone."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_growth_on_a_full_disk_refuses_the_message_and_succeeds_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MIN_SLOTS", 4)
+    guard = opened(path)
+    for number in range(4):
+        guard.accept(new(number), NOW, NOW)
+    with no_file_longer_than(64 + 4 * 32), pytest.raises(OSError):
+        guard.accept(new(4), NOW, NOW)
+    assert guard.verdict(new(4), NOW, NOW) is Verdict.NEW
+    assert [found.name for found in path.parent.iterdir()] == ["replay.ledger"], "nothing half-written stays"
+    guard.accept(new(4), NOW, NOW)
+    again = opened(path)
+    assert all(again.verdict(new(n), NOW, NOW) is Verdict.SEEN for n in range(5))
+
+
+def test_a_message_that_cannot_be_written_down_is_not_acted_on(path: Path) -> None:
+    device = Device("phone", Secret(secrets.token_bytes(32)))
+    devices = DeviceStore(path, device.key, {device.id: device}, None)
+    choose: list[str] = []
+    courier = Courier(Settings(), lambda: choose.append("asked"))  # type: ignore[arg-type,func-returns-value]
+    handler = Handler(Settings(), devices, crypto.ExpandedKey.generate(), courier, replays=opened(path))
+    opened_message = Message(int(time.time()), MessageType.ARM, b"phone", Secret(b""))
+    frame = message.seal(opened_message, handler.server.public, device.key.reveal(), bytes(24))
+    with no_file_longer_than(64):
+        reply = handler.answer(frame[2:], "192.0.2.1", 1)
+    assert reply.outcome is Outcome.INTERNAL_ERROR and "cannot write to its disk" in reply.msg
+    assert not handler.gates.arming.is_open("phone", handler.monotonic() * 1000)
+    assert handler.answer(frame[2:], "192.0.2.1", 2).outcome is Outcome.OK, "nothing was used up"
 
 
 @pytest.mark.parametrize("plant", ["link", "fifo", "folder", "wide"])
