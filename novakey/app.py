@@ -119,11 +119,17 @@ class Daemon:
             self._windows.at_start(bound)
             systemd.notify("READY=1")
             gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
-            self._stopping.wait()
+            self._wait_for_the_end()
             systemd.notify("STOPPING=1")
             log.info("stopping")
         finally:
             self._stop()
+
+    def _wait_for_the_end(self) -> None:
+        """Until a signal; a service manager that watches is told that the loop turns."""
+        beat = systemd.watchdog_s()
+        while not self._stopping.wait(beat):
+            systemd.notify("WATCHDOG=1")
 
     def _listen_to_owner(self, bound: tuple[str, int]) -> None:
         if not listener.AVAILABLE:

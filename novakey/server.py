@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import gevent
 from gevent.pool import Group
 
-from novakey import process
+from novakey import process, systemd
 from novakey.admission import Admission, Visit
 from novakey.config import parse_listen_addr
 from novakey.errors import NovaKeyError
@@ -65,8 +65,11 @@ class Server:
         self._accepting: gevent.Greenlet | None = None
 
     def start(self) -> tuple[str, int]:
-        """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use."""
-        self._listener = listener = listen(self.listen_addr)
+        """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use.
+
+        A socket that the service manager listens on already goes before `listen_addr`.
+        """
+        self._listener = listener = systemd.take_listener() or listen(self.listen_addr)
         self._accepting = gevent.spawn(self._accept, listener)
         host, port = listener.getsockname()[:2]
         return host, port

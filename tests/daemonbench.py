@@ -75,6 +75,7 @@ class Daemon:
         self.arguments = arguments
         self.env = {**clean_environment(), **(env or {})}
         self.output = folder.parent / f"{folder.name}.out"
+        self.pass_fds: tuple[int, ...] = ()
         self.process: subprocess.Popen[bytes]
         self.host, self.port = "", 0
 
@@ -86,6 +87,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                pass_fds=self.pass_fds,
             )
         deadline = time.monotonic() + self._start_s
         while not (found := _LISTENING.search(self.log())):
