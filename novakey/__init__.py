@@ -5,12 +5,13 @@ A message comes in at the top and goes down; an import points down too. A test
 
     __main__ cli commands/  words in, exit code out; the only place that prints an error
     app phone doctor/ importing reset completion  the daemon; the reference phone; what the owner does
-    server admission        one port, two routes, a greenlet for each connection; who may connect
-    control/                owner server listener client logfeed: the owner's socket
+    notices audit adapters/  telling and asking the person; the record; programs that ask for secrets
+    server listening admission  one port, two routes, a greenlet for each connection; who may connect
+    control/                owner overview server listener client logfeed: the owner's socket
     startup                 what is found on disk at start, and what follows
     status                  how pairing stands
     pairing/                windows display handshake seats record qr state: the window and its table
-    messages/               handler replay ledger ratelimit inject asks text gates approval target
+    messages/               handler account replay ledger ratelimit inject asks text gates approval target
                             passwordfield deliver: may it be given away, and to whom?
     desktop/                choose x11 wayland windows macos base: typing and the clipboard
     session/                notify lock accessible bus: the person at the computer, over the message bus
@@ -18,7 +19,7 @@ A message comes in at the top and goes down; an import points down too. A test
     stream log logthrottle terminal systemd feed  bounded reads; logging; who listens
     config configcheck configfile configkeys  settings
     wire/                   pair message reply control uri preface crypto jsonline: pure bytes
-    files paths secret errors process  leaves, which import nothing of ours but each other
+    files paths secret errors process processes  leaves, which import nothing of ours but each other
 
 The way of a secret: `server.Server` reads a frame through `stream.Stream`;
 `wire.message` takes it apart and opens it; `messages.handler.Handler.answer`

@@ -14,8 +14,10 @@ from gevent.event import Event
 
 from novakey import log as logs
 from novakey import systemd
+from novakey.audit import FILE, Audit
 from novakey.config import Settings
 from novakey.control import listener
+from novakey.control.overview import Parts
 from novakey.control.owner import Owner
 from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser
@@ -24,15 +26,21 @@ from novakey.devices.store import Device
 from novakey.files import FolderLock, private_folder
 from novakey.messages import ledger
 from novakey.messages.account import Account
+from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
-from novakey.messages.handler import Handler
+from novakey.messages.gates import Gates
+from novakey.messages.handler import Answered, Handler
+from novakey.messages.inject import Injector
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
+from novakey.notices import Notices
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.windows import Windows
 from novakey.paths import Paths
 from novakey.server import Server
+from novakey.session import lock
 from novakey.startup import Installation, open_installation
 from novakey.wire import crypto
 
@@ -96,17 +104,31 @@ class Daemon:
             clock=clock,
         )
         self._courier = Courier(settings, self._chooser)
+        self._notices = Notices(settings, installation.devices)
+        self._audit = Audit(logs.rotating_file(settings, paths.log, FILE))
         self._handler = Handler(
             settings,
             installation.devices,
             installation.server,
-            self._courier,
+            self._injector(settings),
             replays=replays,
             on_message=self._pairing.forget_repeat,
-            on_answer=self._account.note,
+            on_answer=self._answered,
         )
         self._control: ControlServer | None = None
         self._server = Server(settings.listen_addr, settings.max_payload_len, handshake, self._handler)
+
+    def _injector(self, settings: Settings) -> Injector:
+        gates = Gates()
+        return Injector(
+            settings,
+            self._devices,
+            self._courier,
+            gates,
+            Approvals(settings, gates, self._courier.focus, self._notices.ask),
+            Asks(gates, self._notices.confirm if settings.ask_confirm else None),
+            lock.locked,
+        )
 
     def run(self) -> None:
         """Listen, open a window where one is due, and wait for the signal to stop."""
@@ -135,7 +157,7 @@ class Daemon:
         if not listener.AVAILABLE:
             log.warning("this system does not say who connects to a local socket, so the owner has none")
             return
-        owner = Owner(
+        parts = Parts(
             self._settings,
             self._devices,
             self._pairing,
@@ -145,6 +167,7 @@ class Daemon:
             self._chooser,
             bound,
         )
+        owner = Owner(parts, self._revoked)
         self._control = ControlServer(self._paths.runtime, owner.operations())
         self._control.start()
 
@@ -156,10 +179,23 @@ class Daemon:
             self._control.stop()
         self._account.close()
         self._chooser.close()
+        self._notices.close()
+        self._audit.close()
 
     def _paired(self, device: Device) -> None:
         self._account.activity.forget(device.id)  # what another phone of that id did is not its doing
         self._windows.paired(device)
+        self._audit.happened("paired", device.id, **{"from": device.paired_from})
+        self._notices.paired(device)
+
+    def _revoked(self, device: Device) -> None:
+        self._audit.happened("revoked", device.id)
+        self._notices.revoked(device)
+
+    def _answered(self, answered: Answered) -> None:
+        self._account.note(answered)
+        self._audit.answered(answered)
+        self._notices.answered(answered)
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -163,6 +163,15 @@ class Settings:
     approve_consume_on_inject: bool = _flag(True,
         "A delivery uses the approval up.",
         "Switch it off to send several secrets after approving once.")
+    ask_confirm: bool = _flag(True,
+        "A program without a terminal that asks for a secret gets it only after the owner has allowed it.",
+        "Switch it off on a server, where nobody sees a notification.")
+    notify: bool = _flag(True,
+        "Tell of pairings, revocations, refusals and use of the clipboard by notifications.",
+        "Switch it off where the screen is shown to others.")
+    refuse_when_locked: bool = _flag(True,
+        "Refuse secrets while the screen is locked, where a service tells that it is.",
+        "Switch it off to type into the screen locker itself.")
 
     # delivery
     desktop_backend: Literal[

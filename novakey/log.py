@@ -154,7 +154,7 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     # A log that cannot be written, later, must never be what stops a delivery.
     logging.raiseExceptions = False
     redacting = settings.log_redact
-    file = _file_handler(settings, paths_log_dir)
+    file = rotating_file(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
     file.setFormatter(LineFormatter("file", redacting=redacting))
     handlers: list[logging.Handler] = [file]
     if settings.log_stderr:
@@ -174,9 +174,14 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     logging.captureWarnings(True)
 
 
-def _file_handler(settings: Settings, paths_log_dir: Path) -> OwnerOnlyFile:
-    folder = paths_log_dir / Path(settings.log_dir).expanduser()
-    path = folder / (settings.log_file or DEFAULT_FILE)
+def folder(settings: Settings, paths_log_dir: Path) -> Path:
+    """Where log files lie."""
+    return paths_log_dir / Path(settings.log_dir).expanduser()
+
+
+def rotating_file(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFile:
+    """A file of this name among the log files, rotated by the `log_*` keys, or `ConfigError`."""
+    path = folder(settings, paths_log_dir) / name
     try:
         _make_folder(path.parent)
         return OwnerOnlyFile(

@@ -7,8 +7,6 @@ closes. What a peer can cause never reaches it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
 import itertools
 import logging
 import socket
@@ -16,13 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import gevent
 from gevent.pool import Group
 
 from novakey import process, systemd
 from novakey.admission import Admission, Visit
-from novakey.config import parse_listen_addr
-from novakey.errors import NovaKeyError
+from novakey.listening import Listener, listen
 from novakey.messages.handler import Handler
 from novakey.messages.ratelimit import address_key
 from novakey.pairing.handshake import Handshake
@@ -34,12 +30,6 @@ from novakey.wire.reply import Outcome, Reply
 log = logging.getLogger(__name__)
 
 GRACE_S = 5
-_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BACK_OFF_S = 0.25
-_AT_ONCE = 20  # connections refused in a row: quick work, so that the one behind them is soon reached
-# Connections that wait to be accepted cost us nothing. In a queue that a thousand at once fill up, the
-# phone's is dropped, and it tries again only after a second (RFC 6298, section 2).
-_BACKLOG = 4096
 
 
 @dataclass
@@ -61,17 +51,17 @@ class Server:
         self._admission = Admission(self._limits, room)
         self._seats = Seats(self._limits.max_pairing_connections)
         self._running = Group()
-        self._listener: socket.socket | None = None
-        self._accepting: gevent.Greenlet | None = None
+        self._listener: Listener[Visit] | None = None
 
     def start(self) -> tuple[str, int]:
         """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use.
 
         A socket that the service manager listens on already goes before `listen_addr`.
         """
-        self._listener = listener = systemd.take_listener() or listen(self.listen_addr)
-        self._accepting = gevent.spawn(self._accept, listener)
-        host, port = listener.getsockname()[:2]
+        sock = systemd.take_listener() or listen(self.listen_addr)
+        self._listener = Listener(sock, self._admit, self._serve, self._running)
+        self._listener.start()
+        host, port = sock.getsockname()[:2]
         return host, port
 
     def stop(self) -> None:
@@ -79,37 +69,18 @@ class Server:
 
         Also where `start` failed, or was never called.
         """
-        if self._accepting is not None and self._listener is not None:
-            self._accepting.kill()
+        if self._listener is not None:
             self._listener.close()
         self._running.join(timeout=GRACE_S)
         self.handshake.pairing.stop()
         self._running.kill()
 
-    def _accept(self, listener: socket.socket) -> None:
-        refused = 0
-        while True:
-            try:
-                sock, address = listener.accept()
-            except OSError as error:
-                # The connection stays in the queue: trying at once again would only burn the processor.
-                if error.errno in _OUT_OF:
-                    log.error("no more connections can be taken: %s", error.strerror)
-                    gevent.sleep(_BACK_OFF_S)
-                else:  # the peer was gone before it was accepted
-                    gevent.sleep(0.01)
-                continue
-            peer = address_key(address[0])
-            visit = self._admission.enter(peer, self.monotonic())
-            if visit is None:
-                refused += 1
-                sock.close()
-                log.warning("request %d from %s: closed: too many connections", next(self._ids), peer)
-            else:
-                self._running.start(gevent.Greenlet(self._serve, sock, visit))
-            if visit is not None or refused % _AT_ONCE == 0:
-                # Else a flood of connections would keep those that are open waiting.
-                gevent.sleep(0)
+    def _admit(self, address: str) -> Visit | None:
+        peer = address_key(address)
+        visit = self._admission.enter(peer, self.monotonic())
+        if visit is None:
+            log.warning("request %d from %s: closed: too many connections", next(self._ids), peer)
+        return visit
 
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
         req_id, peer = next(self._ids), visit.peer
@@ -175,29 +146,3 @@ class Server:
             if seat is not None:
                 seat.leave()
         stream.finish()
-
-
-def listen(listen_addr: str) -> socket.socket:
-    """A listening socket on a `listen_addr`; `[::]` takes IPv4 too. `NovaKeyError` when it cannot be."""
-    host, port = parse_listen_addr(listen_addr)
-    try:
-        family, _, _, _, bound = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        dual = family == socket.AF_INET6 and ipaddress.ip_address(str(bound[0])).is_unspecified
-        return socket.create_server(bound[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
-    except OSError as error:
-        raise NovaKeyError(*_why_not_listening(host, port, error)) from None
-
-
-def _why_not_listening(host: str, port: int, error: OSError) -> tuple[str, str]:
-    match error.errno:
-        case errno.EADDRINUSE:
-            problem = f"port {port} on {host} is in use by another program"
-            return problem, f"find it with: ss -ltnp 'sport = :{port}' - or choose another listen_addr"
-        case errno.EACCES:
-            return f"port {port} may not be opened by this user", "choose a port from 1024 in listen_addr"
-        case errno.EADDRNOTAVAIL:
-            return f"{host} is not an address of this computer", "see `ip address`, and set listen_addr"
-        case _:
-            return f"cannot listen on {host} port {port}: {error.strerror}", "set another listen_addr"

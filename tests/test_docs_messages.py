@@ -22,6 +22,11 @@ PAGE = ROOT / "docs/daemon/troubleshooting.md"
 # Whose texts are about something else. What is new in the package is looked at until it stands here.
 ELSEWHERE = {
     "control/": "the owner's socket: docs/control.md",
+    "adapters/": "programs that ask for secrets: docs/pull-mode.md",
+    "commands/ask.py": "the same",
+    "processes.py": "the same",
+    "notices.py": "what a notification says: docs/control.md",
+    "audit.py": "the record of decisions",
     "wire/control.py": "the owner's socket",
     "commands/control.py": "the owner's commands, which say what they did",
     "commands/pair.py": "the owner's command",

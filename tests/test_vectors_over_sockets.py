@@ -15,8 +15,12 @@ from daemonbench import read_all
 from novakey.config import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
+from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
+from novakey.messages.inject import Injector
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
@@ -56,7 +60,16 @@ class Listener:
             on_change=lambda: None,
             clock=lambda: NOW,
         )
-        handler = Handler(settings, self.store, server, Courier(settings, no_display), unix_time=lambda: NOW)
+        gates = Gates()
+        injector = Injector(
+            settings,
+            self.store,
+            Courier(settings, no_display),
+            gates,
+            Approvals(settings, gates),
+            Asks(gates),
+        )
+        handler = Handler(settings, self.store, server, injector, unix_time=lambda: NOW)
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)
 
     def __enter__(self) -> Listener:

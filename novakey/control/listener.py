@@ -82,8 +82,17 @@ def connect(folder: Path, seconds: float) -> socket.socket | None:
 
 def is_owner(sock: socket.socket) -> bool:
     """Whether the process at the other end runs as our user, or as root, who could do anything anyway."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return _UCRED.unpack(credentials)[1] in (os.geteuid(), 0)
+    return _credentials(sock)[1] in (os.geteuid(), 0)
+
+
+def peer_pid(sock: socket.socket) -> int:
+    """The process that made the connection."""
+    return _credentials(sock)[0]
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int, int]:
+    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid, gid
 
 
 @contextlib.contextmanager

@@ -7,57 +7,46 @@ ids and names in it are escaped.
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable
 from typing import Any
 
-from novakey import __version__, status
-from novakey.config import Settings
+from novakey import processes
+from novakey.control import overview
 from novakey.control.logfeed import LogFeed
+from novakey.control.overview import Parts
 from novakey.control.server import Live
-from novakey.desktop.base import NoDisplayError
-from novakey.desktop.choose import Chooser
-from novakey.devices.store import Device, DeviceStore
+from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
 from novakey.log import escape
-from novakey.messages.account import Account
 from novakey.messages.gates import Gate
-from novakey.messages.handler import Handler
 from novakey.pairing.parts import WAY_OUT
-from novakey.pairing.state import Pairing, State
-from novakey.pairing.windows import Attempt, Ended, Windows
+from novakey.pairing.state import State
+from novakey.pairing.windows import Attempt, Ended
 from novakey.wire.control import Event
 from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
 
 MAX_NAME = 64
+MAX_PROMPT = 500  # characters
+# How often a program in the queue is told its place; only while one waits.
+PLACE_S = 1.0
 
 
 class Owner:
     """The operations, over the parts of a running daemon."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        devices: DeviceStore,
-        pairing: Pairing,
-        windows: Windows,
-        handler: Handler,
-        account: Account,
-        chooser: Chooser,
-        bound: tuple[str, int],
-    ) -> None:
-        self._settings = settings
-        self._devices = devices
-        self._pairing = pairing
-        self._windows = windows
-        self._handler = handler
-        self._account = account
-        self._chooser = chooser
-        self._bound = bound
-        self._since = int(time.time())
+    def __init__(self, parts: Parts, on_revoked: Callable[[Device], None]) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._devices = parts.devices
+        self._pairing = parts.pairing
+        self._windows = parts.windows
+        self._handler = parts.handler
+        self._account = parts.account
+        self._approvals = parts.handler.injector.approvals
+        self._asks = parts.handler.injector.asks
+        self._on_revoked = on_revoked
         self._log = LogFeed()
 
     def operations(self) -> dict[str, Callable[..., Any]]:
@@ -72,6 +61,7 @@ class Owner:
             "disarm": self.disarm,
             "approve": self.approve,
             "deny": self.deny,
+            "ask": self.ask,
             "log": self.log,
         }
 
@@ -79,50 +69,7 @@ class Owner:
 
     def status(self) -> dict[str, object]:
         """How everything stands."""
-        uri = self._windows.current()
-        window = self._pairing.window
-        found = status.describe(
-            self._pairing.record,
-            len(self._devices),
-            window=uri is not None,
-            can_pair=self._windows.can_pair,
-            running=True,
-        )
-        return {
-            "pid": os.getpid(),
-            "version": __version__,
-            "since_unix": self._since,
-            "host": self._bound[0],
-            "port": self._bound[1],
-            "pairing": found.pairing,
-            "reason": found.reason,
-            "way_out": found.way_out,
-            "window": None
-            if uri is None or window is None
-            else {
-                "expires_unix": uri.expires,
-                "attempts_left": window.attempts,
-                "picture": str(self._windows.picture),
-            },
-            "devices": len(self._devices),
-            "armed": self._open_for(self._handler.gates.arming),
-            "approved": self._open_for(self._handler.gates.approval),
-            "two_man": self._settings.two_man_enabled,
-            "display": self._display(),
-            "outcomes": [
-                {
-                    "at_unix": answered.at,
-                    "req_id": answered.req_id,
-                    "from": answered.peer,
-                    "device": answered.device_id,
-                    "name": self._name(answered.device_id),
-                    "stage": answered.stage,
-                    "reason": answered.outcome.reason,
-                    "success": answered.outcome.success,
-                }
-                for answered in self._account.last()
-            ],
-        }
+        return overview.of(self._parts)
 
     def devices(self) -> dict[str, object]:
         """The paired devices, in the order of their pairing."""
@@ -183,6 +130,7 @@ class Owner:
         self._pairing.revoked(len(self._devices))
         self._account.activity.forget(found.id)
         log.warning("the owner revoked the device %s", escape(found.id))
+        self._on_revoked(found)
         return {"revoked": found.id, "name": found.name, "devices": len(self._devices)}
 
     # ---- the gates ----
@@ -199,24 +147,55 @@ class Owner:
     def disarm(self) -> dict[str, object]:
         """Close both gates for every device: whatever was allowed is not any more."""
         gates = self._handler.gates
-        closed = {row["device"] for gate in (gates.arming, gates.approval) for row in self._open_for(gate)}
+        closed = {
+            row["device"]
+            for gate in (gates.arming, gates.approval)
+            for row in overview.open_for(self._parts, gate)
+        }
         gates.close_all()
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
 
     def approve(self, device: str | None = None) -> dict[str, object]:
-        """Approve one device, as its own approve message would."""
-        found = self._device(device)
+        """Approve one device: the one that waits for it, or the only one there is."""
         if not self._settings.two_man_enabled:
             raise NovaKeyError("two-man approval is off, so nothing waits for it", "see two_man_enabled")
-        return self._open(self._handler.gates.approval, found, self._settings.approve_window_ms, "approved")
+        found = self._asking_device(device)
+        self._approvals.grant(found.id)
+        return self._told(found, self._settings.approve_window_ms, "approved")
 
-    def deny(self) -> dict[str, object]:
-        """Take every approval back; what is armed stays armed."""
-        denied = [row["device"] for row in self._open_for(self._handler.gates.approval)]
-        self._handler.gates.approval.close_all()
-        log.info("the owner denied what was approved")
+    def deny(self, device: str | None = None) -> dict[str, object]:
+        """Take back one approval or all of them, and refuse what waits for one; armed stays armed."""
+        if device is None:
+            open_now = [row["device"] for row in overview.open_for(self._parts, self._handler.gates.approval)]
+            denied = sorted({*open_now, *(question.device_id for question in self._approvals.questions())})
+        else:
+            denied = [self._device(device).id]
+        for device_id in denied:
+            self._approvals.deny(device_id)
+        log.info("the owner denied what was approved or waited for it")
         return {"denied": denied}
+
+    def ask(self, prompt: str, pid: int, device: str | None = None) -> Live:
+        """Wait for a secret on behalf of the process `pid`, until a phone sends one or the owner hangs up."""
+        if not prompt.isprintable() or len(prompt) > MAX_PROMPT:
+            raise NovaKeyError(f"a prompt is at most {MAX_PROMPT} printable characters")
+        wanted = None if device is None else self._device(device).id
+        who = processes.describe(pid)
+        asks = self._asks
+        asking = asks.begin(who.program, pid, prompt, wanted, seen=who.on_terminal)
+        log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
+        try:
+            before = None
+            while not asking.given.wait(PLACE_S):
+                if before != (before := asks.place(asking)):
+                    yield Event("waiting", {"number": asking.number, "before": before})
+            if asking.secret is None:
+                raise NovaKeyError(asking.refused or "the request is over")
+            yield {"secret": asking.secret.text()}
+            asking.taken.set()
+        finally:
+            asks.end(asking)
 
     # ---- below ----
 
@@ -235,8 +214,18 @@ class Owner:
             raise NovaKeyError(f"no device is called {escape(wanted)}", "see: novakey.py devices list")
         return found
 
+    def _asking_device(self, wanted: str | None) -> Device:
+        """As `_device`; without a name, the one device that waits for the owner's word."""
+        questions = self._approvals.questions()
+        if wanted is None and len(questions) == 1:
+            return self._device(questions[0].device_id)
+        return self._device(wanted)
+
     def _open(self, gate: Gate, device: Device, ms: int, what: str) -> dict[str, object]:
         gate.open(device.id, self._now_ms(), ms)
+        return self._told(device, ms, what)
+
+    def _told(self, device: Device, ms: int, what: str) -> dict[str, object]:
         log.info("the owner %s the device %s for %d ms", what, escape(device.id), ms)
         return {
             what: device.id,
@@ -244,27 +233,6 @@ class Owner:
             "ms": ms,
             "until_unix": round(self._handler.unix_time() + ms / 1000, 3),
         }
-
-    def _open_for(self, gate: Gate) -> list[dict[str, Any]]:
-        now_ms, now = self._now_ms(), self._handler.unix_time()
-        return [
-            {
-                "device": device_id,
-                "name": self._name(device_id),
-                "until_unix": round(now + (until - now_ms) / 1000, 3),
-            }
-            for device_id, until in gate.until(now_ms).items()
-        ]
-
-    def _name(self, device_id: str | None) -> str:
-        device = self._devices.get(device_id) if device_id else None
-        return device.name if device else ""
-
-    def _display(self) -> dict[str, object]:
-        try:
-            return {"backend": self._chooser.kind().name, "problem": ""}
-        except NoDisplayError as error:
-            return {"backend": None, "problem": str(error)}
 
     def _window_event(self, uri: PairingUri) -> Event:
         window = self._pairing.window

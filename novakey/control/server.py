@@ -107,7 +107,8 @@ class ControlServer:
         """Pass on what a live operation gives, until it ends or the owner hangs up."""
         if self._live >= MAX_LIVE:
             raise NovaKeyError("too many are following already", "end one of them")
-        live: Live = self._operations[request.op](**request.arguments)
+        who = {"pid": listener.peer_pid(sock)} if control.OPERATIONS[request.op].asks_who else {}
+        live: Live = self._operations[request.op](**request.arguments, **who)
         watcher = gevent.spawn(_wait_for_end, sock, gevent.getcurrent())
         self._live += 1
         try:

@@ -34,7 +34,7 @@ def _port(paths: Paths, settings: Settings) -> Finding:
             f"a daemon runs (process {pid}), but nothing answers on port {port}",
             "was it started with another listen_addr? see: novakey.py status",
         )
-    from novakey.server import listen
+    from novakey.listening import listen
 
     try:
         listen(settings.listen_addr).close()

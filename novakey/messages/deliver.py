@@ -10,11 +10,12 @@ from typing import Protocol
 
 import gevent
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, NoDisplayError, Permit
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, NoDisplayError, Permit
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
 LAST_S = 0.5  # left for the clipboard, where typing took all the time
+FOCUS_S = 1.0  # reading it is quick, or it hangs
 
 
 class DeliverySettings(Protocol):
@@ -106,6 +107,13 @@ class Courier:
         except DesktopError as error:
             return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()))
         return Outcome.TYPED, "typed"
+
+    def focus(self) -> Focus | None:
+        """What has the focus now; None where that cannot be told."""
+        try:
+            return self._choose().focus(FOCUS_S)
+        except NoDisplayError:
+            return None
 
     def _copy(self, text: Secret, deadline_s: float) -> tuple[Outcome, str]:
         try:

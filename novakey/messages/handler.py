@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
-from novakey.messages.approval import Approvals
-from novakey.messages.asks import Asks
-from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
 from novakey.messages.ratelimit import RateLimiter
@@ -54,10 +51,7 @@ class Handler:
     settings: Settings
     devices: DeviceStore
     server: crypto.Decapsulator
-    courier: Courier
-    gates: Gates = field(default_factory=Gates)
-    approvals: Approvals = None  # type: ignore[assignment]  # of these settings and gates
-    asks: Asks = None  # type: ignore[assignment]
+    injector: Injector
     replays: ReplayGuard = field(default_factory=ReplayGuard)
     unix_time: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -70,11 +64,11 @@ class Handler:
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
         self._dummy_key = Secret(secrets.token_bytes(crypto.KEY_SIZE))
-        self.approvals = self.approvals or Approvals(self.settings, self.gates, monotonic=self.monotonic)
-        self.asks = self.asks or Asks(self.gates, monotonic=self.monotonic)
-        self._injector = Injector(
-            self.settings, self.devices, self.courier, self.gates, self.approvals, self.asks, self.monotonic
-        )
+
+    @property
+    def gates(self) -> Gates:
+        """Arming and approval."""
+        return self.injector.gates
 
     def answer(
         self, payload: bytes, peer: str, req_id: int, on_genuine: Callable[[], None] = lambda: None
@@ -185,9 +179,9 @@ class Handler:
     def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str, str]:
         match opened.type:
             case MessageType.INJECT:
-                return self._injector.inject(device_id, opened.payload)
+                return self.injector.inject(device_id, opened.payload)
             case MessageType.APPROVE:
-                return Outcome.OK, self.approvals.by_phone(device_id), ""
+                return Outcome.OK, self.injector.approvals.by_phone(device_id), ""
             case MessageType.ARM:
                 return Outcome.OK, self._arm(device_id, opened.payload.reveal()), ""
             case MessageType.DISARM:

@@ -38,6 +38,7 @@ class Injector:
     gates: Gates
     approvals: Approvals
     asks: Asks
+    locked: Callable[[], bool | None] = lambda: None
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -99,6 +100,8 @@ class Injector:
 
     def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
         aim = _Aim()
+        if self.settings.refuse_when_locked and self.locked():
+            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked")
         try:
             if armed:
                 outcome, msg = self.courier.deliver(secret, aim.at(self._permit(device_id)))

@@ -25,11 +25,15 @@ MAX_LINE = 4 << 20  # a list of some thousand devices; from a daemon of the same
 
 @dataclass(frozen=True)
 class Operation:
-    """What one operation takes: its arguments' types, which of them it needs, whether events come."""
+    """What one operation takes: its arguments' types, which of them it needs, whether events come.
+
+    `asks_who` is for one whose meaning depends on the process that asks.
+    """
 
     arguments: Mapping[str, type] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     live: bool = False
+    asks_who: bool = False
 
 
 _DEVICE = {"device": str}
@@ -43,7 +47,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "arm": Operation({**_DEVICE, "ms": int}),
     "disarm": Operation(),
     "approve": Operation(_DEVICE),
-    "deny": Operation(),
+    "deny": Operation(_DEVICE),
+    "ask": Operation({"prompt": str, **_DEVICE}, frozenset({"prompt"}), live=True, asks_who=True),
     "log": Operation({"lines": int, "follow": bool}, live=True),
 }
 

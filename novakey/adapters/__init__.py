@@ -1,0 +1,24 @@
+"""Programs that ask for secrets, each by the contract of its own ecosystem.
+
+    askpass         SSH_ASKPASS, GIT_ASKPASS, SUDO_ASKPASS
+    pinentry        gpg-agent (the Assuan protocol)
+    passwordagent   systemd-ask-password
+    child           a secret for one child, in its environment or on a descriptor
+
+Each is thin: the secret comes from an `Ask`, which waits for a phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from novakey.errors import NovaKeyError
+from novakey.secret import Secret
+
+
+class WaitedTooLong(NovaKeyError):
+    """No phone sent a secret in time."""
+
+
+Ask = Callable[[str, float | None], Secret]
+"""Waits for a secret: a prompt, and seconds or None for the default. `NovaKeyError` when none comes."""

@@ -1,0 +1,157 @@
+"""A password agent for systemd (systemd's "Password Agents" interface).
+
+Whoever needs a password puts a file `ask.XXXX` into a folder:
+
+    [Ask]
+    PID=…  Socket=/path  NotAfter=<CLOCK_MONOTONIC in microseconds>  Message=…  Echo=…  Id=…
+
+An agent sends one datagram to `Socket`: `+` and the password, or `-`. The file
+goes away when somebody has answered, or nobody needs it any more.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+
+from novakey.adapters import Ask
+from novakey.errors import NovaKeyError
+from novakey.log import one_line
+from novakey.secret import Secret
+
+log = logging.getLogger(__name__)
+
+SYSTEM = Path("/run/systemd/ask-password")
+MAX_FILE = 4096
+MAX_MESSAGE = 300
+_GONE_POLL_S = 0.5
+
+
+def folders(env: dict[str, str], euid: int) -> list[Path]:
+    """Where questions are put: the user's own folder and, as root, the system's."""
+    found = [Path(env["XDG_RUNTIME_DIR"]) / "systemd/ask-password"] if env.get("XDG_RUNTIME_DIR") else []
+    return [*found, SYSTEM] if euid == 0 else found
+
+
+@dataclass(frozen=True)
+class Question:
+    """One `ask.` file. `not_after` is in seconds of the monotonic clock, 0 for no end."""
+
+    path: Path
+    pid: int
+    socket: str
+    message: str
+    not_after: float
+
+
+def read(path: Path) -> Question | None:
+    """The question in a file; None where it is none (half-written, foreign, a link)."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(handle, encoding="utf-8", errors="replace") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            return None
+        text = file.read(MAX_FILE)
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(text)
+        ask = parser["Ask"]
+        pid, microseconds = int(ask.get("PID", "0")), int(ask.get("NotAfter", "0"))
+    except (configparser.Error, KeyError, ValueError):
+        return None
+    address = ask.get("Socket", "")
+    if not address.startswith("/"):
+        return None
+    message = one_line(ask.get("Message", "password"))[:MAX_MESSAGE]
+    return Question(path, pid, address, message, microseconds / 1e6)
+
+
+class PasswordAgent:
+    """Answers the questions in one folder, one after the other."""
+
+    def __init__(self, folder: Path, ask: Ask, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._ask = ask
+        self._monotonic = monotonic
+        self._done: set[Path] = set()
+
+    def run(self) -> None:
+        """Wait for questions until the greenlet is killed.
+
+        The kernel tells when the folder changes (inotify, through libev's stat watcher).
+        """
+        self._folder.mkdir(mode=0o755 if self._folder == SYSTEM else 0o700, parents=True, exist_ok=True)
+        watcher = gevent.get_hub().loop.stat(str(self._folder).encode(), 5.0)
+        while True:
+            found = sorted(self._folder.glob("ask.*"))
+            self._done &= set(found)
+            for path in found:
+                if path not in self._done:
+                    self.answer(path)
+            if not set(self._folder.glob("ask.*")) - self._done:
+                gevent.get_hub().wait(watcher)
+
+    def answer(self, path: Path) -> None:
+        """Answer one file's question, if it is still to be answered."""
+        question = read(path)
+        self._done.add(path)
+        if question is None or self._is_over(question):
+            return
+        log.info("%s", question.message)
+        waiting = gevent.spawn(self._secret, question)
+        while not waiting.ready():
+            gevent.wait([waiting], timeout=_GONE_POLL_S)
+            if not waiting.ready() and self._is_over(question):
+                waiting.kill()  # somebody else answered, or nobody needs it any more
+                return
+        secret: Secret | None = waiting.value
+        if secret is None or self._is_over(question):
+            return
+        try:
+            _reply(question.socket, b"+" + secret.reveal())
+        finally:
+            secret.wipe()
+
+    def _secret(self, question: Question) -> Secret | None:
+        left = question.not_after - self._monotonic() if question.not_after else None
+        try:
+            return self._ask(question.message, left)
+        except NovaKeyError as error:
+            log.warning("no password for %s: %s", question.message, error.problem)
+            return None
+
+    def _is_over(self, question: Question) -> bool:
+        if question.not_after and self._monotonic() >= question.not_after:
+            return True
+        return not question.path.exists() or not _alive(question.pid)
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return True  # not told
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _reply(address: str, data: bytes) -> None:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        sock.send(data)

@@ -1,0 +1,182 @@
+"""A pinentry for gpg-agent: the Assuan protocol (its manual, "Client requests" and "Server responses").
+
+    client   COMMAND arguments\\n            % and control characters percent-escaped, at most 1,000 bytes
+    server   D data\\n ... OK\\n  or  ERR code text\\n
+
+GETPIN waits for a phone. CONFIRM and MESSAGE are for the person at the computer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from novakey import __version__
+from novakey.adapters import Ask, WaitedTooLong
+from novakey.errors import NovaKeyError
+from novakey.secret import Secret
+
+MAX_LINE = 1000  # the protocol's own limit, with the line end
+
+# libgpg-error: the source "Pinentry" (5) in the top byte, and the code.
+_SOURCE = 5 << 24
+CANCELED = (_SOURCE | 99, "Operation cancelled <Pinentry>")
+TIMEOUT = (_SOURCE | 62, "Timeout <Pinentry>")
+NOT_CONFIRMED = (_SOURCE | 114, "Not confirmed <Pinentry>")
+UNKNOWN_COMMAND = (_SOURCE | 275, "Unknown IPC command <Pinentry>")
+LINE_TOO_LONG = (_SOURCE | 263, "Line too long <Pinentry>")
+BAD_VALUE = (_SOURCE | 55, "Invalid value <Pinentry>")
+
+_INFO = {"version": __version__, "flavor": "novakey", "pid": str(os.getpid())}
+# Understood, and without meaning for a phone.
+_IGNORED = frozenset(
+    {
+        "OPTION",
+        "SETOK",
+        "SETCANCEL",
+        "SETNOTOK",
+        "SETTITLE",
+        "SETQUALITYBAR",
+        "SETQUALITYBAR_TT",
+        "SETGENPIN",
+        "SETGENPIN_TT",
+        "SETKEYINFO",
+        "SETREPEATOK",
+        "SETREPEATERROR",
+        "CLEARPASSPHRASE",
+        "NOP",
+    }
+)
+
+
+@dataclass
+class _Texts:
+    """What the client said that a person should see."""
+
+    description: str = ""
+    prompt: str = ""
+    error: str = ""
+    repeat: bool = False
+    timeout_s: float | None = None
+
+    def shown(self) -> str:
+        parts = [part for part in (self.error, self.description, self.prompt) if part]
+        return " - ".join(" ".join(part.split()) for part in parts)
+
+
+@dataclass
+class Pinentry:
+    """One client. `agrees` asks the person at the computer."""
+
+    ask: Ask
+    agrees: Callable[[str], bool]
+    _texts: _Texts = field(default_factory=_Texts)
+
+    def serve(self, source: BinaryIO, output: BinaryIO) -> None:
+        """Answer until BYE or the end."""
+        _send(output, b"OK NovaKey pinentry")
+        while True:
+            line = source.readline(MAX_LINE + 1)
+            if not line:
+                return
+            if not line.endswith(b"\n"):
+                _error(output, LINE_TOO_LONG)
+                return
+            command, _, arguments = line.strip().partition(b" ")
+            if not command or command.startswith(b"#"):
+                continue
+            if command.upper() == b"BYE":
+                _send(output, b"OK closing connection")
+                return
+            self._answer(command.decode("ascii", "replace").upper(), _unescaped(arguments), output)
+
+    def _answer(self, command: str, argument: str, output: BinaryIO) -> None:
+        texts = self._texts
+        match command:
+            case "SETDESC":
+                texts.description = argument
+            case "SETPROMPT":
+                texts.prompt = argument
+            case "SETERROR":
+                texts.error = argument
+            case "SETREPEAT":
+                texts.repeat = True
+            case "SETTIMEOUT":
+                if not argument.isdigit():
+                    return _error(output, BAD_VALUE)
+                texts.timeout_s = float(argument) or None
+            case "RESET":
+                self._texts = _Texts()
+            case "GETINFO":
+                if argument not in _INFO:
+                    return _error(output, BAD_VALUE)
+                _send(output, b"D " + _escaped(_INFO[argument].encode()))
+            case "GETPIN":
+                return self._pin(output)
+            case "CONFIRM":
+                return self._confirm(argument == "--one-button", output)
+            case "MESSAGE":
+                return self._confirm(True, output)
+            case _ if command not in _IGNORED:
+                return _error(output, UNKNOWN_COMMAND)
+        return _send(output, b"OK")
+
+    def _pin(self, output: BinaryIO) -> None:
+        texts, repeat = self._texts, self._texts.repeat
+        shown = texts.shown()
+        texts.error, texts.repeat = "", False  # each is for the next question only
+        try:
+            secret = self.ask(shown, texts.timeout_s)
+        except WaitedTooLong:
+            return _error(output, TIMEOUT)
+        except NovaKeyError:
+            return _error(output, CANCELED)
+        try:
+            if repeat:  # one phone, one secret: there is nothing to mistype twice
+                _send(output, b"S PIN_REPEATED")
+            _send_data(output, secret)
+        finally:
+            secret.wipe()
+        return _send(output, b"OK")
+
+    def _confirm(self, only_told: bool, output: BinaryIO) -> None:
+        shown, self._texts.error = self._texts.shown(), ""
+        try:
+            agreed = only_told or self.agrees(shown)
+        except NovaKeyError:
+            return _error(output, CANCELED)
+        return _send(output, b"OK") if agreed else _error(output, NOT_CONFIRMED)
+
+
+def _send_data(output: BinaryIO, secret: Secret) -> None:
+    """The secret in `D` lines that keep to the limit; no escape is cut in two."""
+    room = MAX_LINE - len(b"D \n")
+    line = b""
+    for octet in secret.reveal():
+        escaped = _escaped(bytes((octet,)))
+        if len(line) + len(escaped) > room:
+            _send(output, b"D " + line)
+            line = b""
+        line += escaped
+    _send(output, b"D " + line)
+
+
+def _escaped(data: bytes) -> bytes:
+    return data.replace(b"%", b"%25").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+
+
+def _unescaped(data: bytes) -> str:
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(data).decode("utf-8", "replace")
+
+
+def _error(output: BinaryIO, problem: tuple[int, str]) -> None:
+    _send(output, f"ERR {problem[0]} {problem[1]}".encode())
+
+
+def _send(output: BinaryIO, line: bytes) -> None:
+    output.write(line + b"\n")
+    output.flush()

@@ -1,0 +1,147 @@
+"""Pull mode's commands: ask, exec, askpass, pinentry, agent."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from novakey.commands import base
+from novakey.errors import ConfigError
+
+if TYPE_CHECKING:
+    from novakey.adapters import Ask
+    from novakey.adapters.waiting import Waiting
+    from novakey.commands.base import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--device", metavar="ID", help="take it from this device only")
+    shared.add_argument(
+        "--timeout", type=float, metavar="S", default=120.0, help="give up after S seconds (default: 120)"
+    )
+    ask = commands.add_parser(
+        "ask",
+        parents=[shared],
+        help="wait for a secret from a phone and print it",
+        description="Wait until a paired phone sends a secret, and print it to standard output. What is "
+        "waited for is said on standard error. Exits 1 when none comes.",
+    )
+    ask.add_argument("--prompt", default="a secret", metavar="TEXT", help="what the secret is for")
+    ask.add_argument("--newline", action="store_true", help="print a line end after it")
+    ask.set_defaults(run=_ask)
+    execute = commands.add_parser(
+        "exec",
+        parents=[shared],
+        help="run a program with a secret from a phone",
+        description="Wait for a secret, then become COMMAND, which finds it in a variable or on a "
+        "descriptor. It is never on disk. The environment of a process can be read by other processes of "
+        "the same user: prefer --fd where the program can read one.",
+    )
+    where = execute.add_mutually_exclusive_group(required=True)
+    where.add_argument("--env", metavar="NAME", help="in the variable NAME")
+    where.add_argument("--fd", type=int, metavar="N", help="to be read from descriptor N")
+    execute.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run, with its arguments"
+    )
+    execute.set_defaults(run=_exec)
+    askpass = commands.add_parser(
+        "askpass",
+        help="SSH_ASKPASS, GIT_ASKPASS, SUDO_ASKPASS: answer a prompt from a phone",
+        description="Answer PROMPT with a secret from a phone, as ssh, git and sudo -A want it. Questions "
+        "with yes and no are shown to the person at the computer instead. Programs want one word in the "
+        "variable: make a link called novakey-askpass to novakey.py, and name that.",
+    )
+    askpass.add_argument("prompt", nargs="*", metavar="PROMPT", help="what the program asks")
+    askpass.set_defaults(run=_askpass)
+    pinentry = commands.add_parser(
+        "pinentry",
+        help="a pinentry for gpg-agent",
+        description="Speak the Assuan protocol of a pinentry on standard input and output. Make a link "
+        "called novakey-pinentry to novakey.py, and name it in gpg-agent.conf as the pinentry-program.",
+    )
+    pinentry.add_argument("ignored", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    pinentry.set_defaults(run=_pinentry)
+    agent = commands.add_parser(
+        "agent",
+        help="a password agent for systemd-ask-password",
+        description="Answer what systemd-ask-password asks for (services, encrypted disks) from a phone, "
+        "until SIGTERM. Run as root for the system's questions, which are in /run/systemd/ask-password.",
+    )
+    agent.set_defaults(run=_agent)
+
+
+def _waiter(words: argparse.Namespace) -> Ask:
+    from novakey.adapters.waiting import waiter
+
+    seconds = getattr(words, "timeout", 120.0)
+    if not 0 < seconds <= 86_400:
+        raise ConfigError(f"--timeout {seconds:g} is not possible", "give 1 to 86400 seconds")
+    return waiter(base.paths(words), getattr(words, "device", None), _tell, seconds)
+
+
+def _tell(waiting: Waiting) -> None:
+    place = "" if waiting.before <= 0 else f", {waiting.before} before it"
+    print(f"novakey: waiting for a phone (request {waiting.number}{place})", file=sys.stderr, flush=True)
+
+
+def _ask(words: argparse.Namespace) -> int:
+    secret = _waiter(words)(words.prompt, None)
+    try:
+        sys.stdout.buffer.write(secret.reveal() + (b"\n" if words.newline else b""))
+        sys.stdout.buffer.flush()
+    finally:
+        secret.wipe()
+    return 0
+
+
+def _exec(words: argparse.Namespace) -> int:
+    from novakey.adapters import child
+
+    argv = words.command[1:] if words.command[:1] == ["--"] else words.command
+    if not argv:
+        raise ConfigError("there is no command to run", "give it after --, as in: exec --env NAME -- COMMAND")
+    secret = _waiter(words)(f"a secret for {argv[0]}", None)
+    if words.env is not None:
+        child.with_variable(argv, words.env, secret)
+    child.with_descriptor(argv, words.fd, secret)
+
+
+def _askpass(words: argparse.Namespace) -> int:
+    from novakey.adapters import person
+    from novakey.adapters.askpass import askpass
+
+    prompt = " ".join(words.prompt)
+    return askpass(prompt, os.environ, sys.stdout.buffer, _waiter(words), person.agrees, person.answer)
+
+
+def _pinentry(words: argparse.Namespace) -> int:
+    from novakey.adapters import person
+    from novakey.adapters.pinentry import Pinentry
+
+    Pinentry(_waiter(words), person.agrees).serve(sys.stdin.buffer, sys.stdout.buffer)
+    return 0
+
+
+def _agent(words: argparse.Namespace) -> int:
+    import signal
+
+    import gevent
+
+    from novakey.adapters.passwordagent import PasswordAgent, folders
+
+    found = folders(dict(os.environ), os.geteuid())
+    if not found:
+        raise ConfigError("there is no folder to watch", "set XDG_RUNTIME_DIR, or run it as root")
+    agents = [gevent.spawn(PasswordAgent(folder, _waiter(words)).run) for folder in found]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, gevent.killall, agents, block=False)
+    print(f"novakey: answering what is asked in {', '.join(map(str, found))}", file=sys.stderr, flush=True)
+    gevent.joinall(agents)
+    failed = [agent.exception for agent in agents if agent.exception is not None]
+    if failed:
+        raise failed[0]
+    return 0

@@ -1,0 +1,131 @@
+"""How everything stands, as the owner is told by `status`. Nothing in it is a secret or a title."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from novakey import __version__, status
+from novakey.config import Settings
+from novakey.desktop.base import NoDisplayError
+from novakey.desktop.choose import Chooser
+from novakey.devices.store import DeviceStore
+from novakey.messages.account import Account
+from novakey.messages.gates import Gate
+from novakey.messages.handler import Handler
+from novakey.pairing.state import Pairing
+from novakey.pairing.windows import Windows
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a running daemon that its owner sees and commands."""
+
+    settings: Settings
+    devices: DeviceStore
+    pairing: Pairing
+    windows: Windows
+    handler: Handler
+    account: Account
+    chooser: Chooser
+    bound: tuple[str, int]
+    since: int = field(default_factory=lambda: int(time.time()))
+
+
+def of(parts: Parts) -> dict[str, object]:
+    """The whole of it, for JSON."""
+    gates = parts.handler.gates
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "since_unix": parts.since,
+        "host": parts.bound[0],
+        "port": parts.bound[1],
+        **_pairing(parts),
+        "devices": len(parts.devices),
+        "armed": open_for(parts, gates.arming),
+        "approved": open_for(parts, gates.approval),
+        "two_man": parts.settings.two_man_enabled,
+        "approver": parts.settings.two_man_approver,
+        "questions": _questions(parts),
+        "asks": [
+            {"number": asking.number, "program": asking.program, "pid": asking.pid, "prompt": asking.prompt}
+            for asking in parts.handler.injector.asks.waiting()
+        ],
+        "display": _display(parts),
+        "outcomes": _outcomes(parts),
+    }
+
+
+def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
+    """For which devices a gate is open, and until when."""
+    now_ms, now = parts.handler.monotonic() * 1000.0, parts.handler.unix_time()
+    return [
+        {
+            "device": device_id,
+            "name": name_of(parts, device_id),
+            "until_unix": round(now + (until - now_ms) / 1000, 3),
+        }
+        for device_id, until in gate.until(now_ms).items()
+    ]
+
+
+def name_of(parts: Parts, device_id: str | None) -> str:
+    """What the owner calls a device; empty where it has no name."""
+    device = parts.devices.get(device_id) if device_id else None
+    return device.name if device else ""
+
+
+def _pairing(parts: Parts) -> dict[str, object]:
+    uri, window = parts.windows.current(), parts.pairing.window
+    found = status.describe(
+        parts.pairing.record,
+        len(parts.devices),
+        window=uri is not None,
+        can_pair=parts.windows.can_pair,
+        running=True,
+    )
+    shown = None
+    if uri is not None and window is not None:
+        shown = {
+            "expires_unix": uri.expires,
+            "attempts_left": window.attempts,
+            "picture": str(parts.windows.picture),
+        }
+    return {"pairing": found.pairing, "reason": found.reason, "way_out": found.way_out, "window": shown}
+
+
+def _questions(parts: Parts) -> list[dict[str, object]]:
+    return [
+        {
+            "device": question.device_id,
+            "name": name_of(parts, question.device_id),
+            "program": question.program,
+        }
+        for question in parts.handler.injector.approvals.questions()
+    ]
+
+
+def _display(parts: Parts) -> dict[str, object]:
+    try:
+        return {"backend": parts.chooser.kind().name, "problem": ""}
+    except NoDisplayError as error:
+        return {"backend": None, "problem": str(error)}
+
+
+def _outcomes(parts: Parts) -> list[dict[str, object]]:
+    return [
+        {
+            "at_unix": answered.at,
+            "req_id": answered.req_id,
+            "from": answered.peer,
+            "device": answered.device_id,
+            "name": name_of(parts, answered.device_id),
+            "stage": answered.stage,
+            "reason": answered.outcome.reason,
+            "success": answered.outcome.success,
+        }
+        for answered in parts.account.last()
+    ]

@@ -1,0 +1,97 @@
+"""The listening socket: a `StreamServer` that asks who may come in, and bears a lack of descriptors."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import gevent
+from gevent.pool import Group
+from gevent.server import StreamServer
+
+from novakey.config import parse_listen_addr
+from novakey.errors import NovaKeyError
+
+log = logging.getLogger(__name__)
+
+Visit = TypeVar("Visit")
+
+# Connections that wait to be accepted cost us nothing. In a queue that a thousand at once fill up, the
+# phone's is dropped, and it tries again only after a second (RFC 6298, section 2).
+BACKLOG = 4096
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_BACK_OFF_S = 0.25
+# Taken in a row before the open connections get their turn. Refusing one is quick work, and behind a flood
+# of them a phone may wait to be reached.
+_AT_ONCE = 20
+
+
+class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
+    """Serves each connection that `admit` has a visit for, in a greenlet of `running`."""
+
+    max_accept = _AT_ONCE
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        admit: Callable[[str], Visit | None],
+        serve: Callable[[socket.socket, Visit], None],
+        running: Group,
+    ) -> None:
+        super().__init__(sock, serve, spawn=running.spawn)
+        self._admit = admit
+
+    def do_read(self) -> tuple[socket.socket, tuple[str, int]] | None:
+        """A connection, or None when there is none to be had now."""
+        try:
+            accepted: tuple[socket.socket, tuple[str, int]] | None = super().do_read()
+        except OSError as error:  # the peer was gone before it was accepted, or:
+            if error.errno in _OUT_OF:
+                # The connection stays in the queue: trying at once again would only burn the processor.
+                log.error("no more connections can be taken: %s", error.strerror)
+                self.stop_accepting()
+                gevent.spawn_later(_BACK_OFF_S, self._go_on)
+            return None
+        return accepted
+
+    def do_handle(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        """Serve it, or close it at once."""
+        visit = self._admit(address[0])
+        if visit is None:
+            sock.close()
+        else:
+            super().do_handle(sock, visit)
+
+    def _go_on(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+
+def listen(listen_addr: str) -> socket.socket:
+    """A listening socket on a `listen_addr`; `[::]` takes IPv4 too. `NovaKeyError` when it cannot be."""
+    host, port = parse_listen_addr(listen_addr)
+    try:
+        family, _, _, _, bound = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        dual = family == socket.AF_INET6 and ipaddress.ip_address(str(bound[0])).is_unspecified
+        return socket.create_server(bound[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise NovaKeyError(*_why_not_listening(host, port, error)) from None
+
+
+def _why_not_listening(host: str, port: int, error: OSError) -> tuple[str, str]:
+    match error.errno:
+        case errno.EADDRINUSE:
+            problem = f"port {port} on {host} is in use by another program"
+            return problem, f"find it with: ss -ltnp 'sport = :{port}' - or choose another listen_addr"
+        case errno.EACCES:
+            return f"port {port} may not be opened by this user", "choose a port from 1024 in listen_addr"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this computer", "see `ip address`, and set listen_addr"
+        case _:
+            return f"cannot listen on {host} port {port}: {error.strerror}", "set another listen_addr"

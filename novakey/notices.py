@@ -1,0 +1,115 @@
+"""What the person at the computer is told and asked on the screen. Never a secret, never a title.
+
+`Notices` hears of every decision. What a phone could repeat a thousand times is
+told once in a while only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from novakey.config import Settings
+from novakey.devices.store import Device, DeviceStore
+from novakey.errors import NovaKeyError
+from novakey.log import escape
+from novakey.messages.approval import ALLOW, DENY, CannotAskError, Question
+from novakey.messages.asks import Asking
+from novakey.messages.handler import Answered
+from novakey.session.bus import BusError
+from novakey.session.notify import Notifier
+from novakey.wire.reply import Outcome
+
+QUIET_S = 30.0  # between two notices of the same kind
+REPEATED = 5  # failures of a device in a row that its owner should know about
+_BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAND})
+_CONFIRM_S = 60.0
+
+
+class Notices:
+    """The notifications of one daemon; `notify: false` leaves only the questions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        devices: DeviceStore,
+        notifier: Notifier | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._devices = devices
+        self._notifier = notifier or Notifier()
+        self._monotonic = monotonic
+        self._told_at: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Hang up."""
+        self._notifier.close()
+
+    def ask(self, question: Question, seconds: float) -> str | None:
+        """An `approval.Ask`: may this device type into that program?"""
+        program = question.program or "a window whose program is not known"
+        body = f"into {program}. Allow only what you have just sent yourself."
+        return self._ask(f"{self._called(question.device_id)} wants to type", body, "Allow once", seconds)
+
+    def confirm(self, asking: Asking) -> bool:
+        """An `asks.Confirm`: may this program have a secret?"""
+        body = f"{asking.named} says: {asking.prompt}"
+        try:
+            return self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S) == ALLOW
+        except CannotAskError as error:
+            raise NovaKeyError(
+                f"nobody can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
+            ) from None
+
+    def answered(self, answered: Answered) -> None:
+        """A decision about a message of a paired device."""
+        device, outcome = answered.device_id, answered.outcome
+        if device is None:
+            return
+        if outcome in _BY_CLIPBOARD:
+            self._tell(
+                f"clipboard {device}", "a secret went through the clipboard", f"from {self._called(device)}"
+            )
+        if outcome is Outcome.BAD_REQUEST and answered.program:
+            where = f"{self._called(device)} into {answered.program}"
+            self._tell(f"policy {device}", "a secret was refused by policy", where)
+        self._count(device, outcome)
+
+    def paired(self, device: Device) -> None:
+        """A phone was paired: the answer to somebody who read the token off the network."""
+        body = f"from {device.paired_from}. If that was not you: novakey.py devices revoke"
+        self._tell(f"paired {device.id}", f"paired: {escape(device.id)}", body)
+
+    def revoked(self, device: Device) -> None:
+        """A phone was revoked."""
+        self._tell(
+            f"revoked {device.id}", f"revoked: {escape(device.name or device.id)}", "it is a stranger now"
+        )
+
+    def _count(self, device: str, outcome: Outcome) -> None:
+        failures = 0 if outcome.success else self._failures.get(device, 0) + 1
+        self._failures[device] = failures
+        if failures >= REPEATED:
+            body = f"{failures} times in a row, the last time: {outcome.reason}"
+            self._tell(f"failures {device}", f"{self._called(device)} is refused again and again", body)
+
+    def _tell(self, kind: str, summary: str, body: str) -> None:
+        if not self._settings.notify:
+            return
+        now = self._monotonic()
+        if now - self._told_at.get(kind, float("-inf")) < QUIET_S:
+            return
+        self._told_at[kind] = now
+        self._notifier.tell(summary, body)
+
+    def _ask(self, summary: str, body: str, yes: str, seconds: float) -> str | None:
+        try:
+            return self._notifier.ask(summary, body, {ALLOW: yes, DENY: "Deny"}, seconds)
+        except BusError as error:
+            raise CannotAskError(str(error)) from None
+
+    def _called(self, device_id: str) -> str:
+        device = self._devices.get(device_id)
+        return escape(device.name or device.id if device is not None else device_id)
