@@ -22,6 +22,7 @@ from novakey.control.owner import Owner
 from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser
 from novakey.devices.activity import Activity
+from novakey.devices.permission import SealedPermission
 from novakey.devices.store import Device
 from novakey.files import FolderLock, private_folder
 from novakey.messages import ledger
@@ -86,7 +87,9 @@ class Daemon:
         self._devices = installation.devices
         self._pairing = installation.pairing
         self._stopping = Event()
-        self._chooser = Chooser(settings.desktop_backend)
+        self._chooser = Chooser(
+            settings.desktop_backend, SealedPermission(paths.permission, installation.devices.key)
+        )
         self._account = Account(
             Activity(paths.activity, installation.devices.key, {device.id for device in installation.devices})
         )

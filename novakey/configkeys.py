@@ -175,9 +175,9 @@ class Settings:
 
     # delivery
     desktop_backend: Literal[
-        "auto", "x11", "wayland", "wlroots", "windows", "macos", "none"
+        "auto", "x11", "wayland", "wlroots", "gnome", "portal", "windows", "macos", "none"
     ] = _choice("auto",
-        ("auto", "x11", "wayland", "wlroots", "windows", "macos", "none"),
+        ("auto", "x11", "wayland", "wlroots", "gnome", "portal", "windows", "macos", "none"),
         "How text reaches the focused window; auto looks at the session, wayland allows any of its ways.",
         "Name one when auto picks the wrong one, or none on a machine without a display.")
     max_inject_len: int = _number(256, 1, 60_000, "characters",

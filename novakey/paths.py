@@ -72,6 +72,11 @@ class Paths:
         return self.data / "activity.json"
 
     @property
+    def permission(self) -> Path:
+        """What the desktop gave for not asking again whether we may type."""
+        return self.data / "desktop-permission.json"
+
+    @property
     def qr(self) -> Path:
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"
@@ -80,7 +85,7 @@ class Paths:
         """Every file that holds state or keys; the two names are settings."""
         store, keys = self.data / devices_file, self.data / server_keys_file
         sealing = (self.sealing_key, self.sealing_passphrase)
-        return store, keys, self.pairing, self.qr, self.replay_ledger, *sealing
+        return store, keys, self.pairing, self.qr, self.replay_ledger, self.permission, *sealing
 
     def prepare(self) -> None:
         """Make the folders that hold state, owner-only; `StoreError` names what is wrong."""

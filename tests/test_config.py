@@ -185,7 +185,7 @@ def test_five_different_faults_are_reported_together_each_with_its_line(tmp_path
         'novakey.yaml:2: log_keep: found the text "many", allowed a whole number from 1 to 1000 (files)',
         "novakey.yaml:4: log_rotate_mb: found 0, allowed a whole number from 1 to 1024 (megabytes)",
         'novakey.yaml:5: desktop_backend: found "wayand", '
-        "allowed one of auto, x11, wayland, wlroots, windows, macos, none",
+        "allowed one of auto, x11, wayland, wlroots, gnome, portal, windows, macos, none",
         "novakey.yaml:6: log_rotate_mb: found again, allowed once (first on line 4)",
         "novakey.yaml:7: arm_duration_ms: found 120001, allowed at most 120000 (arm_max_ms)",
     ]

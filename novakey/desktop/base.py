@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from novakey.secret import Secret
 
@@ -70,6 +71,16 @@ Permit = Callable[[Focus | None], None]
 """Raises `TargetRefusedError` unless the text may go there; None is a focus that cannot be read."""
 
 
+class Permission(Protocol):
+    """Keeps what a desktop gave for not asking again whether we may type."""
+
+    def load(self) -> str | None:
+        """What was kept last, if anything."""
+
+    def save(self, token: str | None) -> None:
+        """Keep it in place of the last one; None keeps nothing."""
+
+
 class Backend(ABC):
     """One way to reach a desktop. Every method ends within `deadline_s` seconds.
 
@@ -111,6 +122,10 @@ class Backend(ABC):
 
     def put_right(self) -> None:
         """Undo what a delivery that was killed has left changed (borrowed keys, locks). Raises nothing."""
+        return
+
+    def keep_permission_in(self, permission: Permission) -> None:
+        """Where to keep a permission that the desktop gives; most give none."""
         return
 
     def clear_clipboard(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from novakey.desktop.base import Backend, NoDisplayError
+from novakey.desktop.base import Backend, NoDisplayError, Permission
 
 OFF = "desktop_backend is none"
 
@@ -27,14 +27,20 @@ class Chooser:
     at each delivery; it costs a look at the environment and a round trip.
     """
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, wanted: str, permission: Permission | None = None) -> None:
         self._wanted = wanted
+        self._permission = permission
         self._backends: dict[str, Backend] = {}
 
     def __call__(self) -> Backend:
         """The backend to use now; `NoDisplayError` names why none can be."""
         kind = self.kind()
-        return self._backends.setdefault(kind.name, kind())
+        backend = self._backends.get(kind.name)
+        if backend is None:
+            backend = self._backends[kind.name] = kind()
+            if self._permission is not None:
+                backend.keep_permission_in(self._permission)
+        return backend
 
     def kind(self) -> type[Backend]:
         """Which backend that would be, without making it; `NoDisplayError` as above."""
@@ -77,12 +83,13 @@ def _kinds(wanted: str) -> list[type[Backend]]:
 
         return [MacBackend]
     from novakey.desktop.mutter import MutterBackend
+    from novakey.desktop.portal import PortalBackend
     from novakey.desktop.wayland import ClipboardBackend
     from novakey.desktop.wayland_wlroots import WlrootsBackend
     from novakey.desktop.x11 import X11Backend
 
     # Wayland first: under Xwayland an X11 client reaches only other X11 clients.
-    wayland: list[type[Backend]] = [WlrootsBackend, MutterBackend, ClipboardBackend]
+    wayland: list[type[Backend]] = [WlrootsBackend, MutterBackend, PortalBackend, ClipboardBackend]
     everywhere: list[type[Backend]] = [*wayland, X11Backend]
     if wanted == "auto":
         return everywhere

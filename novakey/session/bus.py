@@ -92,6 +92,11 @@ class Bus:
             self._connection.close()
 
     @property
+    def unique_name(self) -> str:
+        """What the bus calls this connection."""
+        return str(self._connection.unique_name)
+
+    @property
     def alive(self) -> bool:
         """Whether the bus has not hung up."""
         return self._router.alive

@@ -1,0 +1,50 @@
+"""What a desktop gave for not asking its owner again whether we may type, sealed like the store.
+
+Whoever has it could press keys in this session without a question. One that cannot
+be read is no loss: the desktop asks once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from novakey import files
+from novakey.devices import sealed
+from novakey.errors import StoreError
+from novakey.secret import Secret
+
+log = logging.getLogger(__name__)
+
+LABEL = b"NovaKey desktop permission v1"
+MAX_TOKEN = 4096  # portals give UUIDs
+
+
+class SealedPermission:
+    """A `desktop.base.Permission` in a file."""
+
+    def __init__(self, path: Path, key: Secret) -> None:
+        self._path = path
+        self._key = key
+
+    def load(self) -> str | None:
+        """What was kept last; None when there is nothing, or nothing that can be read."""
+        try:
+            data = files.read_private(self._path)
+            if data is None:
+                return None
+            token = sealed.open_bytes(data, self._path, self._key, LABEL).get("token")
+        except StoreError as error:
+            log.warning("the desktop will ask for permission again: %s", error.problem)
+            return None
+        return token if isinstance(token, str) else None
+
+    def save(self, token: str | None) -> None:
+        """Keep it in place of the last one, which is worth nothing any more; None keeps nothing."""
+        try:
+            if token is None or len(token) > MAX_TOKEN:
+                files.remove(self._path)
+            else:
+                sealed.write(self._path, self._key, LABEL, {"token": token})
+        except StoreError as error:
+            log.warning("the desktop will ask for permission again: %s", error.problem)
