@@ -1,6 +1,6 @@
 """Killed or failing anywhere in a pairing: nothing is paired and one window counts, or the device is whole.
 
-The long form, 200 kills at random moments: pytest -m long tests/test_pairing_crash.py
+The long form, with 200 kills at random moments: pytest -m long tests/test_pairing_crash.py
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def _still_runs(daemon: Daemon) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_killed_at_each_durable_call_of_a_first_start(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     for number in itertools.count(1):

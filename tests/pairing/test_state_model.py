@@ -292,7 +292,7 @@ class Story(RuleBasedStateMachine):
 
 TestStory = Story.TestCase
 TestStory.settings = settings(
-    max_examples=400, stateful_step_count=30, deadline=None, derandomize=True, database=None
+    max_examples=250, stateful_step_count=30, deadline=None, derandomize=True, database=None
 )
 
 
