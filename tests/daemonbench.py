@@ -54,7 +54,8 @@ class Daemon:
     """The daemon as a child process; a context manager that ends it by its pid.
 
     Settings are keys of the configuration, written to `novakey.json`
-    in its folder. `launch` is another way to start it than the launch script.
+    in its folder. `launch` is another way to start it than the launch script;
+    without `data_dir` it uses the folders of the user that `env` makes it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Daemon:
         arguments: Sequence[str] = (),
         launch: Sequence[str] = (),
         start_s: float = START_S,
+        data_dir: bool = True,
         **settings: Any,
     ) -> None:
         self.folder = folder
@@ -71,6 +73,7 @@ class Daemon:
         settings = {"listen_addr": "127.0.0.1:0", "desktop_backend": "none", **settings}
         (folder / "novakey.json").write_text(json.dumps(settings))
         self._launch = list(launch or command())
+        self._data_dir = ["--data-dir", str(folder)] if data_dir else []
         self._start_s = start_s
         self.arguments = arguments
         self.env = {**clean_environment(), **(env or {})}
@@ -82,7 +85,7 @@ class Daemon:
     def __enter__(self) -> Daemon:
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [*self._launch, "--data-dir", str(self.folder), *self.arguments],
+                [*self._launch, *self._data_dir, *self.arguments],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
