@@ -30,17 +30,23 @@ def close_up() -> None:
     _set_dumpable(False)
 
 
+_looking = 0
+
+
 @contextlib.contextmanager
 def open_to_portals() -> Iterator[None]:
     """Lets a desktop portal look at `/proc/PID/root`, as it does once for each new bus connection.
 
     It turns away whoever it may not look at; after the first call on a connection it asks no more.
     """
+    global _looking
+    _looking += 1
     _set_dumpable(True)
     try:
         yield
     finally:
-        _set_dumpable(False)
+        _looking -= 1
+        _set_dumpable(_looking > 0)
 
 
 def environment(*names: str) -> dict[str, str]:

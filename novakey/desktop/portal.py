@@ -25,6 +25,7 @@ from novakey.desktop import wayland_session, xkb
 from novakey.desktop.base import CannotType, DesktopError, Permission, Unusable
 from novakey.desktop.remote import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland_clipboard import SelectionOwner
+from novakey.process import open_to_portals
 from novakey.secret import Secret
 from novakey.session.bus import Bus, BusError
 
@@ -65,7 +66,7 @@ class PortalBackend(RemoteBackend):
                 "libxkbcommon is missing", "install it, on Debian with: apt install libxkbcommon0"
             )
         try:
-            with Bus() as bus:
+            with Bus() as bus, open_to_portals():
                 if not _property(bus, "AvailableDeviceTypes") & _KEYBOARD:
                     return Unusable("the desktop's portal lets nobody type", "use another desktop session")
         except BusError as error:
@@ -129,7 +130,8 @@ class PortalKeyboard:
         self.alive = True
         try:
             self._portal = self._owner()
-            self._session = self._create()
+            with open_to_portals():  # the first call on this connection: later ones are not looked at
+                self._session = self._create()
             self._select(permission.load() if permission is not None else None)
             started = self._ask("Start", "os", (self._session, ""), ANSWER_S)
             if not started.get("devices", ("u", 0))[1] & _KEYBOARD:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from daemonbench import Daemon, random_key, read_all
+from handlerbench import handler
 
 from novakey.config import Settings
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.deliver import Courier
 from novakey.messages.handler import Handler
 from novakey.phone import Profile
 from novakey.secret import Secret
-from novakey.wire import crypto, message, preface
+from novakey.wire import message, preface
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply
 
@@ -30,43 +30,39 @@ def frame(device_id: str, key: Secret, public: bytes) -> bytes:
 
 
 @pytest.fixture
-def handler() -> Handler:
+def subject() -> Handler:
     settings = Settings(unauthenticated_max_per_min=100_000, max_requests_per_min=100_000)
     store = DeviceStore(Path("/nonexistent"), random_key(), {KNOWN: Device(KNOWN, random_key())}, None)
-
-    def nobody() -> None:
-        raise AssertionError("nothing is to be delivered")
-
-    return Handler(settings, store, crypto.ExpandedKey.generate(), Courier(settings, nobody))
+    return handler(settings, store)
 
 
 def said(reply: Reply) -> tuple[Outcome, str, str]:
     return reply.outcome, reply.stage, reply.msg
 
 
-def test_every_changed_bit_gets_the_reply_that_an_unknown_device_gets(handler: Handler) -> None:
+def test_every_changed_bit_gets_the_reply_that_an_unknown_device_gets(subject: Handler) -> None:
     """Each bit of a genuine message. Where the layout breaks, the reply is that of the layout, for both."""
-    device = handler.devices.get(KNOWN)
+    device = subject.devices.get(KNOWN)
     assert device is not None
-    genuine = frame(KNOWN, device.key, handler.server.public)[2:]
-    stranger = frame(UNKNOWN, random_key(), handler.server.public)[2:]
+    genuine = frame(KNOWN, device.key, subject.server.public)[2:]
+    stranger = frame(UNKNOWN, random_key(), subject.server.public)[2:]
     assert len(genuine) == len(stranger)
-    unauthentic = said(handler.answer(stranger, "s", 1))
+    unauthentic = said(subject.answer(stranger, "s", 1))
     assert unauthentic[0] is Outcome.CRYPTO_FAIL
     id_at, id_end = 3, 3 + len(KNOWN)
     head = id_end + 2
     for bit in range(8 * len(genuine)):
         at, flip = bit // 8, 1 << bit % 8
         changed = genuine[:at] + bytes([genuine[at] ^ flip]) + genuine[at + 1 :]
-        reply = said(handler.answer(changed, "k", 1))
+        reply = said(subject.answer(changed, "k", 1))
         if at >= head:
             assert reply == unauthentic, bit
         else:
             other = stranger[:at] + bytes([stranger[at] ^ flip]) + stranger[at + 1 :]
-            expected = said(handler.answer(other, "u", 1))
+            expected = said(subject.answer(other, "u", 1))
             assert reply[0] in (Outcome.BAD_REQUEST, Outcome.CRYPTO_FAIL)
             assert reply == expected or id_at <= at < id_end, bit
-    assert said(handler.answer(genuine, "k", 1))[0] is Outcome.OK, "no failed try used anything up"
+    assert said(subject.answer(genuine, "k", 1))[0] is Outcome.OK, "no failed try used anything up"
 
 
 def test_unknown_device_and_wrong_key_are_one_line_but_for_number_and_time(tmp_path: Path) -> None:

@@ -7,26 +7,25 @@ The long form, a virtual week: pytest -m long -s tests/attacks/test_soak.py
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import gevent
 import pytest
 from daemonbench import random_key, read_all
+from handlerbench import handler
 
 from novakey.config import Settings
-from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.deliver import Courier
-from novakey.messages.handler import Handler
+from novakey.logthrottle import Throttle
 from novakey.messages.ledger import open_guard
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
@@ -71,11 +70,10 @@ class Soak:
         self.crypto = crypto.ExpandedKey.generate()
         self.ledger = self.folder / "replay.ledger"
         self.guard, _ = open_guard(self.ledger, int(self.clock.unix()), 0)
-        self.handler = Handler(
+        self.handler = handler(
             settings,
             store,
-            self.crypto,
-            Courier(settings, _nowhere),
+            server=self.crypto,
             replays=self.guard,
             unix_time=self.clock.unix,
             monotonic=self.clock.elapsed,
@@ -147,13 +145,22 @@ class Soak:
             gevent.sleep(0.001)
 
 
-def _nowhere() -> NoReturn:
-    raise NoDisplayError("none")
-
-
 def resident_mb() -> float:
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+@pytest.fixture(autouse=True)
+def kept_by_nobody() -> Iterator[None]:
+    """The log goes where a daemon's goes, and not into pytest's memory, which keeps every record."""
+    ours = logging.getLogger("novakey")
+    handler_ = logging.NullHandler()
+    handler_.addFilter(Throttle(handler_.handle))
+    ours.addHandler(handler_)
+    ours.propagate = False
+    yield
+    ours.propagate = True
+    ours.removeHandler(handler_)
 
 
 def soak(folder: Path, seconds: float) -> None:

@@ -22,6 +22,7 @@ from daemonbench import Daemon  # noqa: E402
 from novakey.devices import serverkeys  # noqa: E402
 from novakey.devices.sealing.keyfile import KeyFile  # noqa: E402
 from novakey.devices.store import Device, DeviceStore  # noqa: E402
+from novakey.messages import ledger  # noqa: E402
 from novakey.paths import Paths  # noqa: E402
 from novakey.secret import Secret  # noqa: E402
 from novakey.wire import crypto  # noqa: E402
@@ -45,6 +46,7 @@ class Subject:
         }
         store = DeviceStore(paths.data / "devices.json", key, {}, None)
         store.replace_all(devices, crypto.fingerprint(server.public))
+        ledger.begin(paths.replay_ledger, 1)  # else everything of the first minutes would be refused
         self.devices: DeviceKeys = [(device.id, device.key.reveal().hex()) for device in devices.values()]
         self.public = base64.b64encode(server.public).decode()
         raised = {"max_requests_per_min": 100_000, **settings}

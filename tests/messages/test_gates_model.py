@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from handlerbench import handler
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -12,8 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from novakey.config import Settings
 from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.deliver import Courier
-from novakey.messages.handler import Handler
 from novakey.secret import Secret
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
@@ -70,11 +69,11 @@ class GatesMachine(RuleBasedStateMachine):
         self.now = 1000.0
         self.page = Page()
         devices = {name: Device(name, key) for name, key in KEYS.items()}
-        self.handler = Handler(
+        self.handler = handler(
             self.settings,
             DeviceStore(Path("/nonexistent"), Secret(bytes(32)), devices, None),
+            lambda: self.page,
             SERVER,
-            Courier(self.settings, lambda: self.page),
             unix_time=lambda: 1_800_000_000 + self.now,
             monotonic=lambda: self.now,
         )

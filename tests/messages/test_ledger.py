@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from handlerbench import handler
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,12 +30,10 @@ from novakey.config import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.messages import ledger
-from novakey.messages.deliver import Courier
-from novakey.messages.handler import Handler
 from novakey.messages.ledger import DamagedError, open_guard
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S, ReplayGuard, Verdict, key_of
 from novakey.secret import Secret
-from novakey.wire import crypto, message
+from novakey.wire import message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome
 
@@ -251,16 +250,14 @@ def test_growth_on_a_full_disk_refuses_the_message_and_succeeds_later(
 def test_a_message_that_cannot_be_written_down_is_not_acted_on(path: Path) -> None:
     device = Device("phone", Secret(secrets.token_bytes(32)))
     devices = DeviceStore(path, device.key, {device.id: device}, None)
-    choose: list[str] = []
-    courier = Courier(Settings(), lambda: choose.append("asked"))  # type: ignore[arg-type,func-returns-value]
-    handler = Handler(Settings(), devices, crypto.ExpandedKey.generate(), courier, replays=opened(path))
+    subject = handler(Settings(), devices, replays=opened(path))
     opened_message = Message(int(time.time()), MessageType.ARM, b"phone", Secret(b""))
-    frame = message.seal(opened_message, handler.server.public, device.key.reveal(), bytes(24))
+    frame = message.seal(opened_message, subject.server.public, device.key.reveal(), bytes(24))
     with no_file_longer_than(64):
-        reply = handler.answer(frame[2:], "192.0.2.1", 1)
+        reply = subject.answer(frame[2:], "192.0.2.1", 1)
     assert reply.outcome is Outcome.INTERNAL_ERROR and "cannot write to its disk" in reply.msg
-    assert not handler.gates.arming.is_open("phone", handler.monotonic() * 1000)
-    assert handler.answer(frame[2:], "192.0.2.1", 2).outcome is Outcome.OK, "nothing was used up"
+    assert not subject.gates.arming.is_open("phone", subject.monotonic() * 1000)
+    assert subject.answer(frame[2:], "192.0.2.1", 2).outcome is Outcome.OK, "nothing was used up"
 
 
 @pytest.mark.parametrize("plant", ["link", "fifo", "folder", "wide"])

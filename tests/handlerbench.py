@@ -1,0 +1,40 @@
+"""A handler in this process, put together as the daemon does it, for tests of what it decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from novakey.config import Settings
+from novakey.desktop.base import Backend, NoDisplayError
+from novakey.devices.store import DeviceStore
+from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
+from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
+from novakey.messages.handler import Handler
+from novakey.messages.inject import Injector
+from novakey.wire import crypto
+
+
+def no_display() -> NoReturn:
+    raise NoDisplayError("none in this test")
+
+
+def handler(
+    settings: Settings,
+    devices: DeviceStore,
+    choose: Callable[[], Backend] = no_display,
+    server: crypto.Decapsulator | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> Handler:
+    """The options are fields of `Handler`."""
+    gates = Gates()
+    approvals = Approvals(settings, gates, monotonic=monotonic)
+    injector = Injector(
+        settings, devices, Courier(settings, choose), gates, approvals, Asks(gates), monotonic=monotonic
+    )
+    keys = server or crypto.ExpandedKey.generate()
+    return Handler(settings, devices, keys, injector, monotonic=monotonic, **options)
