@@ -11,14 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from desktopbench import _ENTRY, _READER, START_S, Recorder, end, wait_until
+from desktopbench import _READER, START_S, Recorder, RecordingGtkEntry, end, wait_until
 
 from novakey.desktop.wayland_keyboard import VirtualKeyboard
 from novakey.desktop.wayland_session import connect, within
@@ -209,28 +208,13 @@ class RecordingFoot(SwayRecorder):
         os.truncate(self._output, 0)
 
 
-class SwayGtkEntry(SwayRecorder):
+class SwayGtkEntry(SwayRecorder, RecordingGtkEntry):
     """A GTK 3 entry whose text is written to a file whenever it changes."""
-
-    title = "recording-entry"
-
-    def _argv(self, folder: Path, output: Path) -> list[str]:
-        script = folder / "entry.py"
-        script.write_text(_ENTRY)
-        return ["/usr/bin/python3", str(script), str(output), self.title]
 
     def clear(self) -> None:
         """See `Recorder.clear`. A write that was under way may put the old text there once more."""
-
-        def emptied() -> bool:
-            if self._output.exists() and not self._output.read_bytes():
-                return True
-            self._output.unlink(missing_ok=True)
-            time.sleep(0.02)
-            return False
-
-        emptied()
-        wait_until(emptied, "an empty entry", 5)
+        super().clear()
+        wait_until(lambda: self.text() == "", "an empty entry", 5)
 
 
 @contextmanager

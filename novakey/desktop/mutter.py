@@ -21,7 +21,7 @@ from novakey.desktop import wayland_session, xkb
 from novakey.desktop.base import Unusable
 from novakey.desktop.piped import write_and_close
 from novakey.desktop.remote import Clipboard, Keyboard, RemoteBackend
-from novakey.desktop.wayland_clipboard import MANAGER_HINT, TEXTS
+from novakey.desktop.wayland_clipboard import MANAGER_HINT, NOTHING, TEXTS
 from novakey.secret import Secret
 from novakey.session.bus import Bus, BusError
 
@@ -130,6 +130,12 @@ class _MutterClipboard(_Session):
 
     def close(self) -> None:
         if self._server is not None:
+            # Mutter keeps a copy of what is copied, and gives it out when the owner is gone.
+            with contextlib.suppress(BusError):
+                self.bus.call(_properties(_ROOT.object_path), "Get", "ss", (NAME, "Version"))
+                gevent.sleep(0)  # for a signal before that answer: another program copied something
+                if not self._server.dead:
+                    self.call("SetSelection", "a{sv}", {"mime-types": ("as", [*NOTHING])})
             self._server.kill()
         self.stop()
         self._text.wipe()

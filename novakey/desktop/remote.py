@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -30,6 +30,11 @@ from novakey.session.bus import BusError
 # when it has; until then it misses keys.
 FIRST_KEYBOARD_S = 0.5
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
+# A compositor hangs up on a program that leaves too many events unread: its socket takes some 270 of them
+# one by one, libwayland another 4 KiB. So much goes out at once; then a program may be busy for half a
+# second. (Without this, GTK programs under a loaded mutter were thrown out of their session.)
+BURST_EVENTS = 200
+EVENTS_PER_S = 300
 NO_KEY = 240  # KEY_UNKNOWN, which no map gives a meaning
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 
@@ -136,11 +141,34 @@ class RemoteBackend(Backend):
             raise DesktopError(str(error), typist.sent) from None
 
 
+class Pace:
+    """How fast events may go out. The clock and the sleeping are parameters."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._room = float(BURST_EVENTS)
+        self._at = monotonic()
+
+    def spend(self, events: int) -> None:
+        """Wait until so many events may go out."""
+        now = self._monotonic()
+        self._room = min(BURST_EVENTS, self._room + (now - self._at) * EVENTS_PER_S) - events
+        self._at = now
+        if self._room < 0:
+            self._sleep(-self._room / EVENTS_PER_S)
+
+
 class Typist:
     """Types once. `sent` counts the characters that may have reached a window."""
 
     def __init__(self, keyboard: Keyboard, layout: Layout) -> None:
         self._keyboard = keyboard
+        self._pace = Pace()
         self._held: list[int] = []
         self.caps_lock = keyboard.caps_lock
         self.layout = layout
@@ -150,6 +178,7 @@ class Typist:
         """Press the keys one after the other."""
         try:
             for press in presses:
+                self._pace.spend(2)
                 self._hold(press.holding)
                 self.sent += 1
                 self._keyboard.press(press.code, True)
@@ -159,6 +188,7 @@ class Typist:
                 self._hold(())
 
     def _hold(self, wanted: tuple[int, ...]) -> None:
+        self._pace.spend(2 * len({*self._held} ^ {*wanted}))  # the key, and the modifiers that it changes
         for code in [code for code in self._held if code not in wanted]:
             self._keyboard.press(code, False)
             self._held.remove(code)

@@ -7,12 +7,18 @@ and typing ends there with an error.
 
 from __future__ import annotations
 
+import gevent
+
 from novakey.desktop.base import DesktopError, Focus, Permit
 from novakey.desktop.wayland_focus import FocusReader
 from novakey.desktop.wayland_keyboard import VirtualKeyboard
 from novakey.desktop.wayland_keymap import Stroke, next_keymap
 
 CHUNK = 8
+# A compositor hangs up on a program that leaves too much unread in its socket. So many chunks fit in well;
+# beyond them a program must read as it goes.
+BURST_CHUNKS = 64
+PAUSE_S = 0.01
 NO_FOCUS = "no window has the keyboard focus"
 
 
@@ -50,6 +56,8 @@ class Typist:
                 self._strike(stroke)
             self._keyboard.settle()
             self._still_there()
+            if start >= BURST_CHUNKS * CHUNK:
+                gevent.sleep(PAUSE_S)
 
     def press(self, stroke: Stroke) -> None:
         """Press one key with its modifiers, such as a shortcut."""

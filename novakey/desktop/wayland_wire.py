@@ -95,7 +95,7 @@ class Connection:
     def bind(self, interface: str, version: int, events: tuple[str, ...], handler: Handler) -> int:
         """The object of a global; `KeyError` when the compositor does not offer it."""
         number, offered = self.globals[interface]
-        new = self._allocate(interface, events, handler)
+        new = self.allocate(interface, events, handler)
         self.request(self._registry, 0, "usun", number, interface, min(version, offered), new)
         return new
 
@@ -110,7 +110,7 @@ class Connection:
         after: tuple[int, ...] = (),
     ) -> int:
         """The object that a request of `parent` makes, between its objects `before` and `after`."""
-        new = self._allocate(interface, events, handler or _ignore)
+        new = self.allocate(interface, events, handler)
         values = (*before, new, *after)
         self.request(parent, opcode, "u" * len(values), *values)
         return new
@@ -195,12 +195,13 @@ class Connection:
                 values.append(number if kind != "i" or number < 2**31 else number - 2**32)
         return values
 
-    def _allocate(self, interface: str, events: tuple[str, ...], handler: Handler) -> int:
+    def allocate(self, interface: str, events: tuple[str, ...] = (), handler: Handler | None = None) -> int:
+        """A number for an object that the next request makes."""
         new = self._next_id
         self._next_id += 1  # never used again: a connection lives for one delivery or one selection
         if new >= _FIRST_OF_SERVER:
             raise ValueError("no object ids are left")
-        self.adopt(new, interface, events, handler)
+        self.adopt(new, interface, events, handler or _ignore)
         return new
 
     def _on_display(self, opcode: int, values: list[Any]) -> None:

@@ -117,13 +117,12 @@ class WlrootsBackend(Backend):
             owner.close()
 
     def _own(self, text: Secret, deadline_s: float) -> SelectionOwner:
+        self.close()
         with within(deadline_s):
             try:
-                owner = wayland_clipboard.SelectionOwner(text)
+                self._owner = owner = wayland_clipboard.SelectionOwner(text)
             except KeyError:
                 raise DesktopError("this compositor lets no program own the clipboard") from None
-        self.close()
-        self._owner = owner
         return owner
 
 

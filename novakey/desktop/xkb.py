@@ -24,6 +24,8 @@ LACKS = "the keyboard layout lacks a character of the text"
 _TEXT_V1 = 1
 _EVDEV = 8  # XKB numbers the keys of evdev from here
 _FIRST, _LAST = 9, 255
+# The main block of a keyboard, by evdev codes: maps have characters on multimedia keys too.
+_BLOCK = (*range(2, 58), 86, 89, 124)
 _DOWN, _UP = 1, 0
 # Where modifiers usually are; maps have others on keys that no keyboard has.
 _MODIFIER_KEYS = (50, 37, 108)
@@ -95,7 +97,7 @@ class Layout:
             with self._state(group, caps_lock) as state:
                 for code in holding:
                     self._lib.xkb_state_update_key(state, code + _EVDEV, _DOWN)
-                for key in range(_FIRST, _LAST + 1):
+                for key in (code + _EVDEV for code in _BLOCK):
                     symbol = self._symbol(state, key)
                     if symbol is not None:
                         table.setdefault(symbol, []).append(Press(key - _EVDEV, holding))

@@ -221,7 +221,8 @@ class Conformance:
             backend.copy(Secret(text), DEADLINE_S)
             assert stage.clipboard() == text
         backend.close()
-        wait_until(lambda: stage.clipboard() == b"", "letting go", 5)
+        for kind in ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain"):
+            wait_until(lambda kind=kind: stage.clipboard(kind) == b"", f"letting go of {kind}", 5)
 
     def test_what_another_program_copied_since_is_left_alone(
         self, stage: Stage, backend: Backend, window: Recorder

@@ -91,10 +91,11 @@ def test_with_caps_lock_on_letters_need_shift_the_other_way() -> None:
     assert possible("us", PRINTABLE, caps_lock=True)
 
 
-def test_the_keypad_is_never_used() -> None:
-    keypad = {*range(71, 84), 55, 96, 98}
-    for press in plan("us", PRINTABLE):
-        assert press.code not in keypad
+def test_only_keys_of_the_main_block_are_used() -> None:
+    for layouts in ("us", "de"):
+        assert all(
+            press.code in range(2, 58) or press.code == 86 for press in plan(layouts, "()<>=+*/-,. 123aZ")
+        )
 
 
 def test_the_paste_shortcut_is_control_and_the_letter() -> None:
