@@ -128,7 +128,7 @@ class Daemon:
             self._devices,
             self._courier,
             gates,
-            Approvals(settings, gates, self._courier.focus, self._notices.ask),
+            Approvals(settings, gates, self._courier.focus, self._notices.ask, on_decided=self._decided),
             Asks(gates, self._notices.confirm if settings.ask_confirm else None),
             lock.locked,
         )
@@ -176,6 +176,7 @@ class Daemon:
 
     def _stop(self) -> None:
         self._courier.stop()
+        self._handler.injector.approvals.close()
         self._server.stop()
         self._windows.stop()
         if self._control is not None:
@@ -194,6 +195,9 @@ class Daemon:
     def _revoked(self, device: Device) -> None:
         self._audit.happened("revoked", device.id)
         self._notices.revoked(device)
+
+    def _decided(self, decision: str, device_id: str, program: str) -> None:
+        self._audit.happened(decision, device_id, program=program)
 
     def _answered(self, answered: Answered) -> None:
         self._account.note(answered)

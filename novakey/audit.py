@@ -1,7 +1,8 @@
 """`audit.jsonl`: what was decided about each genuine message, and what the owner changed. Never a content.
 
     {"at":…,"req":…,"device":…,"stage":…,"outcome":…,"program":…}
-    {"at":…,"event":"paired","device":…,"from":…}
+    {"at":…,"event":"paired","device":…,"from":…}      the owner or a pairing: also revoked
+    {"at":…,"event":"approved","device":…,"program":…}  on the computer: also denied
 
 One line a decision, owner-only, rotated like the log. Strangers are not in it:
 whoever is not authenticated could fill it, and the log has them.
@@ -11,10 +12,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from novakey import files
 from novakey.log import OwnerOnlyFile
 from novakey.messages.handler import Answered
 from novakey.wire import Malformed, jsonline
@@ -68,27 +72,45 @@ class Audit:
             log.error("the audit file cannot be written: from here on it lacks entries")
 
 
-def read(path: Path, lines: int) -> Iterator[dict[str, Any]]:
-    """The last entries, the oldest first; a line that is none of ours is left out."""
+def read(path: Path, lines: int) -> list[dict[str, Any]]:
+    """The last entries, the oldest first; a line that is none of ours is left out.
+
+    `StoreError` for a file that is a link, or that others have rights on.
+    """
     entries: list[dict[str, Any]] = []
     for part in _parts(path):
-        with open(part, "rb") as file:
-            for line in file:
-                try:
-                    entries.append(jsonline.decode(line[:MAX_LINE]))
-                except Malformed:
-                    continue
-                if len(entries) > 2 * lines:
-                    del entries[:-lines]
-    yield from entries[-lines:]
+        missing = lines - len(entries)
+        if missing <= 0:
+            break
+        entries = _last(part, missing) + entries
+    return entries
+
+
+def _last(path: Path, count: int) -> list[dict[str, Any]]:
+    file = files.open_private(path)
+    if file is None:  # put aside under another name just now
+        return []
+    with file:
+        entries = map(_entry, iter(lambda: file.readline(MAX_LINE), b""))
+        return list(deque((entry for entry in entries if entry is not None), maxlen=count))
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = jsonline.decode(line)
+        if not 0 <= jsonline.integer(entry, "at") < 1 << 40:
+            return None
+        jsonline.string(entry, "device")
+    except Malformed:
+        return None
+    return entry
 
 
 def _parts(path: Path) -> list[Path]:
-    """The file and those that were put aside, the oldest first."""
+    """The file and those that were put aside, the newest first."""
     numbered = []
-    for part in path.parent.glob(f"{path.name}.*"):
+    for part in path.parent.glob(f"{escape(path.name)}.*"):
         number = part.name.removeprefix(f"{path.name}.")
-        if number.isdigit():
+        if number.isdecimal():
             numbered.append((int(number), part))
-    aside = [part for _, part in sorted(numbered, reverse=True)]
-    return [*aside, path] if path.exists() else aside
+    return [path, *(part for _, part in sorted(numbered))]

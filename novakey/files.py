@@ -16,6 +16,7 @@ from glob import escape
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
+from typing import BinaryIO
 
 from novakey.errors import NovaKeyError, StoreError
 
@@ -47,7 +48,25 @@ def private_folder(path: Path) -> None:
 
 
 def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
-    """The content of a regular, owner-only file of ours; None when there is none.
+    """The content of a regular, owner-only file of ours; None where there is none. See `open_private`."""
+    file = open_private(path)
+    if file is None:
+        return None
+    try:
+        with file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise _failed(f"{path} cannot be read", path, error) from error
+    if len(data) > limit:
+        raise StoreError(
+            f"{path} is larger than {limit} bytes, so it is not ours",
+            f"move it away: mv {quote(str(path))} /elsewhere",
+        )
+    return data
+
+
+def open_private(path: Path) -> BinaryIO | None:
+    """A regular, owner-only file of ours, open for reading; None when there is none.
 
     A link, a fifo, another owner or wider rights raise `StoreError` with the cure.
     """
@@ -70,18 +89,13 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
                 f"{path} is not a regular file", f"move it away: mv {quote(str(path))} /elsewhere"
             )
         _refuse_foreign(path, status, 0o600)
-        with open(handle, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        return open(handle, "rb")
     except OSError as error:
-        raise _failed(f"{path} cannot be read", path, error) from error
-    finally:
         os.close(handle)
-    if len(data) > limit:
-        raise StoreError(
-            f"{path} is larger than {limit} bytes, so it is not ours",
-            f"move it away: mv {quote(str(path))} /elsewhere",
-        )
-    return data
+        raise _failed(f"{path} cannot be read", path, error) from error
+    except StoreError:
+        os.close(handle)
+        raise
 
 
 def replace_private(path: Path, data: bytes) -> None:

@@ -17,13 +17,17 @@ from novakey.messages.approval import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.asks import Asking
 from novakey.messages.handler import Answered
 from novakey.session.bus import BusError
-from novakey.session.notify import Notifier
-from novakey.wire.reply import Outcome
+from novakey.session.notify import DISMISSED, Notifier
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome, stage
 
 QUIET_S = 30.0  # between two notices of the same kind
-REPEATED = 5  # failures of a device in a row that its owner should know about
+REPEATED = 5  # failures of a device without a delivery between them, that its owner should know about
+STRANGERS = 20  # messages that proved to be nobody's
+STRANGERS_QUIET_S = 3600.0  # whoever is on the network could go on for ever
 _BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAND})
 _CONFIRM_S = 60.0
+_NO_NAME = "a window whose program is not known"
 
 
 class Notices:
@@ -42,6 +46,7 @@ class Notices:
         self._monotonic = monotonic
         self._told_at: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._strange = 0
 
     def close(self) -> None:
         """Hang up."""
@@ -49,9 +54,10 @@ class Notices:
 
     def ask(self, question: Question, seconds: float) -> str | None:
         """An `approval.Ask`: may this device type into that program?"""
-        program = question.program or "a window whose program is not known"
+        program = question.program or _NO_NAME
         body = f"into {program}. Allow only what you have just sent yourself."
-        return self._ask(f"{self._called(question.device_id)} wants to type", body, "Allow once", seconds)
+        answer = self._ask(f"{self._called(question.device_id)} wants to type", body, "Allow once", seconds)
+        return DENY if answer == DISMISSED else answer
 
     def confirm(self, asking: Asking) -> bool:
         """An `asks.Confirm`: may this program have a secret?"""
@@ -64,45 +70,58 @@ class Notices:
             ) from None
 
     def answered(self, answered: Answered) -> None:
-        """A decision about a message of a paired device."""
+        """A decision about a message."""
         device, outcome = answered.device_id, answered.outcome
         if device is None:
+            self._stranger(answered)
             return
         if outcome in _BY_CLIPBOARD:
             self._tell(
                 f"clipboard {device}", "a secret went through the clipboard", f"from {self._called(device)}"
             )
-        if outcome is Outcome.BAD_REQUEST and answered.program:
-            where = f"{self._called(device)} into {answered.program}"
+        if answered.by_policy:
+            where = f"from {self._called(device)} into {answered.program or _NO_NAME}"
             self._tell(f"policy {device}", "a secret was refused by policy", where)
-        self._count(device, outcome)
+        self._count(device, answered)
 
     def paired(self, device: Device) -> None:
         """A phone was paired: the answer to somebody who read the token off the network."""
         body = f"from {device.paired_from}. If that was not you: novakey.py devices revoke"
-        self._tell(f"paired {device.id}", f"paired: {escape(device.id)}", body)
+        self._tell("", f"paired: {escape(device.id)}", body)
 
     def revoked(self, device: Device) -> None:
         """A phone was revoked."""
-        self._tell(
-            f"revoked {device.id}", f"revoked: {escape(device.name or device.id)}", "it is a stranger now"
-        )
+        self._failures.pop(device.id, None)
+        self._tell("", f"revoked: {escape(device.name or device.id)}", "it is a stranger now")
 
-    def _count(self, device: str, outcome: Outcome) -> None:
-        failures = 0 if outcome.success else self._failures.get(device, 0) + 1
-        self._failures[device] = failures
+    def _count(self, device: str, answered: Answered) -> None:
+        if answered.outcome.success:
+            # Only a delivery ends the row: a phone that is refused arms itself in between.
+            if answered.stage == stage(MessageType.INJECT):
+                self._failures.pop(device, None)
+            return
+        failures = self._failures[device] = self._failures.get(device, 0) + 1
         if failures >= REPEATED:
-            body = f"{failures} times in a row, the last time: {outcome.reason}"
+            body = f"{failures} times in a row, the last time: {answered.outcome.reason}"
             self._tell(f"failures {device}", f"{self._called(device)} is refused again and again", body)
 
-    def _tell(self, kind: str, summary: str, body: str) -> None:
-        if not self._settings.notify:
+    def _stranger(self, answered: Answered) -> None:
+        self._strange += 1
+        if self._strange < STRANGERS:
             return
+        body = f"{self._strange} messages came from nobody who is paired, the last one from {answered.peer}"
+        if self._tell("strangers", "somebody tries to send", body, STRANGERS_QUIET_S):
+            self._strange = 0
+
+    def _tell(self, kind: str, summary: str, body: str, quiet_s: float = QUIET_S) -> bool:
+        """Whether it was told; what has a `kind` is told again only after a while."""
         now = self._monotonic()
-        if now - self._told_at.get(kind, float("-inf")) < QUIET_S:
-            return
-        self._told_at[kind] = now
+        if not self._settings.notify or now - self._told_at.get(kind, float("-inf")) < quiet_s:
+            return False
+        if kind:
+            self._told_at[kind] = now
         self._notifier.tell(summary, body)
+        return True
 
     def _ask(self, summary: str, body: str, yes: str, seconds: float) -> str | None:
         try:

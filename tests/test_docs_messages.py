@@ -27,6 +27,7 @@ ELSEWHERE = {
     "processes.py": "the same",
     "notices.py": "what a notification says: docs/control.md",
     "audit.py": "the record of decisions",
+    "commands/audit.py": "the same",
     "wire/control.py": "the owner's socket",
     "commands/control.py": "the owner's commands, which say what they did",
     "commands/pair.py": "the owner's command",

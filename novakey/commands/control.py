@@ -207,6 +207,8 @@ def _gate(words: argparse.Namespace) -> int:
     answer = _ask(words, words.op, device=words.device, **({} if words.ms is None else {"ms": words.ms}))
     what = "armed" if words.op == "arm" else "approved"
     until = f"{answer['ms']} ms, until {_clock(answer['until_unix'])}"
+    if answer.get("program"):
+        until += f", into {answer['program']}"
     return _done(words, answer, f"{what}: {_called(answer[what], answer['name'])} for {until}")
 
 

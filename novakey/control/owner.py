@@ -127,6 +127,7 @@ class Owner:
         found = self._device(device)
         self._devices.remove(found)
         self._handler.gates.close(found.id)
+        self._approvals.forget(found.id)
         self._pairing.revoked(len(self._devices))
         self._account.activity.forget(found.id)
         log.warning("the owner revoked the device %s", escape(found.id))
@@ -161,8 +162,9 @@ class Owner:
         if not self._settings.two_man_enabled:
             raise NovaKeyError("two-man approval is off, so nothing waits for it", "see two_man_enabled")
         found = self._asking_device(device)
-        self._approvals.grant(found.id)
-        return self._told(found, self._settings.approve_window_ms, "approved")
+        program = self._approvals.grant(found.id)
+        told = self._told(found, self._settings.approve_window_ms, "approved")
+        return {**told, "program": program}
 
     def deny(self, device: str | None = None) -> dict[str, object]:
         """Take back one approval or all of them, and refuse what waits for one; armed stays armed."""

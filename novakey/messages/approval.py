@@ -3,7 +3,8 @@
 The phone's own approval is for whatever has the focus when the secret comes.
 One given on the computer is for the window that the owner was asked about (or
 that had the focus, when nobody had been asked): what was on the screen then is
-what was agreed to. With `computer`, no device can approve itself.
+what was agreed to. Where the focus could not be read then, it is for no window
+that can be told from others. With `computer`, no device can approve itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ AFTER_DENIAL_S = 10.0  # a phone that goes on asking must not wear its owner dow
 
 ALLOW, DENY = "allow", "deny"
 
+NOT_KNOWN = "not known"  # the window of an approval where the focus could not be read
+
 
 class NotApprovedError(TargetRefusedError):
     """The approval is for another window than the one with the focus."""
@@ -47,6 +50,7 @@ class Question:
     focus: Focus | None
     until: float
     answered: Event = field(default_factory=Event, repr=False)
+    asking: gevent.Greenlet | None = field(default=None, repr=False)
 
     @property
     def program(self) -> str:
@@ -55,7 +59,13 @@ class Question:
 
 
 Ask = Callable[[Question, float], str | None]
-"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when nobody can be asked."""
+"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when nobody can be asked.
+
+One that was put away without an answer is a `DENY`: else a phone could go on asking until somebody gives in.
+"""
+
+Decided = Callable[[str, str, str], None]
+"""Hears what the owner decided: `approved` or `denied`, the device, the program (empty when not known)."""
 
 
 def _cannot_ask(question: Question, seconds: float) -> str | None:
@@ -72,14 +82,16 @@ class Approvals:
         look: Callable[[], Focus | None] = lambda: None,
         ask: Ask = _cannot_ask,
         monotonic: Callable[[], float] = time.monotonic,
+        on_decided: Decided = lambda decision, device_id, program: None,
     ) -> None:
         self._settings = settings
         self._gate = gates.approval
         self._look = look
         self._ask = ask
         self._monotonic = monotonic
+        self._on_decided = on_decided
         self._questions: dict[str, Question] = {}
-        self._denied: dict[str, float] = {}
+        self._denied: dict[str, float] = {}  # until when
 
     @property
     def _on_computer(self) -> bool:
@@ -93,6 +105,7 @@ class Approvals:
             raise Refused(
                 Outcome.NEEDS_APPROVE, "here approval is given on the computer: send, and it will ask"
             )
+        self._end(device_id)  # an answer that comes later must not open it a second time
         self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
         return f"approved_for_ms={self._settings.approve_window_ms}"
 
@@ -131,7 +144,7 @@ class Approvals:
         window = self._gate.bound_to(device_id)
 
         def there(focus: Focus | None) -> None:
-            if window is not None and (focus is None or focus.window != window):
+            if window is not None and _window(focus) != window:
                 raise NotApprovedError("the approval was for another window: approve again")
 
         return there
@@ -140,22 +153,48 @@ class Approvals:
         """What waits for the owner's word now."""
         return [question for question in self._questions.values() if self._monotonic() < question.until]
 
-    def grant(self, device_id: str) -> None:
-        """The owner approves the device's next secret: into the window asked about, else the focused one."""
+    def grant(self, device_id: str) -> str:
+        """The owner approves the device's next secret: into the window asked about, else the focused one.
+
+        The program of that window; empty where the approval is for any, or it is not known.
+        """
         question = self._questions.get(device_id)
-        self._open(device_id, question.focus if question is not None else self._focus())
+        focus = question.focus if question is not None else self._focus()
+        self._gate.open(
+            device_id,
+            self._now_ms(),
+            self._settings.approve_window_ms,
+            _window(focus) if self._on_computer else None,
+        )
+        self._denied.pop(device_id, None)
         self._end(device_id)
+        program = (focus.program or "") if focus is not None else ""
+        self._on_decided("approved", device_id, program)
+        return program
 
     def deny(self, device_id: str) -> None:
         """The owner denies it: an open approval is closed, and it may not ask again for a moment."""
+        question = self._questions.get(device_id)
         self._gate.close(device_id)
         self._denied[device_id] = self._monotonic() + AFTER_DENIAL_S
         self._end(device_id)
+        self._on_decided("denied", device_id, question.program if question is not None else "")
+
+    def forget(self, device_id: str) -> None:
+        """What a device had asked or been told is over: it was revoked."""
+        self._gate.close(device_id)
+        self._denied.pop(device_id, None)
+        self._end(device_id)
+
+    def close(self) -> None:
+        """Take every question away: nobody listens any more."""
+        for device_id in list(self._questions):
+            self._end(device_id)
 
     def _begin(self, device_id: str, focus: Focus | None) -> Question:
         question = Question(device_id, focus, self._monotonic() + ASK_S)
         self._questions[device_id] = question
-        gevent.spawn(self._put, question)
+        question.asking = gevent.spawn(self._put, question)
         return question
 
     def _put(self, question: Question) -> None:
@@ -163,34 +202,40 @@ class Approvals:
         log.info(
             "%s asks to type into %s: approve or deny it on this computer", shown, question.program or "?"
         )
+        answer: str | None = None
         try:
             answer = self._ask(question, ASK_S)
         except CannotAskError as error:
             log.warning("nobody can be asked on the screen (%s): use novakey.py approve, or deny", error)
             question.answered.wait(max(0.0, question.until - self._monotonic()))
-            answer = None
-        if self._questions.get(question.device_id) is not question:
-            return  # answered at the command line meanwhile
-        if answer == ALLOW:
-            self.grant(question.device_id)
-        elif answer == DENY:
-            self.deny(question.device_id)
-        self._end(question.device_id)
+        finally:
+            if self._questions.get(question.device_id) is question:
+                self._answered(question.device_id, answer)
 
-    def _open(self, device_id: str, focus: Focus | None) -> None:
-        window = focus.window if focus is not None and self._on_computer else None
-        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms, window)
+    def _answered(self, device_id: str, answer: str | None) -> None:
+        if answer == ALLOW:
+            self.grant(device_id)
+        elif answer == DENY:
+            self.deny(device_id)
+        self._end(device_id)
 
     def _focus(self) -> Focus | None:
         return self._look() if self._on_computer else None
 
     def _end(self, device_id: str) -> None:
         question = self._questions.pop(device_id, None)
-        if question is not None:
-            question.answered.set()
+        if question is None:
+            return
+        question.answered.set()
+        if question.asking is not None and question.asking is not gevent.getcurrent():
+            question.asking.kill(block=False)  # takes it off the screen
 
     def _is_open(self, device_id: str) -> bool:
         return self._gate.is_open(device_id, self._now_ms())
 
     def _now_ms(self) -> float:
         return self._monotonic() * 1000.0
+
+
+def _window(focus: Focus | None) -> int | str:
+    return focus.window if focus is not None else NOT_KNOWN

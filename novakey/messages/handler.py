@@ -32,7 +32,8 @@ class Answered:
     """What became of one message, for whoever keeps account. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
-    `program` is what had the focus, where that was looked at.
+    `program` is what had the focus, where that was looked at; `by_policy` says that it was refused for
+    where it would have gone.
     """
 
     at: int
@@ -42,6 +43,7 @@ class Answered:
     stage: str
     outcome: Outcome
     program: str = ""
+    by_policy: bool = False
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Handler:
         """
         kind: MessageType | None = None
         device_id: str | None = None
+        by_policy = False
         try:
             opened, nonce = self._open(payload, peer)
             on_genuine()
@@ -89,9 +92,10 @@ class Handler:
             outcome, msg, program = self._act(device_id, opened)
         except Refused as refused:
             outcome, msg, program = refused.outcome, refused.msg, refused.program
+            by_policy = refused.by_policy
             if outcome is Outcome.CRYPTO_FAIL:
                 kind = device_id = None  # also of a message that was open when its device was revoked
-        return self.reply(outcome, msg, peer, req_id, kind, device_id, program)
+        return self.reply(outcome, msg, peer, req_id, kind, device_id, program, by_policy)
 
     def reply(
         self,
@@ -102,6 +106,7 @@ class Handler:
         kind: MessageType | None = None,
         device_id: str | None = None,
         program: str = "",
+        by_policy: bool = False,
     ) -> Reply:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
@@ -115,7 +120,7 @@ class Handler:
             msg,
         )
         now = int(self.unix_time())
-        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome, program))
+        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome, program, by_policy))
         return Reply(outcome, stage(kind), msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:

@@ -100,8 +100,7 @@ class Injector:
 
     def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
         aim = _Aim()
-        if self.settings.refuse_when_locked and self.locked():
-            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked")
+        self._refuse_when_locked()
         try:
             if armed:
                 outcome, msg = self.courier.deliver(secret, aim.at(self._permit(device_id)))
@@ -110,7 +109,9 @@ class Injector:
         except NotApprovedError as error:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
         except TargetRefusedError as error:
-            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", aim.program) from None
+            raise Refused(
+                Outcome.BAD_REQUEST, f"target refused: {error}", aim.program, by_policy=True
+            ) from None
         if outcome.success:
             self._use_up(device_id)
         return outcome, msg, aim.program
@@ -128,11 +129,18 @@ class Injector:
         return permit
 
     def _may_be_asked_for(self, focus: Focus | None) -> None:
-        """Nobody is bothered about a window that the policy refuses anyway."""
+        """Nobody is bothered about what is refused anyway; who stands before a locked screen has no say."""
+        self._refuse_when_locked()
         try:
             self._target.permit(focus)
         except TargetRefusedError as error:
-            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus)) from None
+            raise Refused(
+                Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus), by_policy=True
+            ) from None
+
+    def _refuse_when_locked(self) -> None:
+        if self.settings.refuse_when_locked and self.locked():
+            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked", by_policy=True)
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from queue import Empty, Queue
 from threading import Lock
+from typing import Any, TypeVar
 
 import gevent
 from jeepney import DBusAddress, HeaderFields, MatchRule, Message
@@ -21,6 +22,8 @@ from novakey.session.bus import Bus, BusError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 NAME = "org.freedesktop.Notifications"
 SERVICE = DBusAddress("/org/freedesktop/Notifications", NAME, NAME)
 _DAEMON = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
@@ -28,6 +31,9 @@ _APP = "NovaKey"
 _CRITICAL = 2  # stays until it is answered, and is shown over full-screen programs
 _NORMAL = 1
 _TOLD_MS = 8000
+_BY_THE_PERSON = 2  # why a notification was closed (the specification's NotificationClosed)
+
+DISMISSED = ""
 
 
 class Notifier:
@@ -48,13 +54,13 @@ class Notifier:
     def ask(self, summary: str, body: str, choices: Mapping[str, str], seconds: float) -> str | None:
         """Show it with a button for each of `choices` (key: label); the key that was pressed.
 
-        None when it was dismissed or `seconds` went by. It is taken away in any case, also when
-        the greenlet is killed. `BusError` when there is no service, or it ends meanwhile.
+        `DISMISSED` when the person put it away, None when `seconds` went by. It is taken away in any
+        case, also when the greenlet is killed. `BusError` when there is no service, or it ends meanwhile.
         """
         until = time.monotonic() + seconds
         bus = self._connection()
         bus.call(SERVICE, "GetCapabilities")  # some services are only started when they are called
-        (owner,) = bus.call(_DAEMON, "GetNameOwner", "s", (NAME,))
+        owner = _first(bus.call(_DAEMON, "GetNameOwner", "s", (NAME,)), str)
         # Only the service itself may say what was pressed; others on the bus are not listened to.
         pressed = MatchRule(type="signal", sender=owner, interface=NAME, path=SERVICE.object_path)
         ended = MatchRule(
@@ -101,7 +107,7 @@ class Notifier:
         actions = [part for pair in choices.items() for part in pair]
         hints = {"urgency": ("y", urgency), "transient": ("b", True), "category": ("s", "device")}
         shown = (_APP, 0, "dialog-password", one_line(summary), _plain(body), actions, hints, expire_ms)
-        return int(bus.call(SERVICE, "Notify", "susssasa{sv}i", shown)[0])
+        return _first(bus.call(SERVICE, "Notify", "susssasa{sv}i", shown), int)
 
     @staticmethod
     def _take_away(bus: Bus, number: int) -> None:
@@ -112,7 +118,7 @@ class Notifier:
 
 
 def _wait(signals: Queue[Message | None], number: int, until: float) -> str | None:
-    """The key pressed on notification `number`; None for a dismissal or when the time is over."""
+    """The key pressed on notification `number`, `DISMISSED`, or None when the time is over."""
     while True:
         try:
             signal = signals.get(timeout=max(0.0, until - time.monotonic()))
@@ -123,10 +129,17 @@ def _wait(signals: Queue[Message | None], number: int, until: float) -> str | No
             raise BusError("the notification service ended")
         if signal.body[:1] != (number,):
             continue
-        if member == "ActionInvoked":
+        if member == "ActionInvoked" and len(signal.body) > 1:
             return str(signal.body[1])
         if member == "NotificationClosed":
-            return None
+            return DISMISSED if signal.body[1:2] == (_BY_THE_PERSON,) else None
+
+
+def _first(values: tuple[Any, ...], kind: type[T]) -> T:
+    """What a service answered with, which may be anything."""
+    if not values or not isinstance(values[0], kind):
+        raise BusError("the notification service answered what it must not")
+    return values[0]
 
 
 def _plain(text: str) -> str:

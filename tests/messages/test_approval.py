@@ -173,6 +173,64 @@ def test_an_approval_that_nobody_asked_for_is_for_what_has_the_focus() -> None:
     assert scene.send() is None
 
 
+def test_an_approval_for_a_focus_that_could_not_be_read_is_for_no_window_that_can() -> None:
+    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+    scene.focus = None
+    scene.send()
+    settle()
+    scene.focus = HERE
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.focus = None
+    assert scene.send() is None
+
+
+def test_an_answer_to_a_question_that_is_over_approves_nothing() -> None:
+    answers: list[str] = []
+
+    def person(question: Question) -> str:
+        gevent.sleep(0.05)
+        answers.append(ALLOW)
+        return ALLOW
+
+    scene = Scene(person, two_man_approver="either")
+    for end in (scene.approvals.by_phone, scene.approvals.deny, scene.approvals.forget):
+        scene.send()
+        settle()
+        assert len(scene.approvals.questions()) == 1
+        end("a")
+        scene.gates.close("a")
+        gevent.sleep(0.1)
+        assert answers == [], "the question was taken away"
+        assert scene.approvals.questions() == [] and not scene.gates.approval.is_open("a", scene.now * 1000)
+        scene.approvals.forget("a")
+
+
+def test_a_question_that_fails_on_the_screen_does_not_stay_for_ever() -> None:
+    def broken(question: Question) -> str:
+        raise RuntimeError("a fault of ours")
+
+    scene = Scene(broken, two_man_approver="computer")
+    scene.send()
+    settle()
+    assert scene.approvals.questions() == []
+    scene.send()
+    settle()
+    assert len(scene.asked) == 2
+
+
+def test_what_the_owner_decided_is_told() -> None:
+    decided: list[tuple[str, str, str]] = []
+    approvals = Approvals(
+        Settings(two_man_approver="computer"),
+        Gates(),
+        lambda: HERE,
+        on_decided=lambda *what: decided.append(what),
+    )
+    approvals.grant("a")
+    approvals.deny("a")
+    assert decided == [("approved", "a", "xterm"), ("denied", "a", "")]
+
+
 def test_what_the_policy_refuses_is_not_asked_about() -> None:
     scene = Scene(lambda question: ALLOW, two_man_approver="computer")
 

@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
-from busbench import MessageBus, message_bus
+from busbench import message_bus
 from desktopbench import XServer
+from dunstbench import Dunst
 
 from novakey.session.bus import BusError
-from novakey.session.notify import Notifier
+from novakey.session.notify import DISMISSED, Notifier
 
 CHOICES = {"allow": "Allow once", "deny": "Deny"}
-# dunst shows the actions in a menu program; this one picks the line with the wanted word.
-_RC = "[global]\ndmenu = {menu}\nmouse_left_click = do_action\nnotification_limit = 5\n"
-_MENU = '#!/bin/sh\ngrep -m1 "$(cat {wanted})"\n'
-
-
-@dataclass
-class Dunst:
-    bus: MessageBus
-    process: subprocess.Popen[bytes]
-    wanted: Path
-
-    def ctl(self, *words: str) -> str:
-        done = subprocess.run(["dunstctl", *words], env=self.bus.env, capture_output=True, text=True)
-        return done.stdout
-
-    def shown(self) -> int:
-        return int(self.ctl("count", "displayed").strip() or 0)
-
-    def press(self, label: str) -> None:
-        """Press the button with this label on the notification that is shown."""
-        self.wanted.write_text(label)
-        deadline = time.monotonic() + 10
-        while not self.shown():
-            assert time.monotonic() < deadline, "nothing is shown"
-            gevent.sleep(0.05)
-        self.ctl("action")
-
-    def history(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.ctl("history"))["data"][0])
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +26,9 @@ def screen() -> Iterator[XServer]:
 
 @pytest.fixture
 def dunst(screen: XServer, tmp_path: Path) -> Iterator[Dunst]:
-    menu, wanted = tmp_path / "menu", tmp_path / "wanted"
-    menu.write_text(_MENU.format(wanted=wanted))
-    menu.chmod(0o755)
-    config = tmp_path / "dunstrc"
-    config.write_text(_RC.format(menu=menu))
     with message_bus() as bus:
         bus.env["DISPLAY"] = screen.display
-        process = bus.start(["dunst", "-conf", str(config)])
-        running = Dunst(bus, process, wanted)
-        notifier = Notifier()
-        deadline = time.monotonic() + 10
-        while notifier.unavailable() is not None:
-            assert time.monotonic() < deadline, "dunst did not start"
-            gevent.sleep(0.05)
-        notifier.close()
-        yield running
+        yield Dunst(bus, tmp_path)
 
 
 @pytest.fixture
@@ -98,12 +53,14 @@ def test_a_notification_that_nobody_answers_goes_away_at_its_time(dunst: Dunst, 
     assert dunst.shown() == 0
 
 
-def test_a_dismissed_notification_is_no_answer(dunst: Dunst, notifier: Notifier) -> None:
+def test_a_dismissed_notification_is_told_from_one_that_nobody_answered(
+    dunst: Dunst, notifier: Notifier
+) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     while not dunst.shown():
         gevent.sleep(0.05)
     dunst.ctl("close")
-    assert asking.get(timeout=10) is None
+    assert asking.get(timeout=10) == DISMISSED
 
 
 def test_a_killed_question_is_taken_away(dunst: Dunst, notifier: Notifier) -> None:
