@@ -153,6 +153,9 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     """
     # A log that cannot be written, later, must never be what stops a delivery.
     logging.raiseExceptions = False
+    # Our lines name neither thread nor process nor source, and finding them out costs as much as the rest.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # as the documentation of `logging` says ("Optimization")
     redacting = settings.log_redact
     file = rotating_file(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
     file.setFormatter(LineFormatter("file", redacting=redacting))

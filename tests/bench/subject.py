@@ -49,7 +49,7 @@ class Subject:
         ledger.begin(paths.replay_ledger, 1)  # else everything of the first minutes would be refused
         self.devices: DeviceKeys = [(device.id, device.key.reveal().hex()) for device in devices.values()]
         self.public = base64.b64encode(server.public).decode()
-        raised = {"max_requests_per_min": 100_000, **settings}
+        raised = {"max_requests_per_min": 100_000, "max_unauthenticated_per_address": 64, **settings}
         self.daemon = Daemon(folder, **raised)
 
     @property
