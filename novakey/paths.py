@@ -95,6 +95,8 @@ class Paths:
 
 def _user_runtime() -> Path | None:
     """Our folder in the user's own runtime folder (XDG base directories), where there is one."""
+    if not hasattr(os, "geteuid"):
+        return None
     for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.geteuid()}"):
         with contextlib.suppress(OSError):
             status = os.lstat(folder)

@@ -33,7 +33,7 @@ class LogFeed(logging.Handler):
         """The last lines of the log file, at most `before`, and then each new one."""
         with self._lines.listen() as new:
             if follow:
-                logging.getLogger().addHandler(self)
+                self._begin()
             try:
                 # Nothing is logged between these two: no line is told twice or left out.
                 yield from last_lines(min(before, MAX_LINES))
@@ -42,6 +42,12 @@ class LogFeed(logging.Handler):
             finally:
                 if len(self._lines.listeners) == 1:
                     logging.getLogger().removeHandler(self)
+
+    def _begin(self) -> None:
+        root = logging.getLogger()
+        # What is held back from the file, as one of a flood of equal lines, is held back here too.
+        self.filters = [held for handler in root.handlers if handler is not self for held in handler.filters]
+        root.addHandler(self)
 
     @staticmethod
     def _next(new: Subscription[str]) -> Iterator[str]:

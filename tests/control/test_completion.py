@@ -98,6 +98,33 @@ def test_zsh_and_fish_take_their_scripts(shell: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("novakey dev", "novakey devices"), ("novakey completion z", "novakey completion zsh")],
+)
+def test_zsh_completes_at_the_tab_key(zsh: Terminal, typed: str, completed: str) -> None:
+    zsh.press("-l", typed)
+    zsh.press("Tab")
+    zsh.wait_for(rf"^% {completed} ?\Z")
+    zsh.press("C-u")
+
+
+@pytest.fixture(scope="module")
+def zsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    folder = tmp_path_factory.mktemp("zsh")
+    (folder / "_novakey").write_text(run("completion", "zsh").stdout)
+    (folder / ".zshrc").write_text(
+        f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u; novakey() {{ :; }}; clear\n"
+        "PS1='%% '; setopt no_prompt_sp\n"
+    )
+    with Terminal(folder / "nothing") as terminal:
+        terminal.type(f"ZDOTDIR={folder} zsh -i")
+        terminal.wait_for(r"^% $")
+        yield terminal
+
+
 def test_fish_offers_the_commands(tmp_path: Path) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")

@@ -403,6 +403,24 @@ def test_the_log_is_followed_from_its_last_lines_on_and_redacted_whatever_the_se
             assert asked.next(20) == Done()
 
 
+def test_who_follows_the_log_sees_what_the_file_says_also_of_a_flood(tmp_path: Path) -> None:
+    with Owned(tmp_path / "d") as daemon:
+        daemon.remember(daemon.add("anna"))
+        seen = []
+        with client.asking(Paths.under(daemon.folder), "log", lines=1) as asked:
+            for _ in range(20):
+                say(daemon.unlike_known(), MessageType.ARM)
+            daemon.ask("rename", device="anna", name="the end")
+            while not (seen and "the end" in seen[-1]):
+                line = asked.next(20)
+                assert isinstance(line, Event)
+                seen.append(line.members["text"])
+        written = (daemon.folder / "logs" / "novakey.log").read_text().splitlines()
+        since = written[written.index(seen[0]) :]
+        # The line that counts a flood after its end is written when nothing else is: to the file alone.
+        assert [line for line in since if "more like it" not in line or line in seen] == seen
+
+
 def test_without_a_daemon_the_commands_say_so(tmp_path: Path) -> None:
     with pytest.raises(NoDaemonError, match=r"no daemon runs\nstart it: novakey\.py serve"):
         client.ask(Paths.under(tmp_path), "devices")
