@@ -135,7 +135,7 @@ def test_a_person_serves_pairs_two_phones_and_looks_after_them(folder: Path) -> 
         right.clear()
         right.type("novakey pair")
         assert plain(right.wait_for("^Picture: "), folder) == PAIR
-        assert read_qr(right.screen(), dark_glyphs=True) == text, "the same window"
+        right.wait_for_qr(text, dark_glyphs=True)  # the same window
         phone.pair_with(text, "anna").save(folder / "phone.json")
         assert plain(right.wait_for(r"^paired.*\n\$ $"), folder).rstrip() == PAIRED
         left.wait_for(r'paired: "anna" from 127.0.0.1. if that was not you: novakey.py devices revoke')
@@ -177,14 +177,12 @@ def test_the_qr_follows_the_size_of_the_terminal_and_names_its_picture_where_it_
         screen = plain(terminal.wait_for("^Time left"), folder).replace("(QR, 0 x 0)\n", "")
         assert screen == TOO_SMALL
         terminal.resize(80, 24)
-        terminal.wait_for(r"▀[^T]*^Time left: [0-9:]+, until [0-9:]+\.\Z")
-        assert read_qr(terminal.screen(), dark_glyphs=True) == text, (
-            "a usual terminal has room, to the last row"
-        )
-        assert len(terminal.screen().split("\n")) == 24
+        terminal.wait_for_qr(text, dark_glyphs=True)  # a usual terminal has room, to the last row
+        last = terminal.wait_for(r"▀[^T]*^Time left: [0-9:]+, until [0-9:]+\.\Z")
+        assert len(last.split("\n")) == 24
         terminal.resize(100, 30)
         terminal.wait_for(r"^Picture: ")
-        assert read_qr(terminal.screen(), dark_glyphs=True) == text
+        terminal.wait_for_qr(text, dark_glyphs=True)
         first = terminal.wait_for("^Time left: ")
         counted = re.search(r"Time left: [0-9:]+", first)
         assert counted

@@ -85,6 +85,13 @@ class Terminal:
             time.sleep(0.1)
         return screen
 
+    def wait_for_qr(self, text: str, dark_glyphs: bool) -> None:
+        """Wait until the code on the screen says `text`; a screen may be taken while it is drawn."""
+        deadline = time.monotonic() + WAIT_S
+        while (seen := read_qr(self.screen(), dark_glyphs)) != text:
+            assert time.monotonic() < deadline, f"the QR says {seen!r}:\n{self.screen()}"
+            time.sleep(0.1)
+
     def run(self, line: str) -> str:
         """Run a command on an empty screen; the screen when its prompt is back."""
         self.clear()
@@ -128,7 +135,7 @@ def read_qr(screen: str, dark_glyphs: bool) -> str:
         else:
             rows.append([int(cell in "█▀") for cell in line])
             rows.append([int(cell in "█▄") for cell in line])
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=0)
     light = 0 if dark_glyphs else 1
     scale, quiet = 4, 6
     plain = [[1] * (width + 2 * quiet)] * quiet

@@ -223,7 +223,8 @@ def _log(words: argparse.Namespace) -> int:
     from novakey.wire.control import Event
 
     say = base.printer()
-    with client.asking(base.paths(words), "log", lines=words.lines, follow=not words.no_follow) as asked:
+    arguments = {"lines": words.lines, "follow": not words.no_follow}
+    with client.asking(base.paths(words), "log", **arguments) as asked, base.interruptible():
         while True:
             match asked.next(client.FOLLOW_S):
                 case Event(members=members) if words.json:

@@ -44,11 +44,12 @@ def add(commands: Commands) -> None:
 def _pair(words: argparse.Namespace) -> int:
     from novakey.control import client
 
-    with client.asking(base.paths(words), "pair", add=words.add) as asked:
+    with client.asking(base.paths(words), "pair", add=words.add) as asked, base.interruptible():
         try:
             result = _print_events(asked) if words.json else _show(asked)
         except KeyboardInterrupt:
-            base.printer()("the window stays open until its time is over; to see it again: novakey.py pair")
+            told = "the window stays open until its time is over; to see it again: novakey.py pair"
+            print(told, file=sys.stderr)
             raise
     if not words.json:
         base.printer()(f"paired: {result['paired']} from {result['from']}")
