@@ -127,12 +127,16 @@ class Asks:
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
         return asking
 
-    def give(self, asking: Asking, secret: Secret) -> str:
-        """Hand the secret over; what the phone is told. `Refused` where the program does not take it."""
+    def give(self, asking: Asking, secret: Secret, check: Callable[[], None] = lambda: None) -> str:
+        """Hand the secret over; what the phone is told. `Refused` where the program does not take it.
+
+        `check` is called when the owner has confirmed, and raises `Refused` where it may not be given.
+        """
         if not asking.confirmed.wait(CONFIRM_S):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
+        check()
         asking.secret = Secret(secret.reveal())
         asking.given.set()
         if not asking.taken.wait(TAKE_S):

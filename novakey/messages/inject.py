@@ -76,7 +76,7 @@ class Injector:
             self.approvals.permit(device_id)(asking.focus)
         except NotApprovedError as error:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
-        told = self.asks.give(asking, secret)
+        told = self.asks.give(asking, secret, lambda: self._check_known(device_id))
         self._use_up(device_id)
         return Outcome.OK, told, asking.program
 
@@ -91,12 +91,16 @@ class Injector:
 
     def _check_text(self, device_id: str, secret: Secret) -> None:
         settings = self.settings
-        if self.devices.get(device_id) is None:  # revoked while this message waited for its turn
-            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
+        self._check_known(device_id)
         try:
             text.check(secret, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
+
+    def _check_known(self, device_id: str) -> None:
+        """Raises `Refused` where the device was revoked while its message waited for its turn."""
+        if self.devices.get(device_id) is None:
+            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
 
     def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
         aim = _Aim()

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,12 @@ from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.files import FolderLock
+from novakey.messages.approval import ALLOW, Approvals
+from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
+from novakey.messages.inject import Injector
 from novakey.paths import Paths
 from novakey.phone import Profile
 from novakey.secret import Secret
@@ -194,14 +198,39 @@ def test_revoking_is_durable_and_of_the_last_one_opens_nothing(two: tuple[Owned,
         assert again.add("anna").device_id == "anna", "the owner may open a window, and pair the same phone"
 
 
+class Waiting:
+    """A handler of two phones, anna and berta, over a store of its own."""
+
+    def __init__(self, folder: Path, choose: Callable[[], Backend], **settings: Any) -> None:
+        self.server = crypto.ExpandedKey.generate()
+        self.phones = {name: Device(name, Secret(secrets.token_bytes(32))) for name in ("anna", "berta")}
+        self.store = DeviceStore(folder / "devices.json", Secret(bytes(32)), self.phones, None)
+        self.gates = Gates()
+        chosen = Settings(two_man_enabled=False, **settings)
+        self.confirmed = gevent.event.Event()
+        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(20))
+        injector = Injector(
+            chosen, self.store, Courier(chosen, choose), self.gates, Approvals(chosen, self.gates), self.asks
+        )
+        self.handler = Handler(chosen, self.store, self.server, injector)
+
+    def sends(self, device: Device) -> gevent.Greenlet:
+        """The device's secret comes in."""
+        opened = Message(int(time.time()), MessageType.INJECT, device.id.encode(), Secret(b"x"))
+        frame = message.seal(opened, self.server.public, device.key.reveal(), secrets.token_bytes(24))
+        payload = frame[message.LENGTH_SIZE :]
+        sent = gevent.spawn(self.handler.answer, payload, "192.0.2.1", 1)
+        gevent.sleep(0.05)
+        return sent
+
+    def stranger(self) -> Reply:
+        return self.sends(Device("x", Secret(bytes(32)))).get(timeout=10)
+
+
 def test_a_message_that_waits_for_its_turn_is_not_delivered_for_a_phone_revoked_meanwhile(
     tmp_path: Path,
 ) -> None:
     """Also where no gate would stop it, and its reply is a stranger's."""
-    settings = Settings(allow_clipboard_when_disarmed=True, two_man_enabled=False)
-    server = crypto.ExpandedKey.generate()
-    pair = {name: Device(name, Secret(secrets.token_bytes(32))) for name in ("anna", "berta")}
-    store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), pair, None)
     delivering, go_on = gevent.event.Event(), gevent.event.Event()
     deliveries = []
 
@@ -211,23 +240,47 @@ def test_a_message_that_waits_for_its_turn_is_not_delivered_for_a_phone_revoked_
         go_on.wait()
         raise NoDisplayError("no display in this test")
 
-    handler = Handler(settings, store, server, Courier(settings, choose))
-
-    def payload(device: Device) -> bytes:
-        opened = Message(int(time.time()), MessageType.INJECT, device.id.encode(), Secret(b"x"))
-        sealed = message.seal(opened, server.public, device.key.reveal(), secrets.token_bytes(24))
-        return sealed[message.LENGTH_SIZE :]
-
-    first = gevent.spawn(handler.answer, payload(pair["anna"]), "192.0.2.1", 1)
+    scene = Waiting(tmp_path, choose, allow_clipboard_when_disarmed=True)
+    first = scene.sends(scene.phones["anna"])
     assert delivering.wait(10)
-    second = gevent.spawn(handler.answer, payload(pair["berta"]), "192.0.2.1", 2)
-    gevent.sleep(0.05)
-    store.remove(pair["berta"])
+    second = scene.sends(scene.phones["berta"])
+    scene.store.remove(scene.phones["berta"])
     go_on.set()
     assert first.get(timeout=10).outcome is Outcome.INTERNAL_ERROR
-    unknown = handler.answer(payload(Device("x", Secret(bytes(32)))), "192.0.2.1", 3)
-    assert told(second.get(timeout=10)) == told(unknown)
+    assert told(second.get(timeout=10)) == told(scene.stranger())
     assert len(deliveries) == 1
+
+
+def test_a_secret_that_waits_for_its_owners_word_is_not_given_for_a_phone_revoked_meanwhile(
+    tmp_path: Path,
+) -> None:
+    def choose() -> Backend:
+        raise NoDisplayError("no display in this test")
+
+    scene = Waiting(tmp_path, choose)
+    asking = scene.asks.begin("ssh-add", 1, "passphrase")
+    waiting = scene.sends(scene.phones["berta"])
+    assert not waiting.ready()
+    scene.store.remove(scene.phones["berta"])
+    scene.confirmed.set()
+    assert told(waiting.get(timeout=10)) == told(scene.stranger())
+    assert not asking.given.is_set() and asking.secret is None
+    scene.asks.end(asking)
+
+
+def test_revoking_takes_back_what_its_owner_is_asked_for_it(tmp_path: Path) -> None:
+    answer = gevent.event.AsyncResult()  # type: ignore[var-annotated]
+    gates = Gates()
+    settings = Settings(two_man_approver="computer")
+    approvals = Approvals(settings, gates, ask=lambda question, seconds: answer.get())
+    approvals.ask_for("anna", lambda focus: None)
+    assert [question.device_id for question in approvals.questions()] == ["anna"]
+    approvals.forget("anna")
+    assert approvals.questions() == []
+    gevent.sleep(0)
+    answer.set(ALLOW)
+    gevent.sleep(0.05)
+    assert gates.approval.until(time.monotonic() * 1000) == {}, "an answer that comes later opens nothing"
 
 
 def test_a_phone_revoked_in_the_minute_of_its_pairing_cannot_repeat_it(tmp_path: Path) -> None:
