@@ -191,12 +191,6 @@ class Approvals:
         for device_id in list(self._questions):
             self._end(device_id)
 
-    def forget(self, device_id: str) -> None:
-        """The device was revoked: nothing that was asked or allowed for it holds any more."""
-        self._gate.close(device_id)
-        self._denied.pop(device_id, None)
-        self._end(device_id)
-
     def _begin(self, device_id: str, focus: Focus | None) -> Question:
         question = Question(device_id, focus, self._monotonic() + ASK_S)
         self._questions[device_id] = question
