@@ -85,3 +85,18 @@ def test_one_file_patches_the_standard_library_and_every_way_in_passes_it() -> N
         [sys.executable, "-m", "novakey", "--version"], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == 0 and done.stdout.startswith(b"novakey "), done.stderr
+
+
+@pytest.mark.long
+def test_pipx_makes_the_command_from_the_tree(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "tree")
+    places = {name: str(tmp_path / name) for name in ("PIPX_HOME", "PIPX_BIN_DIR", "PIPX_MAN_DIR")}
+    env = environment(tmp_path / "home", **places)
+    run = {"env": env, "check": True, "capture_output": True, "timeout": BOOTSTRAP_S, "cwd": tmp_path}
+    subprocess.run([BARE, "-m", "venv", "v"], **run)
+    subprocess.run(["v/bin/pip", "install", "-q", "pipx"], **run)
+    subprocess.run(["v/bin/pipx", "install", "--python", BARE, str(tree)], **run)
+    command = tmp_path / "PIPX_BIN_DIR" / "novakey"
+    with Daemon(tmp_path / "d", env=env, launch=[str(command)], arguments=("serve",)) as daemon:
+        assert daemon.uri().startswith("novakey://pair?v=3&")
+        assert daemon.pair().device_id == "phone-1"
