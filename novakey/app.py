@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from novakey import log as logs
-from novakey import systemd
+from novakey import logfile, systemd
 from novakey.audit import FILE, Audit
 from novakey.config import Settings
 from novakey.control import listener
@@ -108,7 +108,7 @@ class Daemon:
         )
         self._courier = Courier(settings, self._chooser)
         self._notices = Notices(settings, installation.devices)
-        self._audit = Audit(logs.rotating_file(settings, paths.log, FILE))
+        self._audit = Audit(logfile.rotating(settings, paths.log, FILE))
         self._handler = Handler(
             settings,
             installation.devices,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from novakey import files
-from novakey.log import OwnerOnlyFile
+from novakey.logfile import OwnerOnlyFile
 from novakey.messages.handler import Answered
 from novakey.wire import Malformed, jsonline
 
@@ -36,8 +36,6 @@ class Audit:
         self._unix_time = unix_time
         self._failed = False
         self._file = file
-        self._file.setFormatter(logging.Formatter("%(message)s"))
-        self._file.handleError = self._note_failure  # type: ignore[method-assign]
 
     def answered(self, answered: Answered) -> None:
         """A message of a paired device."""
@@ -63,13 +61,12 @@ class Audit:
         self._file.close()
 
     def _write(self, members: dict[str, object]) -> None:
-        line = jsonline.encode(members).decode()
-        self._file.emit(logging.LogRecord("audit", logging.INFO, "", 0, line, None, None))
-
-    def _note_failure(self, record: logging.LogRecord) -> None:
-        if not self._failed:
-            self._failed = True
-            log.error("the audit file cannot be written: from here on it lacks entries")
+        try:
+            self._file.write_line(jsonline.encode(members).decode())
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                log.error("the audit file cannot be written, so it lacks entries: %s", error)
 
 
 def read(path: Path, lines: int) -> list[dict[str, Any]]:

@@ -8,18 +8,15 @@ the formatter, where nobody can forget it. Secrets are kept out by their type
 
 from __future__ import annotations
 
-import io
 import logging
-import logging.handlers
 import os
 import re
-import stat
 import time
 from pathlib import Path
 from typing import TextIO
 
+from novakey import logfile
 from novakey.config import Settings
-from novakey.errors import ConfigError
 from novakey.logthrottle import Throttle
 
 DEFAULT_FILE = "novakey.log"
@@ -119,31 +116,6 @@ class LineFormatter(logging.Formatter):
         return f"{at} {level:<7} {one_line(record.name)}: "
 
 
-class OwnerOnlyFile(logging.handlers.RotatingFileHandler):
-    """A rotating file that only its owner can read, before and after rotation, and never through a link."""
-
-    def _open(self) -> io.TextIOWrapper:
-        # Not blocking: a fifo planted in the folder would stop the daemon here.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(self.baseFilename, flags, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError("not a regular file")
-            os.fchmod(fd, 0o600)
-        except OSError:
-            os.close(fd)
-            raise
-        return open(fd, "a", encoding="utf-8", errors="backslashreplace")
-
-    def doRollover(self) -> None:
-        try:
-            super().doRollover()
-        except OSError:
-            # The folder went read-only, say. Going on in the same file loses less than going silent.
-            if self.stream is None:
-                self.stream = self._open()
-
-
 def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> None:
     """Send every log record to `stderr` and to a rotating file.
 
@@ -157,7 +129,7 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # as the documentation of `logging` says ("Optimization")
     redacting = settings.log_redact
-    file = rotating_file(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
+    file = logfile.rotating(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
     file.setFormatter(LineFormatter("file", redacting=redacting))
     handlers: list[logging.Handler] = [file]
     if settings.log_stderr:
@@ -175,40 +147,6 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
         root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-
-
-def folder(settings: Settings, paths_log_dir: Path) -> Path:
-    """Where log files lie."""
-    return paths_log_dir / Path(settings.log_dir).expanduser()
-
-
-def rotating_file(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFile:
-    """A file of this name among the log files, rotated by the `log_*` keys, or `ConfigError`."""
-    path = folder(settings, paths_log_dir) / name
-    try:
-        _make_folder(path.parent)
-        return OwnerOnlyFile(
-            path, maxBytes=settings.log_rotate_mb * 1_000_000, backupCount=settings.log_keep, encoding="utf-8"
-        )
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"the log file {one_line(str(path))} cannot be written: {reason}",
-            "set log_dir to a folder of your own, or mend that one's owner and rights",
-        ) from error
-
-
-def _make_folder(folder: Path) -> None:
-    """The folder and those above it, each one made here owner-only."""
-    if folder.is_dir():
-        mode = folder.stat().st_mode
-        if mode & 0o022 and not mode & stat.S_ISVTX:
-            # Whoever can rename our files can also make us write over theirs.
-            raise OSError(f"others can write in its folder (chmod go-w {folder})")
-        return
-    if folder.parent != folder and not folder.parent.is_dir():
-        _make_folder(folder.parent)
-    folder.mkdir(mode=0o700)
 
 
 def _is_journal(stream: TextIO) -> bool:

@@ -61,10 +61,12 @@ def asked_for(requirements: str) -> set[str]:
 
 
 def debian() -> set[str]:
-    """The list in tests/run."""
-    found = re.search(r"^DEBIAN=\(\n(.*?)^\)", (ROOT / "tests/run").read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return set(found[1].split())
+    """The lists in tests/run, that of the long tests too."""
+    lists = re.findall(
+        r"^(?:DEBIAN|LONG)=\((.*?)\)", (ROOT / "tests/run").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(lists) == 2
+    return set(" ".join(lists).split())
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ ELSEWHERE = {
     "configfile.py": "the configuration",
     "configkeys.py": "the configuration; docs/configuration.md is made from it",
     "log.py": "the log itself",
+    "logfile.py": "the log itself",
+    "systemd.py": "the service manager hands a socket over; the unit says which",
     "logthrottle.py": "the log itself",
     "cli.py": "help",
     "secret.py": "faults of ours",

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from novakey import log
+from novakey import log, logfile
 from novakey.config import Settings
 from novakey.errors import ConfigError
 from novakey.log import LineFormatter, escape, redact
@@ -249,15 +249,12 @@ def test_a_full_disk_and_a_closed_terminal_stop_nothing(tmp_path: Path) -> None:
     logger, terminal = configured(tmp_path)
     terminal.close()
     with open("/dev/full", "w") as full:
-        handler = next(h for h in logging.getLogger().handlers if isinstance(h, log.OwnerOnlyFile))
+        handler = next(h for h in logging.getLogger().handlers if isinstance(h, logfile.OwnerOnlyFile))
         handler.stream, before = full, handler.stream
         for _ in range(10_000):
             logger.info("there is no room for this line")
         handler.stream = before
         logger.info("room again")
-        with pytest.raises(OSError):
-            full.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     assert "room again" in (tmp_path / "novakey.log").read_text()
 
 

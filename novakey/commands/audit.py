@@ -35,11 +35,11 @@ def add(commands: Commands) -> None:
 
 
 def _audit(words: argparse.Namespace) -> int:
-    from novakey import audit, log
+    from novakey import audit, logfile
 
     if words.lines < 1:
         raise ConfigError("--lines must be at least 1")
-    path = log.folder(base.settings(words), base.paths(words).log) / audit.FILE
+    path = logfile.folder(base.settings(words), base.paths(words).log) / audit.FILE
     entries = audit.read(path, words.lines)
     if words.json:
         for entry in entries:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator
 
 from novakey.feed import Feed, Subscription
-from novakey.log import LineFormatter, OwnerOnlyFile, one_line, redact
+from novakey.log import LineFormatter, one_line, redact
+from novakey.logfile import OwnerOnlyFile
 
 MAX_LINES = 200
 _TAIL = 64 * 1024

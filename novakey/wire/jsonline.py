@@ -8,10 +8,12 @@ from typing import Any, NoReturn
 
 from novakey.wire import Malformed
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def encode(members: Mapping[str, object]) -> bytes:
     """The object without spaces, without a line end, as UTF-8."""
-    return json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(members).encode()
 
 
 def decode(data: bytes | bytearray) -> dict[str, Any]:
