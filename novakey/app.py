@@ -28,7 +28,7 @@ from novakey.files import FolderLock, private_folder
 from novakey.messages import ledger
 from novakey.messages.account import Account
 from novakey.messages.approval import Approvals
-from novakey.messages.asks import Asks
+from novakey.messages.asks import Asking, Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered, Handler
@@ -123,13 +123,25 @@ class Daemon:
 
     def _injector(self, settings: Settings) -> Injector:
         gates = Gates()
+        asks = Asks(
+            gates,
+            self._notices.confirm if settings.ask_confirm else None,
+            marker=self._paths.asking,
+            note=self._asked,
+        )
         return Injector(
             settings,
             self._devices,
             self._courier,
             gates,
-            Approvals(settings, gates, self._courier.focus, self._notices.ask, on_decided=self._decided),
-            Asks(gates, self._notices.confirm if settings.ask_confirm else None),
+            Approvals(
+                settings,
+                gates,
+                lambda: asks.focus() or self._courier.focus(),
+                self._notices.ask,
+                on_decided=self._decided,
+            ),
+            asks,
             lock.locked,
         )
 
@@ -198,6 +210,10 @@ class Daemon:
 
     def _decided(self, decision: str, device_id: str, program: str) -> None:
         self._audit.happened(decision, device_id, program=program)
+
+    def _asked(self, asking: Asking, became: str, device_id: str) -> None:
+        more = {"program": asking.program, "pid": str(asking.pid), "prompt": asking.prompt, "became": became}
+        self._audit.happened("ask", device_id, **more)
 
     def _answered(self, answered: Answered) -> None:
         self._account.note(answered)

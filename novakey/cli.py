@@ -22,11 +22,16 @@ exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
             3 store or keys unusable, 4 environment
 """
 
+# Programs that want one word for a command get a link of this name to the launch script.
+_BY_NAME = {"novakey-askpass": "askpass", "novakey-pinentry": "pinentry"}
+
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit code."""
     process.close_up()
-    words = parser().parse_args(argv)
+    command = _BY_NAME.get(Path(sys.argv[0]).name)
+    # What such a program is given is never an option: a prompt may begin as one does.
+    words = parser().parse_args(argv if command is None else [command, "--", *argv])
     try:
         return int(words.run(words))
     except NovaKeyError as error:

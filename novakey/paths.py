@@ -77,6 +77,11 @@ class Paths:
         return self.data / "desktop-permission.json"
 
     @property
+    def asking(self) -> Path:
+        """There while a program waits for a secret, or one has just gone without."""
+        return self.runtime / "asking"
+
+    @property
     def qr(self) -> Path:
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"

@@ -8,7 +8,6 @@ from pathlib import Path
 _STAT_TTY = 4  # tty_nr, counted behind the name in /proc/PID/stat
 _STAT_PARENT = 1
 _LAUNCHERS = ("python", "novakey")
-_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,12 @@ class Who:
 
 
 def describe(pid: int) -> Who:
-    """The process `pid`, or the first above it that is no launcher of ours: whoever wants the secret."""
-    on_terminal = _field(pid, _STAT_TTY) not in (None, 0)
-    program, parent = _program(pid), pid
-    for _ in range(_MAX_DEPTH):
-        if program and not program.startswith(_LAUNCHERS):
-            break
-        above = _field(parent, _STAT_PARENT)
-        if above is None or above <= 1:
-            break
-        parent, program = above, _program(above) or program
-    return Who(program or "an unknown program", on_terminal)
+    """The process `pid`; where that is a command of ours, the program that started it."""
+    program = _program(pid)
+    if not program or program.startswith(_LAUNCHERS):
+        above = _field(pid, _STAT_PARENT)
+        program = (above is not None and above > 1 and _program(above)) or program
+    return Who(program or "an unknown program", _field(pid, _STAT_TTY) not in (None, 0))
 
 
 def _field(pid: int, number: int) -> int | None:
@@ -42,7 +36,14 @@ def _field(pid: int, number: int) -> int | None:
 
 
 def _program(pid: int) -> str:
+    """The name of its file; where only root may see that (sudo, ourselves), what the kernel calls it."""
     try:
-        return Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")
+        name = Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")
+    except PermissionError:
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").removesuffix("\n")
+        except OSError:
+            return ""
     except OSError:
         return ""
+    return "".join(char if char.isprintable() else "?" for char in name)

@@ -7,48 +7,64 @@ the child lives; a descriptor only by the child, once.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shutil
+import signal
 from collections.abc import Sequence
 from typing import NoReturn
 
 from novakey.errors import ConfigError, NovaKeyError, SetupError
 from novakey.secret import Secret
 
+_MOST_DESCRIPTORS = 1024  # the usual limit on open files
 PIPE_SIZE = 65536  # what a pipe holds without a reader; a secret is far below
+
+
+def check_variable(name: str) -> None:
+    """Before anybody is asked: whether there can be such a variable."""
+    if not (name.isascii() and name.isidentifier()):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a variable", "give letters, digits and underscores"
+        )
+
+
+def check_descriptor(number: int) -> None:
+    """Before anybody is asked: whether the child can have this descriptor."""
+    if not 3 <= number < _MOST_DESCRIPTORS:
+        raise ConfigError(
+            f"--fd {number} is taken or too high", f"give a number from 3 to {_MOST_DESCRIPTORS - 1}"
+        )
+
+
+def check_program(name: str) -> None:
+    """Before anybody is asked: whether it can be run at all."""
+    if shutil.which(name) is None:
+        raise SetupError(f"{name} cannot be run: there is no such program", "look at its name and rights")
 
 
 def with_variable(argv: Sequence[str], name: str, secret: Secret) -> NoReturn:
     """Become `argv` with the secret in the variable `name`."""
-    if not name.isidentifier():
-        raise ConfigError(
-            f"{name!r} cannot be the name of a variable", "give letters, digits and underscores"
-        )
-    data = secret.reveal()
-    if b"\0" in data:
-        raise NovaKeyError("the secret holds a zero byte, which no environment can hold", "use --fd instead")
-    _become(argv, {**os.environb, name.encode(): data})
+    _become(argv, {**os.environb, name.encode(): secret.reveal()})
 
 
 def with_descriptor(argv: Sequence[str], descriptor: int, secret: Secret) -> NoReturn:
     """Become `argv` with the secret to be read from the descriptor of this number."""
-    if not 3 <= descriptor < 1024:
-        raise ConfigError(f"--fd {descriptor} is taken or too high", "give a number from 3 to 1023")
-    reading, writing = os.pipe()
     if len(secret) > PIPE_SIZE:
         raise NovaKeyError(f"the secret is longer than {PIPE_SIZE} bytes")
+    reading, writing = os.pipe()
     os.write(writing, secret.reveal())
     os.close(writing)
-    if reading == descriptor:
-        os.set_inheritable(reading, True)
-    else:
-        os.dup2(reading, descriptor, inheritable=True)
+    if reading != descriptor:
+        os.dup2(reading, descriptor)
         os.close(reading)
-    fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)
+    os.set_inheritable(descriptor, True)
     _become(argv, dict(os.environb))
 
 
 def _become(argv: Sequence[str], env: dict[bytes, bytes]) -> NoReturn:
+    # Python ignores these, and what is ignored stays so in the child, which would not end with its reader.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], list(argv), env)  # noqa: S606  # what the owner wrote is what runs
     except OSError as error:

@@ -23,8 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gevent
+from gevent import Greenlet
 
-from novakey.adapters import Ask
+from novakey import processes
+from novakey.adapters import Ask, WaitedTooLong
+from novakey.control.client import NoDaemonError
 from novakey.errors import NovaKeyError
 from novakey.log import one_line
 from novakey.secret import Secret
@@ -34,7 +37,9 @@ log = logging.getLogger(__name__)
 SYSTEM = Path("/run/systemd/ask-password")
 MAX_FILE = 4096
 MAX_MESSAGE = 300
-_GONE_POLL_S = 0.5
+_POLL_S = 0.5
+_AGAIN_S = 2.0
+ASK_S = 600.0  # a question without an end is asked again and again
 
 
 def folders(env: dict[str, str], euid: int) -> list[Path]:
@@ -80,58 +85,71 @@ def read(path: Path) -> Question | None:
 
 
 class PasswordAgent:
-    """Answers the questions in one folder, one after the other."""
+    """Answers the questions in one folder. Several wait side by side: the daemon has a queue for them."""
 
     def __init__(self, folder: Path, ask: Ask, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._ask = ask
         self._monotonic = monotonic
-        self._done: set[Path] = set()
+        self._seen: dict[Path, Greenlet] = {}
 
     def run(self) -> None:
         """Wait for questions until the greenlet is killed.
 
-        The kernel tells when the folder changes (inotify, through libev's stat watcher).
+        A look each half second: a watcher of the folder's times, which count seconds on some
+        file systems, would miss a question that comes in the second in which another one went.
         """
         self._folder.mkdir(mode=0o755 if self._folder == SYSTEM else 0o700, parents=True, exist_ok=True)
-        watcher = gevent.get_hub().loop.stat(str(self._folder).encode(), 5.0)
-        while True:
-            found = sorted(self._folder.glob("ask.*"))
-            self._done &= set(found)
-            for path in found:
-                if path not in self._done:
-                    self.answer(path)
-            if not set(self._folder.glob("ask.*")) - self._done:
-                gevent.get_hub().wait(watcher)
+        try:
+            while True:
+                self.look()
+                gevent.sleep(_POLL_S)
+        finally:
+            gevent.killall(list(self._seen.values()))
 
-    def answer(self, path: Path) -> None:
-        """Answer one file's question, if it is still to be answered."""
-        question = read(path)
-        self._done.add(path)
-        if question is None or self._is_over(question):
-            return
-        log.info("%s", question.message)
+    def look(self) -> None:
+        """Begin with each question that is new, and leave those that are over."""
+        found = set(self._folder.glob("ask.*"))
+        for path in self._seen.keys() - found:
+            self._seen.pop(path).kill(block=False)  # answered by somebody else, or not needed any more
+        for path in sorted(found - self._seen.keys()):
+            question = read(path)
+            if question is not None:
+                self._seen[path] = gevent.spawn(self._answer, question)
+
+    def _answer(self, question: Question) -> None:
         waiting = gevent.spawn(self._secret, question)
-        while not waiting.ready():
-            gevent.wait([waiting], timeout=_GONE_POLL_S)
-            if not waiting.ready() and self._is_over(question):
-                waiting.kill()  # somebody else answered, or nobody needs it any more
-                return
-        secret: Secret | None = waiting.value
-        if secret is None or self._is_over(question):
+        try:
+            while not waiting.ready() and not self._is_over(question):
+                gevent.wait([waiting], timeout=_POLL_S)
+        finally:
+            waiting.kill()
+        secret = waiting.value
+        if not isinstance(secret, Secret):
             return
         try:
-            _reply(question.socket, b"+" + secret.reveal())
+            if not self._is_over(question):
+                _reply(question.socket, b"+" + secret.reveal())
         finally:
             secret.wipe()
 
     def _secret(self, question: Question) -> Secret | None:
-        left = question.not_after - self._monotonic() if question.not_after else None
-        try:
-            return self._ask(question.message, left)
-        except NovaKeyError as error:
-            log.warning("no password for %s: %s", question.message, error.problem)
-            return None
+        """None where no phone sent one: others may still answer, and the question has its own end."""
+        who = processes.describe(question.pid).program if question.pid else "a service"
+        prompt = f"{question.message} (for {who}, process {question.pid})"
+        while True:
+            left = question.not_after - self._monotonic() if question.not_after else ASK_S
+            try:
+                return self._ask(prompt, left)
+            except (NoDaemonError, WaitedTooLong) as error:
+                told = error.problem
+            except NovaKeyError as error:
+                log.warning("no password for %s: %s", question.message, error.problem)
+                return None
+            log.warning("no password for %s yet: %s", question.message, told)
+            gevent.sleep(
+                _AGAIN_S
+            )  # the daemon may come back; whether the question is over is looked at above
 
     def _is_over(self, question: Question) -> bool:
         if question.not_after and self._monotonic() >= question.not_after:

@@ -1,4 +1,4 @@
-"""Questions with yes and no, for the person at this computer and never for the phone.
+"""What the person at this computer is told and asked; it never goes to the phone.
 
 On the terminal of the program that asks, else as a notification with two buttons.
 """
@@ -6,8 +6,10 @@ On the terminal of the program that asks, else as a notification with two button
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from novakey.errors import NovaKeyError
@@ -15,61 +17,102 @@ from novakey.log import one_line
 
 ASK_S = 60.0
 YES, NO = "yes", "no"
+MAX_LINE = 4096
 
-OpenTerminal = Callable[[], TextIO | None]
+# "(yes/no)", "[y/N]", and what ssh(1) says when it asks the same again.
+_YES_NO = re.compile(r"[(\[](?:yes/no|y/n)\b|'yes'", re.IGNORECASE)
+# git-svn's question about a certificate.
+_CHOICE = re.compile(r"\(r\)eject", re.IGNORECASE)
 
 
-def controlling_terminal(path: str = "/dev/tty") -> TextIO | None:
-    """The terminal of this process, or the named one; None where there is none."""
+def for_a_person(prompt: str) -> bool:
+    """Whether a prompt wants a decision and no secret."""
+    return _YES_NO.search(prompt) is not None or _CHOICE.search(prompt) is not None
+
+
+class Person:
+    """Whoever sits here. `terminal` is the path of theirs; a pinentry is told another one by its client."""
+
+    def __init__(self, terminal: str = "/dev/tty") -> None:
+        self.terminal = terminal
+
+    def agrees(self, question: str) -> bool:
+        """Whether they say yes. `NovaKeyError` where nobody can be asked."""
+        with _opened(self.terminal) as terminal:
+            if terminal is not None:
+                return _answer_on(terminal, f"{question} (yes/no)", (YES, NO)) == YES
+        return _notified(question) == YES
+
+    def answer(self, question: str) -> str:
+        """The line that they type; from a notification `yes` or `no`, where the question takes these."""
+        with _opened(self.terminal) as terminal:
+            if terminal is not None:
+                return _answer_on(terminal, question, ())
+        if _YES_NO.search(question) is None:
+            raise NovaKeyError("this question needs a terminal", "start the program in one, and answer there")
+        return _notified(question)
+
+    def tell(self, text: str) -> None:
+        """Show it; on the screen, where there is no terminal, until it is dismissed."""
+        if not self.say(text):
+            _on_screen("a program says", text, {"ok": "OK"})
+
+    def say(self, text: str) -> bool:
+        """Show it on the terminal only; whether there is one."""
+        with _opened(self.terminal) as terminal:
+            if terminal is None:
+                return False
+            terminal.write(_printable(text) + "\n")
+            return True
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[TextIO | None]:
+    """The terminal of this path, to read and to write; None where it is none, or none of ours."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
-        return None
-    if not os.isatty(descriptor):
-        os.close(descriptor)
-        return None
-    return open(descriptor, "r+", buffering=1, encoding="utf-8", errors="replace")
-
-
-def agrees(question: str, terminal: OpenTerminal = controlling_terminal) -> bool:
-    """Whether the person says yes. `NovaKeyError` where nobody can be asked."""
-    opened = terminal()
-    if opened is not None:
-        with contextlib.closing(opened):
-            return _answer_on(opened, question, ("yes", "no")) == YES
-    return _notified(question)
-
-
-def answer(question: str, terminal: OpenTerminal = controlling_terminal) -> str:
-    """The line that the person types to a question that has more answers than two."""
-    opened = terminal()
-    if opened is None:
-        raise NovaKeyError("this question needs a terminal", "start the program in one, and answer there")
-    with contextlib.closing(opened):
-        return _answer_on(opened, question, ())
+        yield None
+        return
+    # Two buffers, or none: a terminal has no position that reading and writing could share.
+    with io.TextIOWrapper(
+        io.FileIO(descriptor, "r+"),
+        encoding="utf-8",
+        errors="replace",
+        write_through=True,
+    ) as terminal:
+        yield terminal if terminal.isatty() else None
 
 
 def _answer_on(terminal: TextIO, question: str, allowed: tuple[str, ...]) -> str:
-    lines = [one_line(line) for line in question.splitlines()] or [""]
+    shown = _printable(question)
     while True:
-        terminal.write("\n".join(lines) + " ")
-        terminal.flush()
-        line = terminal.readline()
+        terminal.write(shown.rstrip() + " ")
+        line = terminal.readline(MAX_LINE)
         if not line:
             raise NovaKeyError("the terminal was closed before an answer came")
         typed = line.strip()
         if not allowed or typed in allowed:
             return typed
-        lines = [f"please type {' or '.join(allowed)}:"]
+        shown = f"please type {' or '.join(allowed)}:"
 
 
-def _notified(question: str) -> bool:
+def _printable(text: str) -> str:
+    """A program's text as this terminal may show it: its lines stay lines, nothing in them is obeyed."""
+    return "\n".join(one_line(line) for line in text.splitlines())
+
+
+def _notified(question: str) -> str:
+    return _on_screen("a program asks", question, {YES: "Yes", NO: "No"}) or NO
+
+
+def _on_screen(summary: str, body: str, choices: Mapping[str, str]) -> str | None:
     from novakey.session.bus import BusError
     from novakey.session.notify import Notifier
 
     notifier = Notifier()
     try:
-        return notifier.ask("a program asks", question, {YES: "Yes", NO: "No"}, ASK_S) == YES
+        return notifier.ask(summary, body, choices, ASK_S)
     except BusError as error:
         raise NovaKeyError(
             f"nobody can be asked: there is no terminal, and {error}", "start the program in a terminal"

@@ -3,18 +3,19 @@
     client   COMMAND arguments\\n            % and control characters percent-escaped, at most 1,000 bytes
     server   D data\\n ... OK\\n  or  ERR code text\\n
 
-GETPIN waits for a phone. CONFIRM and MESSAGE are for the person at the computer.
+GETPIN waits for a phone. CONFIRM and MESSAGE are for the person at the computer: on
+the terminal that the client names, for an agent has none of its own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from novakey import __version__
 from novakey.adapters import Ask, WaitedTooLong
+from novakey.adapters.person import Person
 from novakey.errors import NovaKeyError
 from novakey.secret import Secret
 
@@ -29,11 +30,9 @@ UNKNOWN_COMMAND = (_SOURCE | 275, "Unknown IPC command <Pinentry>")
 LINE_TOO_LONG = (_SOURCE | 263, "Line too long <Pinentry>")
 BAD_VALUE = (_SOURCE | 55, "Invalid value <Pinentry>")
 
-_INFO = {"version": __version__, "flavor": "novakey", "pid": str(os.getpid())}
 # Understood, and without meaning for a phone.
 _IGNORED = frozenset(
     {
-        "OPTION",
         "SETOK",
         "SETCANCEL",
         "SETNOTOK",
@@ -68,10 +67,10 @@ class _Texts:
 
 @dataclass
 class Pinentry:
-    """One client. `agrees` asks the person at the computer."""
+    """One client."""
 
     ask: Ask
-    agrees: Callable[[str], bool]
+    person: Person
     _texts: _Texts = field(default_factory=_Texts)
 
     def serve(self, source: BinaryIO, output: BinaryIO) -> None:
@@ -109,10 +108,15 @@ class Pinentry:
                 texts.timeout_s = float(argument) or None
             case "RESET":
                 self._texts = _Texts()
+            case "OPTION":
+                name, _, value = argument.partition("=")
+                if name.strip() == "ttyname":
+                    self.person.terminal = value.strip()
             case "GETINFO":
-                if argument not in _INFO:
+                known = {"version": __version__, "flavor": "novakey", "pid": str(os.getpid())}
+                if argument not in known:
                     return _error(output, BAD_VALUE)
-                _send(output, b"D " + _escaped(_INFO[argument].encode()))
+                _send(output, b"D " + _escaped(known[argument].encode()))
             case "GETPIN":
                 return self._pin(output)
             case "CONFIRM":
@@ -143,8 +147,12 @@ class Pinentry:
 
     def _confirm(self, only_told: bool, output: BinaryIO) -> None:
         shown, self._texts.error = self._texts.shown(), ""
+        agreed = True
         try:
-            agreed = only_told or self.agrees(shown)
+            if only_told:
+                self.person.tell(shown)
+            else:
+                agreed = self.person.agrees(shown)
         except NovaKeyError:
             return _error(output, CANCELED)
         return _send(output, b"OK") if agreed else _error(output, NOT_CONFIRMED)

@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from novakey.adapters import Ask, WaitedTooLong
+from gevent import monkey
+
+from novakey.adapters import WaitedTooLong
 from novakey.control import client
+from novakey.errors import NovaKeyError
+from novakey.log import one_line
 from novakey.paths import Paths
 from novakey.secret import Secret
 from novakey.wire.control import Done, Event
 
 DEFAULT_S = 120.0
-MAX_PROMPT = 500  # characters; what is shown on a phone-sized notification is far less
+MAX_PROMPT = 300  # characters; what is shown in a notification is far less
+_GONE_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Where the request stands: its number, and how many are served before it."""
+    """Where the request stands: what for, its number, and how many are served before it."""
 
+    prompt: str
     number: int
     before: int
 
-
-def waiter(
-    paths: Paths,
-    device: str | None = None,
-    tell: Callable[[Waiting], None] = lambda waiting: None,
-    default_s: float = DEFAULT_S,
-) -> Ask:
-    """An `Ask` of one installation."""
-
-    def ask(prompt: str, seconds: float | None) -> Secret:
-        return wait_for(paths, prompt, default_s if seconds is None else seconds, device, tell)
-
-    return ask
+    def __str__(self) -> str:
+        place = f", {self.before} before it" if self.before > 0 else ""
+        return f"novakey: waiting for a phone (request {self.number}{place}): {self.prompt}"
 
 
-def wait_for(
-    paths: Paths, prompt: str, seconds: float, device: str | None, tell: Callable[[Waiting], None]
-) -> Secret:
-    """The secret that a phone sends within `seconds`; `NovaKeyError` when none comes."""
-    until = time.monotonic() + seconds
-    with client.asking(paths, "ask", prompt=prompt[:MAX_PROMPT], device=device) as asked:
-        while (left := until - time.monotonic()) > 0:
-            answer = asked.next(left)
-            if isinstance(answer, Event):
-                tell(Waiting(int(answer.members["number"]), int(answer.members["before"])))
-            elif isinstance(answer, Done):
-                return Secret(str(answer.members["secret"]).encode())
-    raise WaitedTooLong(
-        f"no phone sent a secret within {seconds:g} s", "arm the phone and send, or wait longer: --timeout"
-    )
+@dataclass(frozen=True)
+class Waiter:
+    """An `Ask` of one installation.
+
+    `reader` is the descriptor that the secret will be written to: once nobody reads
+    there any more, the request ends, so that no secret is sent for nothing.
+    """
+
+    paths: Paths
+    device: str | None = None
+    tell: Callable[[Waiting], object] = lambda waiting: None
+    default_s: float = DEFAULT_S
+    reader: int | None = None
+
+    def __call__(self, prompt: str, seconds: float | None) -> Secret:
+        """The secret that a phone sends in time; `NovaKeyError` when none comes."""
+        seconds = self.default_s if seconds is None else seconds
+        shown = one_line(" ".join(prompt.split()))[:MAX_PROMPT]
+        until = time.monotonic() + seconds
+        with client.asking(self.paths, "ask", prompt=shown, device=self.device) as asked:
+            while (left := until - time.monotonic()) > 0:
+                answer = asked.next(min(left, _GONE_POLL_S))
+                if isinstance(answer, Event):
+                    number, before = int(answer.members["number"]), int(answer.members["before"])
+                    self.tell(Waiting(shown, number, before))
+                elif isinstance(answer, Done):
+                    return Secret(str(answer.members["secret"]).encode())
+                elif self.reader is not None and has_gone(self.reader):
+                    raise NovaKeyError("the program that asked has gone")
+        raise WaitedTooLong(
+            f"no phone sent a secret within {seconds:g} s",
+            "arm the phone and send, or wait longer: --timeout",
+        )
+
+
+def has_gone(descriptor: int) -> bool:
+    """Whether nobody reads any more what would be written to this pipe, socket or terminal (poll(2))."""
+    poll: Callable[[], Any] = monkey.get_original("select", "poll")
+    poller = poll()
+    poller.register(descriptor, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(0))

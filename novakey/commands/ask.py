@@ -11,9 +11,12 @@ from novakey.commands import base
 from novakey.errors import ConfigError
 
 if TYPE_CHECKING:
-    from novakey.adapters import Ask
-    from novakey.adapters.waiting import Waiting
+    from collections.abc import Callable
+
+    from novakey.adapters.waiting import Waiter
     from novakey.commands.base import Commands
+
+MOST_S = 86_400
 
 
 def add(commands: Commands) -> None:
@@ -41,6 +44,7 @@ def add(commands: Commands) -> None:
         "descriptor. It is never on disk. The environment of a process can be read by other processes of "
         "the same user: prefer --fd where the program can read one.",
     )
+    execute.add_argument("--prompt", metavar="TEXT", help="what the secret is for (default: COMMAND)")
     where = execute.add_mutually_exclusive_group(required=True)
     where.add_argument("--env", metavar="NAME", help="in the variable NAME")
     where.add_argument("--fd", type=int, metavar="N", help="to be read from descriptor N")
@@ -74,22 +78,24 @@ def add(commands: Commands) -> None:
     agent.set_defaults(run=_agent)
 
 
-def _waiter(words: argparse.Namespace) -> Ask:
-    from novakey.adapters.waiting import waiter
+def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
+    from novakey.adapters.waiting import DEFAULT_S, Waiter
 
-    seconds = getattr(words, "timeout", 120.0)
-    if not 0 < seconds <= 86_400:
-        raise ConfigError(f"--timeout {seconds:g} is not possible", "give 1 to 86400 seconds")
-    return waiter(base.paths(words), getattr(words, "device", None), _tell, seconds)
+    seconds = getattr(words, "timeout", DEFAULT_S)
+    if not 0 < seconds <= MOST_S:
+        raise ConfigError(f"--timeout {seconds:g} is not possible", f"give 1 to {MOST_S} seconds")
+    reader = sys.stdout.fileno() if prints else None
+    return Waiter(base.paths(words), getattr(words, "device", None), tell, seconds, reader)
 
 
-def _tell(waiting: Waiting) -> None:
-    place = "" if waiting.before <= 0 else f", {waiting.before} before it"
-    print(f"novakey: waiting for a phone (request {waiting.number}{place})", file=sys.stderr, flush=True)
+def _say(line: object) -> None:
+    from novakey.terminal import Screen, printable
+
+    print(printable(str(line), Screen.of(sys.stderr)), file=sys.stderr, flush=True)
 
 
 def _ask(words: argparse.Namespace) -> int:
-    secret = _waiter(words)(words.prompt, None)
+    secret = _waiter(words, _say, prints=True)(words.prompt, None)
     try:
         sys.stdout.buffer.write(secret.reveal() + (b"\n" if words.newline else b""))
         sys.stdout.buffer.flush()
@@ -104,25 +110,32 @@ def _exec(words: argparse.Namespace) -> int:
     argv = words.command[1:] if words.command[:1] == ["--"] else words.command
     if not argv:
         raise ConfigError("there is no command to run", "give it after --, as in: exec --env NAME -- COMMAND")
-    secret = _waiter(words)(f"a secret for {argv[0]}", None)
+    child.check_program(argv[0])
+    if words.env is not None:
+        child.check_variable(words.env)
+    else:
+        child.check_descriptor(words.fd)
+    secret = _waiter(words, _say)(words.prompt or f"a secret for {argv[0]}", None)
     if words.env is not None:
         child.with_variable(argv, words.env, secret)
     child.with_descriptor(argv, words.fd, secret)
 
 
 def _askpass(words: argparse.Namespace) -> int:
-    from novakey.adapters import person
     from novakey.adapters.askpass import askpass
+    from novakey.adapters.person import Person
 
     prompt = " ".join(words.prompt)
-    return askpass(prompt, os.environ, sys.stdout.buffer, _waiter(words), person.agrees, person.answer)
+    return askpass(prompt, os.environ, sys.stdout.buffer, _waiter(words, _say, prints=True), Person())
 
 
 def _pinentry(words: argparse.Namespace) -> int:
-    from novakey.adapters import person
+    from novakey.adapters.person import Person
     from novakey.adapters.pinentry import Pinentry
 
-    Pinentry(_waiter(words), person.agrees).serve(sys.stdin.buffer, sys.stdout.buffer)
+    person = Person()
+    waiter = _waiter(words, lambda waiting: person.say(str(waiting)), prints=True)
+    Pinentry(waiter, person).serve(sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 
@@ -136,10 +149,10 @@ def _agent(words: argparse.Namespace) -> int:
     found = folders(dict(os.environ), os.geteuid())
     if not found:
         raise ConfigError("there is no folder to watch", "set XDG_RUNTIME_DIR, or run it as root")
-    agents = [gevent.spawn(PasswordAgent(folder, _waiter(words)).run) for folder in found]
+    agents = [gevent.spawn(PasswordAgent(folder, _waiter(words, _say)).run) for folder in found]
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, gevent.killall, agents, block=False)
-    print(f"novakey: answering what is asked in {', '.join(map(str, found))}", file=sys.stderr, flush=True)
+    _say(f"novakey: answering what is asked in {', '.join(map(str, found))}")
     gevent.joinall(agents)
     failed = [agent.exception for agent in agents if agent.exception is not None]
     if failed:

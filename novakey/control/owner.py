@@ -182,6 +182,8 @@ class Owner:
         """Wait for a secret on behalf of the process `pid`, until a phone sends one or the owner hangs up."""
         if not prompt.isprintable() or len(prompt) > MAX_PROMPT:
             raise NovaKeyError(f"a prompt is at most {MAX_PROMPT} printable characters")
+        if not len(self._devices):
+            raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
         wanted = None if device is None else self._device(device).id
         who = processes.describe(pid)
         asks = self._asks
@@ -189,10 +191,12 @@ class Owner:
         log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
         try:
             before = None
-            while not asking.given.wait(PLACE_S):
+            while True:
                 if before != (before := asks.place(asking)):
                     yield Event("waiting", {"number": asking.number, "before": before})
-            if asking.secret is None:
+                if asking.given.wait(PLACE_S):
+                    break
+            if asking.secret is None or asks.place(asking) < 0:
                 raise NovaKeyError(asking.refused or "the request is over")
             yield {"secret": asking.secret.text()}
             asking.taken.set()

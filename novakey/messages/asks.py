@@ -2,17 +2,21 @@
 
 The next secret goes to the program at the head of the queue instead of the
 focused window. A request lives as long as the connection of the program that
-made it. A secret that comes just after its request has gone must not end up in
-whatever has the focus now, so for a moment nothing is delivered at all.
+made it. A secret that comes just after its request has gone must end up neither
+in whatever has the focus now nor with the next program in the queue, so for a
+moment nothing is delivered at all; a file remembers that over a restart.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gevent
+from gevent import Greenlet
 from gevent.event import Event
 
 from novakey.desktop.base import Focus
@@ -22,8 +26,9 @@ from novakey.messages.refused import Refused
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
-MAX_WAITING = 32  # a program that asks in a loop must not fill the memory
+MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not keep the owner out
 LATE_S = 10.0  # from the tap on the phone to the message here it is a second or two
+AGAIN_S = 3.0  # a second tap on the phone, when the first was enough
 TAKE_S = 2.0  # the program that asked reads from a local socket
 CONFIRM_S = 8.0  # waiting for the owner while the phone waits, below its patience
 
@@ -42,6 +47,7 @@ class Asking:
     taken: Event = field(default_factory=Event, repr=False)
     secret: Secret | None = field(default=None, repr=False)
     refused: str = ""
+    question: Greenlet | None = field(default=None, repr=False)
 
     @property
     def named(self) -> str:
@@ -58,25 +64,43 @@ Confirm = Callable[[Asking], bool]
 """Asks the owner whether the program may have a secret; blocks. `NovaKeyError` when nobody can be asked."""
 
 
+Note = Callable[[Asking, str, str], None]
+"""Keeps account: a request, what became of it, and the device that did it or an empty text."""
+
+
 class Asks:
-    """The queue. `confirm` is asked as soon as a request is made; None lets every request have its secret."""
+    """The queue.
+
+    `confirm` is asked as soon as a request is made; None lets every request have its secret.
+    `marker` is a file that is there while a request waits, or has just gone unanswered.
+    """
 
     def __init__(
         self,
         gates: Gates,
         confirm: Confirm | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        marker: Path | None = None,
+        note: Note = lambda asking, what, device_id: None,
     ) -> None:
         self._gates = gates
         self._confirm = confirm
         self._monotonic = monotonic
+        self._marker = marker
+        self._note = note
         self._queue: list[Asking] = []
         self._numbers = 0
-        self._ended_at = float("-inf")
+        cut_short = marker is not None and marker.exists()  # the daemon before us had a request
+        self._late_until = monotonic() + LATE_S if cut_short else float("-inf")
+        self._again_until = float("-inf")
 
     def waiting(self) -> list[Asking]:
         """The requests, the one that is served first."""
         return list(self._queue)
+
+    def focus(self) -> Focus | None:
+        """What the owner approves now, where a request waits: that, and no window."""
+        return self._queue[0].focus if self._queue else None
 
     def begin(
         self, program: str, pid: int, prompt: str, device_id: str | None = None, seen: bool = False
@@ -89,21 +113,30 @@ class Asks:
         self._numbers += 1
         asking = Asking(self._numbers, program, pid, prompt, device_id)
         self._queue.append(asking)
+        self._mark()
+        self._note(asking, "waiting", "")
         if seen or self._confirm is None:
             asking.confirmed.set()
         else:
-            gevent.spawn(self._ask_owner, asking, self._confirm)
+            asking.question = gevent.spawn(self._ask_owner, asking, self._confirm)
         return asking
 
     def end(self, asking: Asking) -> None:
-        """The request is over: answered, timed out, or the program has gone."""
+        """The request is over: answered, refused, timed out, or the program has gone."""
         if asking not in self._queue:
             return
         served = self._queue[0] is asking
         self._queue.remove(asking)
-        if served and not asking.taken.is_set():
-            self._ended_at = self._monotonic()
-            self._gates.close_all()  # whoever armed meanwhile armed for this request
+        if asking.taken.is_set():
+            self._again_until = self._monotonic() + AGAIN_S
+        else:
+            self._note(asking, asking.refused or "ended", "")
+            if served:
+                self._late_until = self._monotonic() + LATE_S
+                self._gates.close_all()  # whoever armed meanwhile armed for this request
+        self._unmark()
+        if asking.question is not None and asking.question is not gevent.getcurrent():
+            asking.question.kill(block=False)  # takes it off the screen
         if asking.secret is not None:
             asking.secret.wipe()
 
@@ -116,10 +149,14 @@ class Asks:
 
         Raises `Refused` where it may be for neither.
         """
+        now = self._monotonic()
+        if now < self._late_until:
+            left = int(self._late_until - now) + 1
+            raise Refused(Outcome.NOT_ARMED, f"the program that asked has gone: send again in {left} s")
         if not self._queue:
-            left = self._ended_at + LATE_S - self._monotonic()
-            if left > 0:
-                told = f"the program that asked has gone: to type instead, send again in {int(left) + 1} s"
+            if now < self._again_until:
+                left = int(self._again_until - now) + 1
+                told = f"the program that asked has its secret: to type one, send again in {left} s"
                 raise Refused(Outcome.NOT_ARMED, told)
             return None
         asking = self._queue[0]
@@ -127,7 +164,13 @@ class Asks:
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
         return asking
 
-    def give(self, asking: Asking, secret: Secret, check: Callable[[], None] = lambda: None) -> str:
+    def give(
+        self,
+        asking: Asking,
+        secret: Secret,
+        check: Callable[[], None] = lambda: None,
+        device_id: str = "",
+    ) -> str:
         """Hand the secret over; what the phone is told. `Refused` where the program does not take it.
 
         `check` is called when the owner has confirmed, and raises `Refused` where it may not be given.
@@ -142,6 +185,7 @@ class Asks:
         if not asking.taken.wait(TAKE_S):
             self.end(asking)
             raise Refused(Outcome.INTERNAL_ERROR, f"{asking.named} did not take the secret")
+        self._note(asking, "given", device_id)
         return f"given to {asking.named}"
 
     def _ask_owner(self, asking: Asking, confirm: Confirm) -> None:
@@ -149,9 +193,25 @@ class Asks:
             allowed = confirm(asking)
             problem = "" if allowed else "refused on the screen"
         except NovaKeyError as error:
-            problem = str(error)
+            problem = error.in_one_line
         asking.refused = problem
         asking.confirmed.set()
         if problem:
-            asking.given.set()  # there is nothing to wait for any more
             self.end(asking)
+            asking.given.set()  # there is nothing to wait for any more
+
+    def _mark(self) -> None:
+        if self._marker is not None:
+            with contextlib.suppress(OSError):  # a full disk: only a restart in this very moment is unguarded
+                self._marker.touch(mode=0o600)
+
+    def _unmark(self) -> None:
+        """Take the file away, at once or when nothing can be late any more."""
+        if self._marker is None or self._queue:
+            return
+        left = self._late_until - self._monotonic()
+        if left > 0:
+            gevent.spawn_later(left, self._unmark)
+            return
+        with contextlib.suppress(OSError):
+            self._marker.unlink()

@@ -76,7 +76,7 @@ class Injector:
             self.approvals.permit(device_id)(asking.focus)
         except NotApprovedError as error:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
-        told = self.asks.give(asking, secret, lambda: self._check_known(device_id))
+        told = self.asks.give(asking, secret, lambda: self._check_again(device_id), device_id)
         self._use_up(device_id)
         return Outcome.OK, told, asking.program
 
@@ -96,6 +96,11 @@ class Injector:
             text.check(secret, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
+
+    def _check_again(self, device_id: str) -> None:
+        """After a wait: the device may have been revoked, or its approval used."""
+        self._check_known(device_id)
+        self.approvals.check(device_id)
 
     def _check_known(self, device_id: str) -> None:
         """Raises `Refused` where the device was revoked while its message waited for its turn."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 
 from novakey.errors import NovaKeyError
-from novakey.messages.asks import LATE_S, MAX_WAITING, Asking, Asks
+from novakey.messages.asks import AGAIN_S, LATE_S, MAX_WAITING, Asking, Asks
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.secret import Secret
@@ -18,10 +21,10 @@ SECRET = Secret(b"correct horse")
 
 
 class Scene:
-    def __init__(self, confirm: Callable[[Asking], bool] | None = None) -> None:
+    def __init__(self, confirm: Callable[[Asking], bool] | None = None, **more: Any) -> None:
         self.now = 1000.0
         self.gates = Gates()
-        self.asks = Asks(self.gates, confirm, lambda: self.now)
+        self.asks = Asks(self.gates, confirm, lambda: self.now, **more)
 
     def take(self, asking: Asking) -> bytes:
         """What the asking program's connection does."""
@@ -74,14 +77,83 @@ def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never
     assert scene.asks.for_device("phone") is None
 
 
-def test_after_an_answered_request_the_next_secret_may_be_typed() -> None:
+def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_be() -> None:
     scene = Scene()
     asking = scene.asks.begin("ssh-add", 1, "")
     taking = gevent.spawn(scene.take, asking)
     scene.asks.give(asking, SECRET)
     taking.get(timeout=5)
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    scene.now += AGAIN_S
     assert scene.asks.for_device("phone") is None
     assert asking.secret is not None and len(asking.secret) == 0, "wiped"
+
+
+def test_a_late_secret_does_not_go_to_the_next_in_the_queue_either() -> None:
+    scene = Scene()
+    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
+    scene.asks.end(first)
+    assert scene.asks.place(second) == 0
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    scene.now += LATE_S
+    assert scene.asks.for_device("phone") is second
+
+
+def test_a_daemon_that_was_killed_while_a_request_waited_begins_with_the_same_moment(tmp_path: Path) -> None:
+    marker = tmp_path / "asking"
+    Scene(marker=marker).asks.begin("ssh-add", 1, "")
+    assert stat.S_IMODE(marker.stat().st_mode) == 0o600
+    scene = Scene(marker=marker)
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    scene.now += LATE_S
+    assert scene.asks.for_device("phone") is None
+
+
+def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "asking"
+    scene = Scene(marker=marker)
+    asking = scene.asks.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, asking)
+    scene.asks.give(asking, SECRET)
+    taking.get(timeout=5)
+    assert not marker.exists()
+    monkeypatch.setattr("novakey.messages.asks.LATE_S", 0.05)
+    scene.asks.end(scene.asks.begin("ssh-add", 1, ""))
+    assert marker.exists()
+    scene.now += 1
+    gevent.sleep(0.2)
+    assert not marker.exists()
+
+
+def test_a_question_on_the_screen_goes_away_with_its_request() -> None:
+    seen: list[str] = []
+
+    def ask(asking: Asking) -> bool:
+        try:
+            gevent.sleep(30)
+        finally:
+            seen.append("gone")
+        return True
+
+    scene = Scene(ask)
+    asking = scene.asks.begin("ssh-add", 1, "")
+    gevent.sleep(0)
+    scene.asks.end(asking)
+    gevent.sleep(0.01)
+    assert seen == ["gone"]
+
+
+def test_what_became_of_each_request_is_noted() -> None:
+    noted: list[tuple[int, str, str]] = []
+    scene = Scene(note=lambda asking, became, device: noted.append((asking.number, became, device)))
+    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
+    taking = gevent.spawn(scene.take, first)
+    scene.asks.give(first, SECRET, device_id="phone")
+    taking.get(timeout=5)
+    scene.asks.end(second)
+    assert noted == [(1, "waiting", ""), (2, "waiting", ""), (1, "given", "phone"), (2, "ended", "")]
 
 
 def test_a_queued_request_that_ends_makes_nothing_late() -> None:
