@@ -24,7 +24,9 @@ def close_up() -> None:
     It holds keys and perhaps a secret. Other programs of the same user could
     otherwise attach to it or read `/proc/PID/mem`, and they are many.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = _NO_CORE if most == resource.RLIM_INFINITY else min(_NO_CORE, most)  # sudo forbids even one byte
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/coredump_filter").write_text("0")  # no kind of memory, should one be written yet
     _set_dumpable(False)

@@ -1,0 +1,189 @@
+"""A daemon with a paired phone, and real programs that ask it for secrets.
+
+The phone does what one in the field does at a tap: arm, approve, send. Everything started here is
+stopped by its process id; every wait has an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from daemonbench import ROOT, Daemon, clean_environment, command, say
+from desktopbench import end, wait_until
+
+from novakey.control import client
+from novakey.errors import NovaKeyError
+from novakey.paths import Paths
+from novakey.phone import Profile
+from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome, Reply
+
+NAMES = ("novakey-askpass", "novakey-pinentry")
+COMMAND_S = 60  # the machine may be busy with other tests
+
+
+def random_secret() -> str:
+    """One that no program takes for anything else, and that can be searched for."""
+    return secrets.token_hex(12)
+
+
+def needs(*programs: str) -> None:
+    """Skip where the machine lacks one of them (which CI forbids)."""
+    missing = [
+        name for name in programs if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None
+    ]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+class Child:
+    """A program of the test, its output in files, ended by its id."""
+
+    def __init__(self, folder: Path, argv: Sequence[str], env: dict[str, str], **options: Any) -> None:
+        self._output, self._errors = (folder / f"{name}-{secrets.token_hex(4)}" for name in ("out", "err"))
+        options = {"stdin": subprocess.DEVNULL, "cwd": folder, **options}
+        with open(self._output, "wb") as output, open(self._errors, "wb") as errors:
+            self.process = subprocess.Popen(argv, env=env, **{"stdout": output, "stderr": errors, **options})
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(COMMAND_S)
+
+    def output(self) -> bytes:
+        return self._output.read_bytes()
+
+    def said(self) -> str:
+        """Its standard error."""
+        return self._errors.read_text(errors="replace")
+
+
+class Scene:
+    """A context manager: the daemon, the phone, a folder with the commands by their names."""
+
+    def __init__(self, env: dict[str, str] | None = None, **settings: Any) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="nk-"))  # gpg-agent's sockets have short addresses
+        self.folder.chmod(0o755)
+        self.home = self.folder / "home"
+        self.home.mkdir(mode=0o700)
+        (self.folder / "bin").mkdir()
+        for name in NAMES:
+            (self.folder / "bin" / name).symlink_to(ROOT / "novakey.py")
+        self.daemon = Daemon(
+            self.folder / "d", env=env, **{"ask_confirm": False, "notify": False, **settings}
+        )
+        self.env = {
+            **clean_environment(),
+            "HOME": str(self.home),
+            "LC_ALL": "C.UTF-8",
+            # The links' python3 is the one that runs the tests.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin",
+            "NOVAKEY_NO_BOOTSTRAP": "1",
+            "NOVAKEY_DATA_DIR": str(self.daemon.folder),
+            **(env or {}),
+        }
+        self._children: list[subprocess.Popen[Any]] = []
+        self._seen = 0
+
+    def __enter__(self) -> Scene:
+        self.daemon.__enter__()
+        self.phone = self.daemon.pair()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            end(child)
+        self.daemon.__exit__(kind, error, trace)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def link(self, name: str) -> str:
+        """One of the commands by its own name."""
+        return str(self.folder / "bin" / name)
+
+    def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> Child:
+        """A program that will ask."""
+        child = Child(self.folder, argv, {**self.env, **(env or {})}, **options)
+        self._children.append(child.process)
+        return child
+
+    def novakey(self, *words: str, **options: Any) -> Child:
+        """One of our commands."""
+        return self.start(*command(*words), **options)
+
+    def run(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> str:
+        """A program that asks nobody, to its end; its output."""
+        options = {"capture_output": True, "text": True, "timeout": COMMAND_S, "check": True, **options}
+        done = subprocess.run(argv, env={**self.env, **(env or {})}, cwd=self.folder, **options)
+        return str(done.stdout)
+
+    # ---- the phone ----
+
+    def asks(self) -> list[dict[str, Any]]:
+        """The requests that wait, as `status` has them."""
+        with contextlib.suppress(NovaKeyError):
+            return list(client.ask(Paths.under(self.daemon.folder), "status")["asks"])
+        return []
+
+    def asked(self, *children: Child) -> dict[str, Any]:
+        """Wait for a request that is new since the last call; what it says."""
+
+        def new() -> list[dict[str, Any]]:
+            for child in children:
+                assert child.process.poll() is None, f"it ended unasked: {child.said()} {child.output()!r}"
+            return [row for row in self.asks() if row["number"] > self._seen]
+
+        wait_until(new, "a request", COMMAND_S)
+        row = new()[0]
+        self._seen = row["number"]
+        return row
+
+    def tap(self, text: str, profile: Profile | None = None) -> Reply:
+        """What one tap on the phone sends; the last reply."""
+        profile = self.daemon.at(profile or self.phone)
+        say(profile, MessageType.ARM)
+        say(profile, MessageType.APPROVE)
+        return say(profile, MessageType.INJECT, text.encode())
+
+    def answer(self, child: Child, text: str) -> dict[str, Any]:
+        """Wait until the program asks, and answer it; what it asked."""
+        row = self.asked(child)
+        reply = self.tap(text)
+        assert reply.outcome is Outcome.OK, reply.msg
+        assert reply.msg == f"given to request {row['number']} of {row['program']} (process {row['pid']})"
+        return row
+
+
+@contextlib.contextmanager
+def ordinary_user(password: str = "") -> Iterator[str]:
+    """A user of the machine, made for the test; the password goes in through a pipe."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a user")
+    name = f"nk{os.getpid()}"
+    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
+    try:
+        if password:
+            subprocess.run(["chpasswd"], input=f"{name}:{password}\n", text=True, check=True)
+        yield name
+    finally:
+        subprocess.run(["userdel", "--force", "--remove", name], check=True, capture_output=True)
+
+
+def found_in(folder: Path, secret: str) -> list[str]:
+    """The files under `folder` that hold a secret."""
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes()
+    ]
