@@ -17,7 +17,7 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Handler
 from novakey.phone import Profile
 from novakey.secret import Secret
-from novakey.wire import message, preface
+from novakey.wire import crypto, message, preface
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply
 
@@ -41,7 +41,7 @@ def said(reply: Reply) -> tuple[Outcome, str, str]:
 
 
 def test_every_changed_bit_gets_the_reply_that_an_unknown_device_gets(subject: Handler) -> None:
-    """Each bit of a genuine message. Where the layout breaks, the reply is that of the layout, for both."""
+    """Where the layout breaks, the reply is that of the layout, for both."""
     device = subject.devices.get(KNOWN)
     assert device is not None
     genuine = frame(KNOWN, device.key, subject.server.public)[2:]
@@ -51,8 +51,11 @@ def test_every_changed_bit_gets_the_reply_that_an_unknown_device_gets(subject: H
     assert unauthentic[0] is Outcome.CRYPTO_FAIL
     id_at, id_end = 3, 3 + len(KNOWN)
     head = id_end + 2
+    kem = range(head, head + crypto.CIPHERTEXT_SIZE)
     for bit in range(8 * len(genuine)):
         at, flip = bit // 8, 1 << bit % 8
+        if at in kem and at % 8 != bit % 8:
+            continue  # of the ciphertext one bit a byte: each costs a decapsulation
         changed = genuine[:at] + bytes([genuine[at] ^ flip]) + genuine[at + 1 :]
         reply = said(subject.answer(changed, "k", 1))
         if at >= head:

@@ -328,6 +328,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
+        self._die()
         self.guard = self._open()
 
     @rule()
@@ -347,7 +348,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self.path.unlink()
         else:
             os.truncate(self.path, cut)
+        self._die()
         self.guard = self._open()
+
+    def _die(self) -> None:
+        """What the kernel does with the descriptors of a killed process, and nothing else."""
+        os.close(self.guard._writer._handle)
+
+    def teardown(self) -> None:
+        if hasattr(self, "guard"):
+            self._die()
 
     @invariant()
     def bounded(self) -> None:
