@@ -1,15 +1,15 @@
-"""One connection to the X server, with the few XKB requests that python-xlib lacks.
+"""One connection to the X server.
 
-Every delivery makes its own connection. Closing it is the surest way to give
+Every delivery has its own connection. Closing it is the surest way to give
 everything back: the server drops our grab and our selections with it.
 """
 
 from __future__ import annotations
 
-import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from Xlib import X, Xatom, error
@@ -17,34 +17,64 @@ from Xlib.display import Display
 from Xlib.ext import xinput
 from Xlib.protocol import rq
 
-from novakey.desktop import x11_keymap
+from novakey.desktop import x11_keymap, x11_wire
+from novakey.desktop.x11_wire import KeyboardState
 
-XKB, XTEST = "XKEYBOARD", "XTEST"
-CORE_KEYBOARD = 0x100
-_SYMBOLS = 2
-_TYPES_SYMBOLS_AND_MODIFIERS = 1 | _SYMBOLS | 4
-SLOW_OR_BOUNCE_KEYS = 2 | 4
+XKB, XTEST, RESOURCE = "XKEYBOARD", "XTEST", "X-Resource"
 
 # What a server that goes away, refuses us or answers with an error can raise.
 ERRORS = (error.DisplayError, error.XError, error.ConnectionClosedError, error.XauthError, OSError)
+
+# Their numbers are asked for when a connection is made, not when a delivery waits.
+_ATOMS = (
+    *("_NET_SUPPORTING_WM_CHECK", "WM_STATE", "WM_PROTOCOLS", "WM_CLASS", "_NET_WM_NAME", "WM_NAME"),
+    *("_NET_WM_PID", "WM_CLIENT_MACHINE", "_NET_WM_PING", "_NOVAKEY_DELIVERY"),
+)
 
 
 class ServerError(Exception):
     """The server cannot be used, or answered a request with an error."""
 
 
-@dataclass(frozen=True)
-class KeyboardState:
-    """The state of the core keyboard: modifier bits by how they came to be, and the group in effect."""
+class Reply(rq.ReplyRequest):  # type: ignore[misc]
+    """A request as bytes that has been queued; whoever looks at `raw` sends what is queued and waits."""
 
-    modifiers: int
-    latched: int
-    locked: int
-    group: int
+    _reply = None  # python-xlib tells requests with a reply by having this
+    _data: dict[str, Any] | None
+
+    def __init__(self, display: Any, binary: bytes) -> None:
+        self._display = display.display
+        self._binary = binary
+        self._serial = None
+        self._data = None
+        self._error = None
+        self._response_lock = Lock()
+        self._display.send_request(self, True)
+
+    def _parse_response(self, data: Any) -> None:
+        octets = bytes(data)
+        self._data = {"octets": octets, "sequence_number": int.from_bytes(octets[2:4], sys.byteorder)}
+
+    @property
+    def raw(self) -> bytes:
+        """The reply's bytes."""
+        self.reply()
+        assert self._data is not None
+        return bytes(self._data["octets"])
+
+
+class _Told(rq.Request):  # type: ignore[misc]
+    """A request as bytes without a reply."""
+
+    def __init__(self, display: Any, binary: bytes) -> None:
+        self._errorhandler = None
+        self._binary = binary
+        self._serial = None
+        display.display.send_request(self, False)
 
 
 class Connection:
-    """A connection with XTEST and XKB. Errors of requests without a reply come at the next `sync`."""
+    """A connection with XTEST, XKB and XInput. Errors of requests without a reply come at the next `sync`."""
 
     def __init__(self) -> None:
         self.display = Display()
@@ -52,21 +82,33 @@ class Connection:
             self._problem: str | None = None
             self.display.set_error_handler(self._note)
             self.root = self.display.screen().root
-            for needed in (XTEST, xinput.extname):
-                if not self.display.has_extension(needed):
-                    raise ServerError(f"the x server has no {needed} extension")
-            self._xkb = self._start_xkb()
+            self.xkb, _ = self._extension(XKB)
+            self.xtest, _ = self._extension(XTEST)
+            self.xinput, self.xinput_event = self._extension(xinput.extname)
+            self.ask(x11_wire.xkb_use_extension(self.xkb))
+            self.display.xinput_query_version()
+            self.resource = self._resource()
+            self._atoms = {name: int(self.display.get_atom(name)) for name in _ATOMS}
+            self.hidden = self.hidden_window()
+            self.sync()
         except BaseException:
             self.close()
             raise
 
-    def _start_xkb(self) -> int:
-        found = self.display.query_extension(XKB)
+    def _extension(self, name: str) -> tuple[int, int]:
+        found = self.display.query_extension(name)
         if found is None or not found.present:
-            raise ServerError("the x server has no XKEYBOARD extension")
-        opcode: int = found.major_opcode
-        _UseExtension(display=self.display.display, opcode=opcode, major=1, minor=0)
-        return opcode
+            raise ServerError(f"the x server has no {name} extension")
+        return found.major_opcode, found.first_event
+
+    def _resource(self) -> int | None:
+        """The extension that tells whose a window is, from version 1.2 on."""
+        if not self.display.has_extension(RESOURCE):
+            return None
+        version = self.display.res_query_version()
+        if (version.server_major, version.server_minor) < (1, 2):
+            return None
+        return self._extension(RESOURCE)[0]
 
     def _note(self, problem: Exception, _request: object) -> None:
         self._problem = type(problem).__name__
@@ -75,9 +117,17 @@ class Connection:
         """Close the socket at once, also when the server no longer reads from it."""
         self.display.display.socket.close()
 
+    def ask(self, request: bytes) -> Reply:
+        """Queue a request; several that are queued go out together, and cost one round trip."""
+        return Reply(self.display, request)
+
+    def tell(self, request: bytes) -> None:
+        """Queue a request that has no reply."""
+        _Told(self.display, request)
+
     def sync(self) -> None:
         """Wait until the server has done everything that was sent."""
-        self.display.sync()
+        _ = self.ask(x11_wire.get_input_focus()).raw
         problem, self._problem = self._problem, None
         if problem:
             raise ServerError(f"the x server refused a request ({problem})")
@@ -92,60 +142,43 @@ class Connection:
         self.display.grab_server()
         try:
             yield
-            self.sync()
         except Exception:
             self.display.ungrab_server()
             self.display.sync()
             raise
         self.display.ungrab_server()
-        self.display.sync()
+        self.sync()
+
+    def atom(self, name: str) -> int:
+        """The number of a name."""
+        return self._atoms.get(name) or int(self.display.get_atom(name))
 
     def keymap(self) -> x11_keymap.Keymap:
         """The keyboard map."""
-        return x11_keymap.parse(self._map(CORE_KEYBOARD))
-
-    def _map(self, device: int) -> bytes:
-        parts = _TYPES_SYMBOLS_AND_MODIFIERS
-        return _GetMap(display=self.display.display, opcode=self._xkb, device=device, full=parts).raw
+        return x11_keymap.parse(self.ask(x11_wire.xkb_get_map(self.xkb)).raw)
 
     def keyboard_state(self) -> KeyboardState:
         """Modifiers and group now."""
-        raw = _GetState(display=self.display.display, opcode=self._xkb, device=CORE_KEYBOARD).raw
-        return KeyboardState(modifiers=raw[8], latched=raw[10], locked=raw[11], group=raw[12])
-
-    def rejects_quick_keys(self) -> bool:
-        """Whether an accessibility setting swallows keys that are short or soon repeated."""
-        raw = _GetControls(display=self.display.display, opcode=self._xkb, device=CORE_KEYBOARD).raw
-        (enabled,) = struct.unpack_from("=I", raw, 56)
-        return bool(enabled & SLOW_OR_BOUNCE_KEYS)
+        return x11_wire.keyboard_state(self.ask(x11_wire.xkb_get_state(self.xkb)).raw)
 
     def set_locks(self, affected: int, locked: int, latched: int) -> None:
         """Set which of the affected modifiers are locked, and which modifiers are latched.
 
         As a request, not by pressing Caps Lock: it works whatever that key has been made.
         """
-        _LatchLockState(
-            display=self.display.display,
-            opcode=self._xkb,
-            device=CORE_KEYBOARD,
-            affect_locks=affected,
-            locks=locked,
-            affect_latches=0xFF,
-            latches=latched,
-        )
+        self.tell(x11_wire.xkb_latch_lock_state(self.xkb, affected, locked, latched))
 
     def press(self, keycode: int) -> None:
         """A key goes down."""
-        self.display.xtest_fake_input(X.KeyPress, keycode)
+        self.tell(x11_wire.fake_key(self.xtest, x11_wire.KEY_PRESS, keycode))
 
     def release(self, keycode: int) -> None:
         """A key goes up."""
-        self.display.xtest_fake_input(X.KeyRelease, keycode)
+        self.tell(x11_wire.fake_key(self.xtest, x11_wire.KEY_RELEASE, keycode))
 
     def keys_down(self) -> list[int]:
         """The keycodes that are down."""
-        octets = self.display.query_keymap()
-        return [code for code in range(8, 256) if octets[code >> 3] & 1 << (code & 7)]
+        return sorted(x11_wire.keys_down(self.ask(x11_wire.query_keymap()).raw))
 
     def put_on_keys(self, symbols: dict[int, int]) -> None:
         """Give each of these keys one symbol for every state; 0 frees a key.
@@ -157,7 +190,14 @@ class Connection:
             return
         keymap = self.keymap()
         if self._keyboards_agree():
-            self._set_map(x11_keymap.change(keymap, symbols))
+            change = x11_keymap.change(keymap, symbols)
+            info = self.display.display.info
+            keycodes = (info.min_keycode, info.max_keycode)
+            self.tell(
+                x11_wire.xkb_set_map(
+                    self.xkb, keycodes, change.first, change.count, change.symbols, change.wire
+                )
+            )
         else:
             for code, symbol in symbols.items():
                 self.display.change_keyboard_mapping(code, [(symbol,) * 4 if symbol else (X.NoSymbol,)])
@@ -169,54 +209,22 @@ class Connection:
             self.set_locks(spare, spare, state.latched)
             self.set_locks(spare, 0, state.latched)
 
-    def _set_map(self, change: x11_keymap.Change) -> None:
-        info = self.display.display.info
-        _SetMap(
-            display=self.display.display,
-            opcode=self._xkb,
-            device=CORE_KEYBOARD,
-            present=_SYMBOLS,
-            min_keycode=info.min_keycode,
-            max_keycode=info.max_keycode,
-            first=change.first,
-            count=change.count,
-            total=change.symbols,
-            symbols=change.wire,
-        )
-
     def _keyboards_agree(self) -> bool:
         """Whether all keyboards have the same map. Where not, a run of keys must not be written as a whole:
 
         it would go to all of them, and carry the layout of one over to the others.
         """
-        maps = {self._map(number)[8:] for number in (CORE_KEYBOARD, *dict(self.keyboards()))}
-        return len(maps) == 1
+        numbers = (x11_wire.CORE_KEYBOARD, *dict(self.keyboards()))
+        asked = [self.ask(x11_wire.xkb_get_map(self.xkb, number)) for number in numbers]
+        return len({reply.raw[8:] for reply in asked}) == 1
 
     def keyboards(self) -> list[tuple[int, str]]:
         """Number and name of every keyboard that the core keyboard sums up."""
-        self.display.xinput_query_version()
-        devices = self.display.xinput_query_device(xinput.AllDevices).devices
-        return [
-            (device.deviceid, str(device.name)) for device in devices if device.use == xinput.SlaveKeyboard
-        ]
+        return x11_wire.keyboards(self.ask(x11_wire.xi_query_devices(self.xinput)).raw)
 
-    def property(self, window: Any, name: str, kind: int = X.AnyPropertyType) -> list[Any] | bytes | None:
+    def property(self, window: int, name: str) -> list[int] | bytes | None:
         """The value of a property, None when it is not there."""
-        found = window.get_full_property(self.display.get_atom(name), kind)
-        return None if found is None else found.value
-
-    def keyboard_is_grabbed(self) -> bool:
-        """Whether another client holds the keyboard: then keys do not go where the focus is.
-
-        Asked by grabbing for a window that is not mapped. That fails either way, so no
-        window gets the focus events that a grab and its end would cause.
-        """
-        window = self.hidden_window()
-        status = window.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime)
-        if status == X.GrabSuccess:
-            self.display.ungrab_keyboard(X.CurrentTime)
-        window.destroy()
-        return status in (X.AlreadyGrabbed, X.GrabFrozen)
+        return x11_wire.property_value(self.ask(x11_wire.get_property(window, self.atom(name))).raw)
 
     def hidden_window(self, event_mask: int = 0) -> Any:
         """A window that is never mapped."""
@@ -226,77 +234,7 @@ class Connection:
 
     def remember(self, name: str, numbers: list[int]) -> None:
         """Keep numbers on the root window, where they outlive this process but not the server."""
-        atom = self.display.get_atom(name)
         if numbers:
-            self.root.change_property(atom, Xatom.CARDINAL, 32, numbers)
+            self.root.change_property(self.atom(name), Xatom.CARDINAL, 32, numbers)
         else:
-            self.root.delete_property(atom)
-
-
-class RawReply(rq.ReplyRequest):  # type: ignore[misc]
-    """A request whose reply is kept as bytes."""
-
-    raw: bytes
-    _reply = None  # python-xlib tells requests with a reply by having this
-
-    def _parse_response(self, data: Any) -> None:
-        self._data = {"raw": bytes(data), "sequence_number": struct.unpack_from("=H", data, 2)[0]}
-
-
-class _UseExtension(RawReply):
-    _request = rq.Struct(
-        rq.Card8("opcode"), rq.Opcode(0), rq.RequestLength(), rq.Card16("major"), rq.Card16("minor")
-    )
-
-
-class _GetState(RawReply):
-    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(4), rq.RequestLength(), rq.Card16("device"), rq.Pad(2))
-
-
-class _GetControls(RawReply):
-    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(6), rq.RequestLength(), rq.Card16("device"), rq.Pad(2))
-
-
-class _GetMap(RawReply):
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(8),
-        rq.RequestLength(),
-        rq.Card16("device"),
-        rq.Card16("full"),
-        rq.Pad(20),  # partial ranges: none
-    )
-
-
-class _SetMap(rq.Request):  # type: ignore[misc]
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(9),
-        rq.RequestLength(),
-        rq.Card16("device"),
-        rq.Card16("present"),
-        rq.Pad(2),  # flags: types and actions stay as they are
-        rq.Card8("min_keycode"),
-        rq.Card8("max_keycode"),
-        rq.Pad(2),  # types: none
-        rq.Card8("first"),
-        rq.Card8("count"),
-        rq.Card16("total"),
-        rq.Pad(18),  # actions, behaviours, explicit parts, modifiers, virtual modifiers: none
-        rq.Binary("symbols"),
-    )
-
-
-class _LatchLockState(rq.Request):  # type: ignore[misc]
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(5),
-        rq.RequestLength(),
-        rq.Card16("device"),
-        rq.Card8("affect_locks"),
-        rq.Card8("locks"),
-        rq.Pad(2),  # the group stays as it is
-        rq.Card8("affect_latches"),
-        rq.Card8("latches"),
-        rq.Pad(4),
-    )
+            self.root.delete_property(self.atom(name))

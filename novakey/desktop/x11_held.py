@@ -12,15 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from Xlib import X
-from Xlib.ext import xinput
-from Xlib.protocol import rq
+from novakey.desktop import x11_wire
+from novakey.desktop.x11_connection import XTEST, Connection, Reply
 
-from novakey.desktop.x11_connection import XTEST, Connection, RawReply
-
-_KEY_CLASS = 0
 _DEVICE_KEY_PRESS, _DEVICE_KEY_RELEASE = 1, 2  # counted from the first event of the extension
-_XTEST_NAME = "XTEST"  # the server names its own devices "… XTEST keyboard"
+_XTEST_NAME = XTEST  # the server names its own devices "… XTEST keyboard"
 
 
 class HeldKeys:
@@ -28,15 +24,18 @@ class HeldKeys:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._input = connection.display.query_extension(xinput.extname)
+        down = connection.ask(x11_wire.query_keymap())
+        keyboards = connection.keyboards()
+        asked = [(name, number, self._ask(number)) for number, name in keyboards]
+        self.down = x11_wire.keys_down(down.raw)
         self._ours: set[int] = set()
         self._persons: dict[int, set[int]] = {}
-        self.down = set(connection.keys_down())
-        for device, name in connection.keyboards():
+        for name, number, reply in asked:
+            codes = x11_wire.device_keys_down(reply.raw)
             if _XTEST_NAME in name:
-                self._ours |= self._keys_of(device)
+                self._ours |= codes
             else:
-                self._persons[device] = self._keys_of(device)
+                self._persons[number] = codes
 
     def release(self, also: set[int]) -> None:
         """Put them up, and `also` keys that merely our device may believe to be down."""
@@ -54,50 +53,14 @@ class HeldKeys:
             self._connection.press(code)
         for device, before in self._persons.items():
             codes = set(filter(wanted, before))
-            for code in codes & self._keys_of(device) if codes else ():
+            for code in codes & x11_wire.device_keys_down(self._ask(device).raw) if codes else ():
                 # Up first: a press of what is down there would be taken for a repetition.
                 self._fake(device, _DEVICE_KEY_RELEASE, code)
                 self._fake(device, _DEVICE_KEY_PRESS, code)
 
-    def _keys_of(self, device: int) -> set[int]:
-        """The keys that are down on one device (XInput protocol, QueryDeviceState)."""
-        opcode = self._input.major_opcode
-        raw = _QueryDeviceState(display=self._connection.display.display, opcode=opcode, device=device).raw
-        offset = 32
-        for _ in range(raw[8]):
-            kind, length = raw[offset], raw[offset + 1]
-            if kind == _KEY_CLASS:
-                bits = raw[offset + 4 : offset + 36]
-                return {code for code in range(8, 256) if bits[code >> 3] & 1 << (code & 7)}
-            offset += length
-        return set()
+    def _ask(self, device: int) -> Reply:
+        return self._connection.ask(x11_wire.query_device_state(self._connection.xinput, device))
 
     def _fake(self, device: int, kind: int, code: int) -> None:
-        _FakeDeviceKey(
-            display=self._connection.display.display,
-            opcode=self._connection.display.display.get_extension_major(XTEST),
-            kind=self._input.first_event + kind,
-            detail=code,
-            time=X.CurrentTime,
-            device=device,
-        )
-
-
-class _QueryDeviceState(RawReply):
-    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(30), rq.RequestLength(), rq.Card8("device"), rq.Pad(3))
-
-
-class _FakeDeviceKey(rq.Request):  # type: ignore[misc]
-    """XTestFakeInput for an extension device, whose number is the last byte of the event."""
-
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(2),
-        rq.RequestLength(),
-        rq.Card8("kind"),
-        rq.Card8("detail"),
-        rq.Pad(2),
-        rq.Card32("time"),
-        rq.Pad(23),
-        rq.Card8("device"),
-    )
+        kind += self._connection.xinput_event
+        self._connection.tell(x11_wire.fake_device_key(self._connection.xtest, kind, code, device))

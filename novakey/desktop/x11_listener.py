@@ -36,7 +36,7 @@ class Listener:
     def __init__(self, connection: Connection, target: Target) -> None:
         self._connection = connection
         self._target = target
-        self._ping = connection.display.get_atom("_NET_WM_PING")
+        self._ping = connection.atom("_NET_WM_PING")
         if target.answers_ping:
             # Qt 5 sends its answer to those who look at the root window's own structure.
             mask = X.SubstructureNotifyMask | X.StructureNotifyMask
@@ -52,7 +52,7 @@ class Listener:
         # The number comes back with the answer; the window manager has its own and ignores others.
         number = int.from_bytes(os.urandom(4), "little") | 1
         display = self._connection.display
-        protocols = display.get_atom("WM_PROTOCOLS")
+        protocols = self._connection.atom("WM_PROTOCOLS")
         window = display.create_resource_object("window", self._target.top)
         data = (32, [self._ping, number, self._target.top, 0, 0])
         window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))

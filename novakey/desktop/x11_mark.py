@@ -31,8 +31,8 @@ def put_right(connection: Connection) -> None:
     Keys that were held for the delivery's time come up, since it is not known whether they
     still should be down.
     """
-    found = connection.property(connection.root, MARK)
-    if not found:
+    found = connection.property(connection.root.id, MARK)
+    if not isinstance(found, list) or not found:
         return
     locked, *codes = found
     HeldKeys(connection).release_ours()

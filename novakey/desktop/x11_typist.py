@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from novakey.desktop import keysyms, x11_mark
+from novakey.desktop import keysyms, x11_mark, x11_wire
 from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_held import HeldKeys
@@ -85,12 +85,18 @@ class Typist:
 
     def _aim(self) -> Target:
         """The window to type into: the same in every step."""
+        connection = self._connection
         # A release of a key that is not down does nothing but make the server use the keyboard
         # map of the device that we press keys on, in case another keyboard has a different one.
-        self._connection.release(self._connection.display.display.info.max_keycode)
-        if self._connection.keyboard_is_grabbed():
+        connection.release(connection.display.display.info.max_keycode)
+        # Whether another client holds the keyboard is asked by grabbing it for a window that is not mapped.
+        # That fails either way, so no window gets the focus events that a grab and its end would cause.
+        grab = connection.ask(x11_wire.grab_keyboard(connection.hidden.id))
+        connection.tell(x11_wire.ungrab_keyboard())
+        controls = connection.ask(x11_wire.xkb_get_controls(connection.xkb))
+        if x11_wire.is_grabbed_by_another(grab.raw):
             raise DesktopError(GRABBED, self.sent)
-        if self._connection.rejects_quick_keys():
+        if x11_wire.rejects_quick_keys(controls.raw):
             raise DesktopError("slow keys or bounce keys are on: they swallow typed keys", self.sent)
         target = find(self._connection)
         if self._target is not None and self._target.window != target.window:
@@ -118,8 +124,9 @@ class Typist:
         if locked or latched:
             connection.set_locks(locked, 0, 0)
         try:
-            left = connection.keyboard_state().modifiers & ~num_lock
-            if left:
+            if locked or latched:
+                state = connection.keyboard_state()
+            if state.modifiers & ~num_lock:
                 raise DesktopError("a modifier key could not be released", self.sent)
             yield layout
         except Exception:
@@ -158,7 +165,6 @@ class Typist:
             if stroke is not None:
                 self._connection.press(stroke.keycode)
                 self._connection.release(stroke.keycode)
-        self._connection.sync()
 
     def give_back(self) -> None:
         """Free the borrowed keys, except those that somebody else has changed meanwhile."""
