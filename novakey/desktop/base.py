@@ -120,6 +120,10 @@ class Backend(ABC):
     def copy(self, text: Secret, deadline_s: float) -> None:
         """Put the text on the clipboard. Raises `DesktopError`."""
 
+    def prepare(self) -> None:
+        """A delivery is likely within the next seconds: do what can be done ahead. Raises nothing."""
+        return
+
     def put_right(self) -> None:
         """Undo what a delivery that was killed has left changed (borrowed keys, locks). Raises nothing."""
         return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from novakey.desktop.x11_target import Target
     from novakey.desktop.x11_typist import Typist
 
-PROBE_S = 1.0
+PROBE_S = 2.0
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 STOP_S = 0.3  # to put the keyboard right when the daemon stops
@@ -59,7 +59,7 @@ class X11Backend(Backend):
             return Unusable("DISPLAY is not set", _CURE)
         try:
             with _within(PROBE_S):
-                _connect().close()
+                _probe()
         except DesktopError as error:
             return Unusable(str(error), _CURE)
         return None
@@ -94,7 +94,7 @@ class X11Backend(Backend):
         try:
             self._type(shortcut[0], until - time.monotonic(), permit, shortcut[1])
         except TargetRefusedError:
-            self.close()
+            self.clear_clipboard()
             raise
         except DesktopError:
             return False
@@ -104,24 +104,38 @@ class X11Backend(Backend):
         """See `Backend.copy`."""
         self._own(text, deadline_s)
 
+    def prepare(self) -> None:
+        """See `Backend.prepare`."""
+        from novakey.desktop.x11_ready import READY
+
+        READY.make()
+
     def put_right(self) -> None:
         """See `Backend.put_right`."""
         _put_right(PROBE_S)
 
-    def close(self) -> None:
-        """See `Backend.close`."""
+    def clear_clipboard(self) -> None:
+        """See `Backend.clear_clipboard`."""
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.close()
 
+    def close(self) -> None:
+        """See `Backend.close`."""
+        from novakey.desktop.x11_ready import READY
+
+        self.clear_clipboard()
+        READY.close()
+
     def _target(self, deadline_s: float) -> Target:
         from novakey.desktop import x11_target
+        from novakey.desktop.x11_glance import Glance
 
         with _within(deadline_s):
             connection = _connect()
             try:
                 with connection.grabbed():
-                    return x11_target.find(connection)
+                    return x11_target.find(connection, Glance(connection))
             finally:
                 connection.close()
 
@@ -131,13 +145,14 @@ class X11Backend(Backend):
         wanted = [x11_clipboard.CLIPBOARD, *([x11_clipboard.PRIMARY] if primary else [])]
         with _within(deadline_s):
             owner = x11_clipboard.SelectionOwner(text, wanted)
-        self.close()
+        self.clear_clipboard()
         self._owner = owner
         return owner
 
     def _type(
         self, wanted: list[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
     ) -> None:
+        from novakey.desktop.x11_ready import READY
         from novakey.desktop.x11_typist import Typist
 
         end = time.monotonic() + deadline_s
@@ -151,6 +166,7 @@ class X11Backend(Backend):
                         typist.type(wanted, end - 2 * RESERVE_S, always)
                 finally:
                     connection.close()
+                    READY.make_soon()
         except BaseException as error:  # also when the greenlet is ended: the keys are not ours to keep
             stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
@@ -190,10 +206,16 @@ def _put_right(deadline_s: float) -> None:
         return  # the server still hangs; the next delivery does it
 
 
-def _connect() -> Connection:
-    from novakey.desktop.x11_connection import Connection
+def _probe() -> None:
+    from novakey.desktop.x11_ready import READY
 
-    return Connection()
+    READY.probe()
+
+
+def _connect() -> Connection:
+    from novakey.desktop.x11_ready import READY
+
+    return READY.take()
 
 
 @contextmanager

@@ -11,9 +11,11 @@ there when the person lets go, and other programs' next press of it would be los
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from novakey.desktop import x11_wire
 from novakey.desktop.x11_connection import XTEST, Connection, Reply
+from novakey.desktop.x11_glance import Glance
 
 _DEVICE_KEY_PRESS, _DEVICE_KEY_RELEASE = 1, 2  # counted from the first event of the extension
 _XTEST_NAME = XTEST  # the server names its own devices "… XTEST keyboard"
@@ -22,24 +24,25 @@ _XTEST_NAME = XTEST  # the server names its own devices "… XTEST keyboard"
 class HeldKeys:
     """The keys that are down now, by the keyboard that holds them."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, glance: Glance) -> None:
         self._connection = connection
-        down = connection.ask(x11_wire.query_keymap())
-        keyboards = connection.keyboards()
-        asked = [(name, number, self._ask(number)) for number, name in keyboards]
-        self.down = x11_wire.keys_down(down.raw)
-        self._ours: set[int] = set()
-        self._persons: dict[int, set[int]] = {}
-        for name, number, reply in asked:
-            codes = x11_wire.device_keys_down(reply.raw)
-            if _XTEST_NAME in name:
-                self._ours |= codes
-            else:
-                self._persons[number] = codes
+        self._glance = glance
+        self._asked = [(name, number, self._ask(number)) for number, name in glance.keyboards]
+
+    @cached_property
+    def _ours(self) -> set[int]:
+        """On the keyboard that programs press keys on."""
+        return {code for name, _, reply in self._asked if _XTEST_NAME in name for code in _down(reply)}
+
+    @cached_property
+    def _persons(self) -> dict[int, set[int]]:
+        """On each of a person's keyboards."""
+        return {number: _down(reply) for name, number, reply in self._asked if _XTEST_NAME not in name}
 
     def release(self, also: set[int]) -> None:
         """Put them up, and `also` keys that merely our device may believe to be down."""
-        for code in self.down | also:
+        _ = self._ours, self._persons  # as they are now
+        for code in self._glance.keys_down | also:
             self._connection.release(code)
 
     def release_ours(self) -> None:
@@ -53,7 +56,7 @@ class HeldKeys:
             self._connection.press(code)
         for device, before in self._persons.items():
             codes = set(filter(wanted, before))
-            for code in codes & x11_wire.device_keys_down(self._ask(device).raw) if codes else ():
+            for code in codes & _down(self._ask(device)) if codes else ():
                 # Up first: a press of what is down there would be taken for a repetition.
                 self._fake(device, _DEVICE_KEY_RELEASE, code)
                 self._fake(device, _DEVICE_KEY_PRESS, code)
@@ -64,3 +67,7 @@ class HeldKeys:
     def _fake(self, device: int, kind: int, code: int) -> None:
         kind += self._connection.xinput_event
         self._connection.tell(x11_wire.fake_device_key(self._connection.xtest, kind, code, device))
+
+
+def _down(reply: Reply) -> set[int]:
+    return x11_wire.device_keys_down(reply.raw)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from novakey.desktop import keysyms
 
@@ -84,6 +84,8 @@ class Keymap:
 
     keys: dict[int, Key]
     modifiers: dict[int, int]
+    # What `Layout.strokes` has found out about it.
+    tables: dict[object, dict[int, Stroke]] = field(default_factory=dict, compare=False, repr=False)
 
     def free(self) -> list[int]:
         """Keycodes without any symbol and modifier: these can be borrowed."""
@@ -130,9 +132,15 @@ class Layout:
         self._residual = residual
         self._without = frozenset(without)
 
-    @cached_property
+    @property
     def strokes(self) -> dict[int, Stroke]:
         """The easiest stroke for each canonical keysym."""
+        key = (self._group, self._residual, self._without)
+        if key not in self._keymap.tables:
+            self._keymap.tables[key] = self._find_strokes()
+        return self._keymap.tables[key]
+
+    def _find_strokes(self) -> dict[int, Stroke]:
         found: dict[int, Stroke] = {}
         for holding, bits in self._chords():
             for code, key in self._keymap.keys.items():
@@ -178,13 +186,14 @@ def next_batch(wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Ba
 
     `UnreachableError` when some of it can never be typed: then nothing is.
     """
-    if not free and any(symbol not in layout.strokes for symbol in wanted):
+    table = layout.strokes
+    if not free and any(symbol not in table for symbol in wanted):
         raise UnreachableError
     spare = list(reversed(free))
     strokes: list[Stroke] = []
     lent: dict[int, int] = {}  # keysym: keycode
     for symbol in wanted:
-        stroke = layout.strokes.get(symbol)
+        stroke = table.get(symbol)
         if stroke is None:
             if symbol not in lent:
                 if not spare:
@@ -222,6 +231,19 @@ def change(keymap: Keymap, symbols: dict[int, int]) -> Change:
         wires.append(wire)
     data = b"".join(wires)
     return Change(first, len(wires), (len(data) - 8 * len(wires)) // 4, data)
+
+
+def parse_again(reply: bytes) -> Keymap:
+    """The same as `parse`, of which the last result is kept. For a map without borrowed keys only:
+
+    those hold characters of a text.
+    """
+    return _kept(reply[8:])  # before that it counts the connection's requests
+
+
+@lru_cache(maxsize=1)
+def _kept(rest: bytes) -> Keymap:
+    return parse(bytes(8) + rest)
 
 
 def parse(reply: bytes) -> Keymap:

@@ -25,7 +25,7 @@ from novakey.desktop.x11_target import Target
 
 _POLL_S = 0.01
 _QUIET_POLLS = 3  # asleep, and not run for so many polls
-_ASLEEP_POLLS = 20  # a program that does a little all the time is never quiet, but was always found asleep
+_ASLEEP_POLLS = 8  # a program that does a little all the time is never quiet, but was always found asleep
 _NO_WAY_TO_TELL_S = 0.5
 _MAX_THREADS = 256
 

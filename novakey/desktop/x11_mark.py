@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_glance import Glance
 from novakey.desktop.x11_held import HeldKeys
 
 MARK = "_NOVAKEY_DELIVERY"
@@ -35,7 +36,7 @@ def put_right(connection: Connection) -> None:
     if not isinstance(found, list) or not found:
         return
     locked, *codes = found
-    HeldKeys(connection).release_ours()
+    HeldKeys(connection, Glance(connection)).release_ours()
     keys = connection.keymap().keys
     connection.put_on_keys({code: 0 for code in codes if code in keys})
     if not connection.keyboard_state().locked & locked:

@@ -9,6 +9,7 @@ from pathlib import Path
 from novakey.desktop import x11_wire
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_glance import Glance
 
 NO_FOCUS = "no window has the keyboard focus"
 MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
@@ -53,19 +54,13 @@ class _Window:
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 
 
-def find(connection: Connection) -> Target:
+def find(connection: Connection, glance: Glance) -> Target:
     """The window with the focus; `DesktopError` when there is none to type into."""
-    root = connection.root.id
-    check = connection.ask(x11_wire.get_property(root, connection.atom("_NET_SUPPORTING_WM_CHECK")))
-    window = x11_wire.focus_window(connection.ask(x11_wire.get_input_focus()).raw)
-    if window in (0, _POINTER_ROOT, root):
+    window, managed = glance.focus, glance.is_managed
+    if window in (0, _POINTER_ROOT, connection.root.id):
         raise DesktopError(NO_FOCUS)
-    whose = (
-        None
-        if connection.resource is None
-        else (connection.ask(x11_wire.query_client_ids(connection.resource, window)))
-    )
-    managed = x11_wire.property_value(check.raw) is not None
+    resource = connection.resource
+    whose = None if resource is None else connection.ask(x11_wire.query_client_ids(resource, window))
     top = _top_level(connection, window, managed)
     if not top.is_viewable():
         raise DesktopError(NO_FOCUS)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from novakey.desktop import keysyms, x11_mark, x11_wire
+from novakey.desktop import keysyms, x11_mark
 from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_glance import Glance
 from novakey.desktop.x11_held import HeldKeys
 from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
 from novakey.desktop.x11_listener import Listener
@@ -57,15 +58,17 @@ class Typist:
     def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
         """Put symbols on keys or, once the window knows them, press the keys."""
         with self._connection.grabbed():
-            first = self._target is None
-            target = self._aim()
-            if first:
+            glance = Glance(self._connection)
+            if self._target is None and glance.is_marked:
                 x11_mark.put_right(self._connection)
-            keyboard = self._connection.keymap()
-            with self._neutral(keyboard) as layout:
+                glance = Glance(self._connection)
+            held = HeldKeys(self._connection, glance)
+            target = self._aim(glance)
+            keyboard = glance.keymap(none_is_lent=not self._lent)
+            with self._neutral(keyboard, glance.state.latched, held) as layout:
                 batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free()}))
-                held = layout.key_of(always) if always else None
-                if always and held is None:
+                modifier = layout.key_of(always) if always else None
+                if always and modifier is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")
                 new = {c: s for c, s in batch.borrowed.items() if keyboard.keys[c].symbols != {s}}
                 self._borrow(new)
@@ -73,7 +76,7 @@ class Typist:
                     return target
                 # From here on nobody can say how much came through, should the server hang.
                 self.sent += len(batch.strokes)
-                self._strike(batch.strokes, () if held is None else (held[0],))
+                self._strike(batch.strokes, () if modifier is None else (modifier[0],))
         return target
 
     def _plan(self, wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
@@ -83,22 +86,13 @@ class Typist:
             problem = "the layout lacks a character and the keyboard has no free key for it"
             raise DesktopError(problem, self.sent) from None
 
-    def _aim(self) -> Target:
+    def _aim(self, glance: Glance) -> Target:
         """The window to type into: the same in every step."""
-        connection = self._connection
-        # A release of a key that is not down does nothing but make the server use the keyboard
-        # map of the device that we press keys on, in case another keyboard has a different one.
-        connection.release(connection.display.display.info.max_keycode)
-        # Whether another client holds the keyboard is asked by grabbing it for a window that is not mapped.
-        # That fails either way, so no window gets the focus events that a grab and its end would cause.
-        grab = connection.ask(x11_wire.grab_keyboard(connection.hidden.id))
-        connection.tell(x11_wire.ungrab_keyboard())
-        controls = connection.ask(x11_wire.xkb_get_controls(connection.xkb))
-        if x11_wire.is_grabbed_by_another(grab.raw):
+        if glance.keyboard_is_held:
             raise DesktopError(GRABBED, self.sent)
-        if x11_wire.rejects_quick_keys(controls.raw):
+        if glance.quick_keys_are_rejected:
             raise DesktopError("slow keys or bounce keys are on: they swallow typed keys", self.sent)
-        target = find(self._connection)
+        target = find(self._connection, glance)
         if self._target is not None and self._target.window != target.window:
             raise DesktopError("another window took the focus", self.sent)
         if self._target is None:
@@ -107,12 +101,10 @@ class Typist:
         return target
 
     @contextmanager
-    def _neutral(self, keyboard: Keymap) -> Iterator[Layout]:
+    def _neutral(self, keyboard: Keymap, latched: int, held: HeldKeys) -> Iterator[Layout]:
         """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
         connection = self._connection
         num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
-        latched = connection.keyboard_state().latched
-        held = HeldKeys(connection)
         # Also modifiers that are up: one that is stuck on our device could not be pressed.
         held.release(also=set(keyboard.modifiers))
         # Only now: a Caps Lock that is just being pressed unlocks, or not, when it comes up.

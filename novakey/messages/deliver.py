@@ -47,6 +47,7 @@ class Courier:
         # A helper or display that hangs must not hold the next delivery for longer.
         self._deadline_s = float(settings.delivery_timeout_s)
         self._job: gevent.Greenlet | None = None
+        self._preparing: gevent.Greenlet | None = None
         self._stopping = False
 
     def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
@@ -65,6 +66,15 @@ class Courier:
         self._stopping = True
         if self._job is not None:
             self._job.kill(block=False)
+
+    def prepare(self) -> None:
+        """A phone has armed, so that a delivery is likely to follow; returns at once."""
+        if self._preparing is None or self._preparing.dead:
+            self._preparing = gevent.spawn(self._prepare)
+
+    def _prepare(self) -> None:
+        with suppress(NoDisplayError):
+            self._choose().prepare()
 
     def put_right(self) -> None:
         """Undo what a delivery of a daemon that was killed has left changed, where there is a display."""

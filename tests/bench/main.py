@@ -16,6 +16,7 @@ from attack import attack  # noqa: E402
 from figures import Figure  # noqa: E402
 from messages import growth, messages  # noqa: E402
 from start import idle, memory, start  # noqa: E402
+from typing_x11 import typing  # noqa: E402
 
 PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
     "messages": messages,
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
     "memory": memory,
     "idle": idle,
     "attack": attack,
+    "typing": typing,
 }
 
 

@@ -1,0 +1,83 @@
+"""A connection made ahead of the delivery that needs it: making one takes longer than a short text.
+
+One is made when a phone arms and after each delivery, and closed when nobody
+takes it: an unused connection is told of every change of the keyboard, and keeps it all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+import gevent
+
+from novakey.desktop.x11_connection import ERRORS, Connection, ServerError
+
+KEEP_S = 120.0
+FRESH_S = 0.1  # between the question whether the display can be used and the delivery
+AFTER_S = 0.05  # the reply to the phone goes first
+MAKE_S = 2.0
+
+
+class Ready:
+    """At most one connection, to the display that the environment names now."""
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._place: tuple[str | None, str | None] = (None, None)
+        self._answered = 0.0
+        self._closing: gevent.Greenlet | None = None
+
+    def take(self) -> Connection:
+        """The connection that is ready, or a new one, now the caller's. Raises what connecting does."""
+        connection, self._connection = self._connection, None
+        fresh = time.monotonic() - self._answered < FRESH_S
+        if connection is not None and self._place == _place() and (fresh or _answers(connection)):
+            return connection
+        if connection is not None:
+            connection.close()
+        return Connection()
+
+    def probe(self) -> None:
+        """Raise what connecting does, unless the display answers."""
+        self._keep(self.take())
+
+    def make(self) -> None:
+        """Have one ready for a while; where that fails, the delivery will say why."""
+        with suppress(ServerError, *ERRORS), gevent.Timeout(MAKE_S, False):
+            self._keep(self.take())
+
+    def make_soon(self) -> None:
+        """The same, after what is going on now."""
+        gevent.spawn_later(AFTER_S, self.make)
+
+    def close(self) -> None:
+        """Close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _keep(self, connection: Connection) -> None:
+        self.close()  # one that somebody else has made ready meanwhile
+        self._connection, self._place = connection, _place()
+        self._answered = time.monotonic()
+        if self._closing is not None:
+            self._closing.kill(block=False)
+        self._closing = gevent.spawn_later(KEEP_S, self.close)
+
+
+def _place() -> tuple[str | None, str | None]:
+    return os.environ.get("DISPLAY"), os.environ.get("XAUTHORITY")
+
+
+def _answers(connection: Connection) -> bool:
+    try:
+        connection.sync()
+    except (ServerError, *ERRORS):
+        return False
+    return True
+
+
+# Shared by the question whether the display can be used and the delivery that follows it.
+READY = Ready()
