@@ -31,9 +31,9 @@ class Ready:
 
     def take(self) -> Connection:
         """The connection that is ready, or a new one, now the caller's. Raises what connecting does."""
+        good = self._is_good()
         connection, self._connection = self._connection, None
-        fresh = time.monotonic() - self._answered < FRESH_S
-        if connection is not None and self._place == _place() and (fresh or _answers(connection)):
+        if connection is not None and good:
             return connection
         if connection is not None:
             connection.close()
@@ -41,7 +41,23 @@ class Ready:
 
     def probe(self) -> None:
         """Raise what connecting does, unless the display answers."""
-        self._keep(self.take())
+        if not self._is_good():
+            self._keep(self.take())
+
+    def _is_good(self) -> bool:
+        if self._connection is None or self._place != _place():
+            return False
+        connection = self._connection
+        if time.monotonic() - self._answered > FRESH_S:
+            try:
+                connection.sync()
+            except (ServerError, *ERRORS):
+                return False
+            except BaseException:  # a timeout in the middle of an exchange: it is of no more use
+                self.close()
+                raise
+            self._answered = time.monotonic()
+        return self._connection is connection
 
     def make(self) -> None:
         """Have one ready for a while; where that fails, the delivery will say why."""
@@ -69,14 +85,6 @@ class Ready:
 
 def _place() -> tuple[str | None, str | None]:
     return os.environ.get("DISPLAY"), os.environ.get("XAUTHORITY")
-
-
-def _answers(connection: Connection) -> bool:
-    try:
-        connection.sync()
-    except (ServerError, *ERRORS):
-        return False
-    return True
 
 
 # Shared by the question whether the display can be used and the delivery that follows it.

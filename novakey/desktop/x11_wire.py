@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 CORE_KEYBOARD = 0x100
 KEY_PRESS, KEY_RELEASE = 2, 3
@@ -81,6 +82,7 @@ def xkb_set_map(
     return _request(opcode, 9, head + body + wire)
 
 
+@lru_cache(maxsize=512)
 def fake_key(opcode: int, kind: int, keycode: int) -> bytes:
     """XTestFakeInput: a key of the XTEST keyboard, now."""
     return _request(opcode, 2, struct.pack("=BB2xI24x", kind, keycode, 0))
