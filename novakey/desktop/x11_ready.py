@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from threading import RLock
 
 import gevent
 
@@ -24,6 +25,8 @@ class Ready:
     """At most one connection, to the display that the environment names now."""
 
     def __init__(self) -> None:
+        # Two greenlets in one exchange are more than python-xlib can bear.
+        self._busy = RLock()
         self._connection: Connection | None = None
         self._place: tuple[str | None, str | None] = (None, None)
         self._answered = 0.0
@@ -31,38 +34,19 @@ class Ready:
 
     def take(self) -> Connection:
         """The connection that is ready, or a new one, now the caller's. Raises what connecting does."""
-        good = self._is_good()
-        connection, self._connection = self._connection, None
-        if connection is not None and good:
-            return connection
-        if connection is not None:
-            connection.close()
-        return Connection()
+        with self._busy:
+            return self._take()
 
     def probe(self) -> None:
         """Raise what connecting does, unless the display answers."""
-        if not self._is_good():
-            self._keep(self.take())
-
-    def _is_good(self) -> bool:
-        if self._connection is None or self._place != _place():
-            return False
-        connection = self._connection
-        if time.monotonic() - self._answered > FRESH_S:
-            try:
-                connection.sync()
-            except (ServerError, *ERRORS):
-                return False
-            except BaseException:  # a timeout in the middle of an exchange: it is of no more use
-                self.close()
-                raise
-            self._answered = time.monotonic()
-        return self._connection is connection
+        with self._busy:
+            if not self._is_good():
+                self._keep(self._take())
 
     def make(self) -> None:
         """Have one ready for a while; where that fails, the delivery will say why."""
         with suppress(ServerError, *ERRORS), gevent.Timeout(MAKE_S, False):
-            self._keep(self.take())
+            self.probe()
 
     def make_soon(self) -> None:
         """The same, after what is going on now."""
@@ -74,13 +58,40 @@ class Ready:
         if connection is not None:
             connection.close()
 
+    def _take(self) -> Connection:
+        if not self._is_good():
+            self.close()
+            return Connection()
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        return connection
+
+    def _is_good(self) -> bool:
+        connection = self._connection
+        if connection is None or self._place != _place():
+            return False
+        if time.monotonic() - self._answered > FRESH_S:
+            try:
+                connection.sync()
+            except (ServerError, *ERRORS):
+                return False
+            except BaseException:  # a timeout in the middle of an exchange: it is of no more use
+                self.close()
+                raise
+            self._answered = time.monotonic()
+        return self._connection is connection  # it may have been closed meanwhile
+
     def _keep(self, connection: Connection) -> None:
         self.close()  # one that somebody else has made ready meanwhile
         self._connection, self._place = connection, _place()
         self._answered = time.monotonic()
         if self._closing is not None:
             self._closing.kill(block=False)
-        self._closing = gevent.spawn_later(KEEP_S, self.close)
+        self._closing = gevent.spawn_later(KEEP_S, self._expire)
+
+    def _expire(self) -> None:
+        with self._busy:
+            self.close()
 
 
 def _place() -> tuple[str | None, str | None]:

@@ -320,7 +320,7 @@ def test_without_a_window_manager_the_focused_window_is_typed_into() -> None:
 def test_it_says_why_it_cannot_run() -> None:
     with display_of(None):
         assert str(X11Backend.unavailable()) == "DISPLAY is not set"
-        os.environ["DISPLAY"] = ":4711"
+        os.environ["DISPLAY"] = ":59535"
         try:
             why_not = X11Backend.unavailable()
             assert why_not is not None
