@@ -196,7 +196,7 @@ class Handler:
     def _arm(self, device_id: str, payload: bytes) -> str:
         granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
         self.gates.arming.open(device_id, self._now_ms(), granted)
-        self.courier.prepare()
+        self.injector.courier.prepare()
         return f"armed_for_ms={granted}"
 
     def _asked_ms(self, payload: bytes) -> int:

@@ -51,7 +51,7 @@ class X11Stage(Stage):
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         with display_of(None):
-            os.environ["DISPLAY"] = ":4711"
+            os.environ["DISPLAY"] = ":59535"
             yield
 
 
