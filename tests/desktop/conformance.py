@@ -176,7 +176,7 @@ class Conformance:
             assert 0 < caught.value.typed < len(text)
             gevent.sleep(0.3)
             assert len(second.text()) <= self.CHUNK
-            first = window.text()
+            first = window.wait_for(caught.value.typed - len(second.text()))
             assert differs(first, text[: len(first)]) is None
             assert len(first) + len(second.text()) == caught.value.typed
 
