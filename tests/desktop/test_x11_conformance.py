@@ -57,7 +57,7 @@ class X11Stage(Stage):
 
 class TestIntoATerminal(Conformance):
     CHUNK = 0
-    LONG = 1200
+    LONG = 1000
 
     @pytest.fixture(scope="class")
     @classmethod
