@@ -14,12 +14,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from glob import escape
 from pathlib import Path
 from typing import Any
 
 from novakey import files
-from novakey.logfile import OwnerOnlyFile
+from novakey.logfile import OwnerOnlyFile, parts
 from novakey.messages.handler import Answered
 from novakey.wire import Malformed, jsonline
 
@@ -75,7 +74,7 @@ def read(path: Path, lines: int) -> list[dict[str, Any]]:
     `StoreError` for a file that is a link, or that others have rights on.
     """
     entries: list[dict[str, Any]] = []
-    for part in _parts(path):
+    for part in parts(path):
         missing = lines - len(entries)
         if missing <= 0:
             break
@@ -101,13 +100,3 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     except Malformed:
         return None
     return entry
-
-
-def _parts(path: Path) -> list[Path]:
-    """The file and those that were put aside, the newest first."""
-    numbered = []
-    for part in path.parent.glob(f"{escape(path.name)}.*"):
-        number = part.name.removeprefix(f"{path.name}.")
-        if number.isdecimal():
-            numbered.append((int(number), part))
-    return [path, *(part for _, part in sorted(numbered))]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from novakey import __version__, process
-from novakey.commands import ask, audit, completion, control, owner, pair, phone
+from novakey.commands import ask, audit, completion, control, owner, pair, phone, setup
 from novakey.errors import NovaKeyError
 
 _EXIT_CODES = """\
@@ -59,6 +59,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.set_defaults(run=owner.serve, yes=False, command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (owner, pair, control, audit, ask, phone, completion):
+    for module in (setup, owner, pair, control, audit, ask, phone, completion):
         module.add(commands)
     return top

@@ -6,6 +6,7 @@ is killed has lost none.
 
 from __future__ import annotations
 
+import glob
 import io
 import logging
 import logging.handlers
@@ -70,6 +71,16 @@ class OwnerOnlyFile(logging.handlers.RotatingFileHandler):
 def folder(settings: Settings, paths_log_dir: Path) -> Path:
     """Where the files lie: `log_dir`, a relative one inside `paths_log_dir`, else that."""
     return paths_log_dir / Path(settings.log_dir).expanduser()
+
+
+def parts(path: Path) -> list[Path]:
+    """A rotated file and those that were put aside, the newest first; the first may not be there."""
+    numbered = []
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        number = part.name.removeprefix(f"{path.name}.")
+        if number.isdecimal():
+            numbered.append((int(number), part))
+    return [path, *(part for _, part in sorted(numbered))]
 
 
 def rotating(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFile:

@@ -28,6 +28,8 @@ ELSEWHERE = {
     "notices.py": "what a notification says: docs/control.md",
     "audit.py": "the record of decisions",
     "commands/audit.py": "the same",
+    "setup/": "what setup puts in place: docs/owner.md",
+    "commands/setup.py": "the same",
     "wire/control.py": "the owner's socket",
     "commands/control.py": "the owner's commands, which say what they did",
     "commands/pair.py": "the owner's command",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from novakey.terminal import Screen
     from novakey.wire.uri import PairingUri
 
+_START_S = 20.0  # a service that is starting
 _LOOK_S = 0.25  # how soon a resized terminal is redrawn
 # Control sequences of xterm: the other screen, which no scrolling back brings back, without the cursor.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -54,6 +55,26 @@ def _pair(words: argparse.Namespace) -> int:
     if not words.json:
         base.printer()(f"paired: {result['paired']} from {result['from']}")
     return 0
+
+
+def when_it_runs(words: argparse.Namespace) -> int:
+    """Show the window of a daemon that has just been started."""
+    from novakey.control import client
+    from novakey.control.client import NoDaemonError
+
+    until = time.monotonic() + _START_S
+    while True:
+        try:
+            if client.ask(base.paths(words), "status")["devices"]:
+                base.printer()("a phone is paired already; for another: novakey.py pair --add")
+                return 0
+            break
+        except NoDaemonError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+    words.add = words.json = False
+    return _pair(words)
 
 
 def _print_events(asked: Asked) -> dict[str, str]:

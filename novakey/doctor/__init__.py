@@ -18,9 +18,14 @@ from novakey.doctor import network, session, storage
 from novakey.doctor.finding import Check, Finding, Verdict
 from novakey.paths import Paths
 
-__all__ = ["Finding", "Verdict", "examine"]
+__all__ = ["Finding", "Verdict", "examine", "sealing"]
 
 CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS)
+
+
+def sealing(paths: Paths, settings: Settings) -> Finding:
+    """Whether a device could be stored at all."""
+    return storage.sealing(paths, settings)
 
 
 def examine(paths: Paths, settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,165 @@
+"""`setup`: three questions, then everything is in place; `setup --uninstall`: it is all gone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from novakey.commands import base, owner
+from novakey.errors import ConfigError, NovaKeyError
+
+if TYPE_CHECKING:
+    from novakey.commands.base import Commands
+    from novakey.config import Settings
+    from novakey.paths import Paths
+    from novakey.setup.answers import Answers
+
+_TRIES = 5
+
+
+def add(commands: Commands) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "setup",
+        help="set everything up with three questions, or take it away",
+        description="Ask who may reach this computer, how strict to be, and whether to start with the "
+        "session; write a commented configuration, install the user service, and show the QR. What is given "
+        "as an option is not asked. An older configuration is kept. With --uninstall, take all of it away.",
+    )
+    parser.add_argument(
+        "--reach", metavar="WHO", help="network, here (this computer only), or one address of this computer"
+    )
+    parser.add_argument("--strict", metavar="HOW", help="relaxed, standard, strict or vault")
+    parser.add_argument(
+        "--service", action=argparse.BooleanOptionalAction, default=None, help="start with the session"
+    )
+    parser.add_argument("--uninstall", action="store_true", help="take away what setup made")
+    parser.add_argument("--yes", action="store_true", help="ask nothing, and take the defaults")
+    parser.set_defaults(run=_setup)
+
+
+def _setup(words: argparse.Namespace) -> int:
+    from novakey.setup import configuration, installation
+
+    if words.config is not None:
+        raise ConfigError("setup writes the configuration in its own folder", "leave --config out")
+    paths, say = base.paths(words), base.printer()
+    if words.uninstall:
+        base.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
+        installation.uninstall(paths, base.settings(words), say)
+        return 0
+    answers = _answers(words)
+    there = configuration.existing(paths.config)
+    if there:
+        base.must_agree(words, f"there is a configuration already: {there[0]}\nit is kept under another name")
+    elsewhere = words.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
+    arguments = ["--data-dir", str(paths.data)] if elsewhere else []
+    installation.install(paths, answers, arguments, say)
+    words.yes, unattended = False, words.yes  # to `serve` it means something else
+    settings = base.settings(words)
+    if not _can_be_sealed(paths, settings, say):
+        return 1
+    return _go(words, answers, say, unattended)
+
+
+def _answers(words: argparse.Namespace) -> Answers:
+    from novakey.setup import answers
+    from novakey.setup.answers import HERE, NETWORK, PROFILES, Answers
+
+    if not words.yes and not sys.stdin.isatty():
+        raise NovaKeyError("there is no terminal to ask on", "give --yes, and what you want as options")
+    usual = Answers()
+    reach = _one(
+        words,
+        words.reach,
+        answers.reach,
+        usual.reach,
+        "Who may reach this computer?",
+        {
+            NETWORK: "phones on its networks",
+            HERE: "this computer only",
+            "ADDRESS": "one address of this computer",
+        },
+    )
+    strict = _one(words, words.strict, answers.strict, usual.strict, "How strict should it be?", PROFILES)
+    by_itself = "no" if strict in answers.NEEDS_PASSPHRASE or sys.platform != "linux" else "yes"
+    given = None if words.service is None else "yes" if words.service else "no"
+    service = _one(words, given, _yes_or_no, by_itself, "Should it start with your session?", {})
+    return Answers(reach, strict, service == "yes")
+
+
+def _one(
+    words: argparse.Namespace,
+    given: str | None,
+    check: Callable[[str], str],
+    usual: str,
+    question: str,
+    choices: dict[str, str],
+) -> str:
+    """One answer: as given, the usual one where nothing is to be asked, or from the terminal."""
+    if given is not None or words.yes:
+        return check(given or usual)
+    print(f"\n{question}")
+    for name, meaning in choices.items():
+        print(f"  {name:<10}{meaning}")
+    for _ in range(_TRIES):
+        try:
+            return check(input(f"[{usual}] ").strip() or usual)
+        except ConfigError as error:
+            print(error)
+        except EOFError:
+            break
+    raise NovaKeyError("nothing was done")
+
+
+def _yes_or_no(text: str) -> str:
+    found = {"y": "yes", "n": "no"}.get(text.lower(), text.lower())
+    if found not in ("yes", "no"):
+        raise ConfigError(f"{text!r} is neither yes nor no")
+    return found
+
+
+def _can_be_sealed(paths: Paths, settings: Settings, say: base.Say) -> bool:
+    """Whether a phone could be stored at all: better said now than when one pairs."""
+    from novakey import doctor
+
+    finding = doctor.sealing(paths, settings)
+    if finding.verdict is not doctor.Verdict.FAULT:
+        return True
+    say(f"but no phone can be stored: {finding.found}")
+    say(f"to mend it: {finding.cure}")
+    say("then see: novakey.py doctor")
+    return False
+
+
+def _go(words: argparse.Namespace, answers: Answers, say: base.Say, unattended: bool) -> int:
+    """Show the QR, where that can be done from here."""
+    from novakey import files
+    from novakey.setup import installation
+
+    holder = files.FolderLock.holder(base.paths(words).data)
+    if answers.service:
+        why_not = installation.start_service()
+        if why_not is None:
+            say("the service runs, and starts with your session")
+            say("to pair a phone: novakey.py pair")
+            return 0 if unattended else _pair(words)
+        say(f"the service is not started: {why_not}")
+        say("inside your session: systemctl --user enable --now novakey")
+    if holder is not None:
+        say(f"a daemon runs already (process {holder}): restart it for the new configuration")
+        return 0
+    if unattended or answers.service:
+        say("to start it now, and see the QR: novakey.py serve")
+        return 0
+    say("this is the daemon; Ctrl-C ends it, and novakey.py starts it again")
+    return owner.serve(words)
+
+
+def _pair(words: argparse.Namespace) -> int:
+    from novakey.commands import pair
+
+    return pair.when_it_runs(words)

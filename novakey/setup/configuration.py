@@ -1,0 +1,67 @@
+"""The configuration that follows from the answers: a ready profile and one address."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import novakey
+from novakey import config, files
+from novakey.errors import SetupError
+from novakey.setup.answers import Answers
+
+NAME = config.FILE_NAMES[0]
+_KEPT = ".before-setup"
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with the program: in its tree, or in the environment that it is installed in."""
+    for folder in (Path(novakey.__file__).parents[1] / "conf", Path(sys.prefix) / "share" / "novakey"):
+        if (folder / name).is_file():
+            return folder / name
+    raise SetupError(
+        f"{name} did not come with this installation", "copy the whole of NovaKey, and try again"
+    )
+
+
+def text(answers: Answers) -> str:
+    """The file's content."""
+    lines = shipped(f"profiles/{answers.strict}.yaml").read_text().splitlines()
+    profile = [line for line in lines if not line.startswith("# Use it with")]
+    return "\n".join(
+        [
+            "# NovaKey's configuration, written by novakey.py setup. It is yours to change.",
+            "# Every key is explained by conf/novakey.yaml and docs/configuration.md.",
+            "# To check it: novakey.py config check",
+            "",
+            "# Where phones reach this computer: 0.0.0.0 is every network, 127.0.0.1 this computer alone.",
+            f"listen_addr: {json.dumps(answers.listen_addr)}",
+            "",
+            *profile,
+            "",
+        ]
+    )
+
+
+def existing(folder: Path) -> list[Path]:
+    """The configurations in the folder, which there should be one of at most."""
+    return [folder / name for name in config.FILE_NAMES if (folder / name).exists()]
+
+
+def put_aside(path: Path) -> Path:
+    """Keep a configuration under another name beside it, which nothing reads."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}{_KEPT}-{number}")).exists():
+        number += 1
+    path.rename(kept)
+    files.sync_folder(path.parent)
+    return kept
+
+
+def put_back(kept: Path) -> None:
+    """Undo `put_aside`, unless there is a configuration again."""
+    path = kept.with_name(kept.name.partition(_KEPT)[0])
+    if kept.exists() and not path.exists():
+        kept.rename(path)
+        files.sync_folder(path.parent)

@@ -1,0 +1,143 @@
+"""Everything that setup puts in place, in order, and the way back.
+
+Each step can be repeated: what was interrupted half-way is finished, or taken
+away, by running it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from novakey import audit, files, log, logfile
+from novakey import reset as resetting
+from novakey.config import Settings
+from novakey.errors import NovaKeyError
+from novakey.paths import Paths
+from novakey.setup import configuration, record, service
+from novakey.setup.answers import Answers
+from novakey.setup.record import Record
+from novakey.wire.control import SOCKET_NAME
+
+_STOP_S = 20.0
+
+Say = Callable[[str], None]
+
+
+def install(paths: Paths, answers: Answers, arguments: Sequence[str], say: Say) -> None:
+    """Folders, configuration and service. `arguments` are what the daemon is started with."""
+    done = record.load(paths) or Record()
+    for folder in service.own_folders(paths):
+        done.note_folder(folder)
+    unit = service.folder() / service.UNIT if answers.service else None
+    if unit is not None:
+        _refuse_foreign(unit)
+        done.note_folder(unit.parent)
+    for folder in service.own_folders(paths):
+        files.private_folder(folder)
+    record.save(paths, done)
+    _configure(paths, answers, done, say)
+    if unit is not None:
+        unit.parent.mkdir(parents=True, exist_ok=True)
+        done.unit = str(unit)
+        record.save(paths, done)
+        files.replace_private(unit, service.text(paths, arguments).encode())
+        say(f"service: {unit}")
+
+
+def _configure(paths: Paths, answers: Answers, done: Record, say: Say) -> None:
+    target = paths.config / configuration.NAME
+    content = configuration.text(answers).encode()
+    for path in configuration.existing(paths.config):
+        kept = configuration.put_aside(path)
+        say(f"the configuration that was there is kept: {kept}")
+        if str(path) != done.config and not done.original:
+            done.original = str(kept)
+        done.kept.append(str(kept))
+        record.save(paths, done)
+    done.config = str(target)
+    record.save(paths, done)
+    files.replace_private(target, content)
+    say(f"configuration: {target}")
+
+
+def start_service() -> str | None:
+    """Let the session start it, and start it now; None when that was done, else why not."""
+    return (
+        service.systemctl("daemon-reload")
+        or service.systemctl("enable", service.UNIT)
+        or service.systemctl("restart", service.UNIT)
+    )
+
+
+def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
+    """Take away service, phones, keys, logs and configuration; put back what was there before."""
+    done = record.load(paths)
+    if done is None:
+        raise NovaKeyError("setup has put nothing here", "to forget phones and keys alone: novakey.py reset")
+    if done.unit:
+        _remove_service(Path(done.unit), say)
+    _wait_until_stopped(paths)
+    resetting.reset(paths, settings)
+    say("phones, keys and the state of pairing are gone")
+    _remove_logs(settings, paths)
+    for folder in dict.fromkeys((paths.data, paths.runtime)):
+        for name in (files.FolderLock.NAME, SOCKET_NAME):
+            if folder.is_dir():
+                files.remove(folder / name)
+    for text in (done.config, *done.kept):
+        if text and text != done.original:
+            files.remove(Path(text))
+    if done.original:
+        configuration.put_back(Path(done.original))
+        say("the configuration from before is back")
+    record.remove(paths)
+    for folder in [*map(Path, reversed(done.folders)), paths.runtime]:
+        with contextlib.suppress(OSError):  # something of somebody else is in it, or it is gone
+            folder.rmdir()
+    say("everything that setup made is gone")
+
+
+def _remove_service(unit: Path, say: Say) -> None:
+    why_not = service.systemctl("disable", "--now", service.UNIT)
+    if why_not is not None:
+        service.unlink(unit)
+    files.remove(unit)
+    with contextlib.suppress(OSError):
+        service.wanted_by(unit).parent.rmdir()
+    if why_not is None:
+        service.systemctl("daemon-reload")
+    say("the service is gone")
+
+
+def _wait_until_stopped(paths: Paths) -> None:
+    """`reset` refuses while a daemon runs; one that systemd has just stopped needs a moment."""
+    until = time.monotonic() + _STOP_S
+    while files.FolderLock.holder(paths.data) is not None:
+        if time.monotonic() > until:
+            raise NovaKeyError("a daemon still runs", "stop it, and try again")
+        time.sleep(0.1)
+
+
+def _remove_logs(settings: Settings, paths: Paths) -> None:
+    folder = logfile.folder(settings, paths.log)
+    for name in (settings.log_file or log.DEFAULT_FILE, audit.FILE):
+        for path in logfile.parts(folder / name):
+            files.remove(path)
+
+
+def _refuse_foreign(unit: Path) -> None:
+    """A unit that somebody wrote by hand is not replaced."""
+    try:
+        found = unit.read_text()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeError) as error:
+        raise NovaKeyError(f"{unit} cannot be read: {type(error).__name__}") from None
+    if service.MARK not in found:
+        raise NovaKeyError(
+            f"{unit} is there already, and setup did not write it",
+            "remove it first, or leave it: give --no-service",
+        )

@@ -1,0 +1,98 @@
+"""The user unit: `conf/novakey.service` made for this installation, and systemd told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import novakey
+from novakey import process
+from novakey.errors import SetupError
+from novakey.paths import Paths
+from novakey.setup.configuration import shipped
+
+UNIT = "novakey.service"
+MARK = "# Written by novakey.py setup for this installation."
+_ANSWER_S = 20.0
+_TARGET = "graphical-session.target"
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def folder() -> Path:
+    """Where systemd looks for the user's own units (systemd.unit(5))."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".config") / "systemd" / "user"
+
+
+def text(paths: Paths, arguments: Sequence[str]) -> str:
+    """The unit's content; `arguments` are what this installation is started with."""
+    words = [*_program(), *arguments]
+    unit = shipped(UNIT).read_text()
+    unit = re.sub("(?m)^ExecStart=.*$", lambda _: "ExecStart=" + " ".join(map(quoted, words)), unit)
+    writable = " ".join(quoted(f"-{path}", command=False) for path in own_folders(paths))
+    unit = re.sub("(?m)^ReadWritePaths=-%t$", lambda line: f"{line[0]}\nReadWritePaths={writable}", unit)
+    head, _, rest = unit.partition("\n\n[Unit]")
+    title = head.splitlines()[0]
+    return f"{title}\n#\n{MARK}\n# To change it: systemctl --user edit novakey\n\n[Unit]{rest}"
+
+
+def own_folders(paths: Paths) -> list[Path]:
+    """What the daemon writes to. It cannot make them itself: its sandbox shows it nothing above them."""
+    return list(dict.fromkeys((paths.config, paths.data, paths.log)))
+
+
+def quoted(word: str, command: bool = True) -> str:
+    """A word of a unit file, which no character in it can break out of (systemd.syntax(7))."""
+    if _UNSAFE.search(word):
+        raise SetupError(f"systemd cannot run {word!r}", "move NovaKey to a folder with an ordinary name")
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + (word.replace("$", "$$") if command else word) + '"'
+
+
+def systemctl(*words: str) -> str | None:
+    """Ask the user's service manager; None when it did it, else one line that says why not."""
+    env = process.environment("HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME")
+    argv = ["systemctl", "--user", "--quiet", *words]
+    try:
+        done = subprocess.run(  # noqa: S603
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+            check=False,
+        )
+    except OSError:
+        return "there is no systemd here"
+    except subprocess.TimeoutExpired:
+        return "systemd does not answer"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return f"systemd says: {said[0]}" if said else "systemd refused"
+
+
+def wanted_by(unit: Path) -> Path:
+    """The link that makes the session start the unit."""
+    return unit.parent / f"{_TARGET}.wants" / unit.name
+
+
+def unlink(unit: Path) -> None:
+    """Take the link away where systemd does not answer."""
+    link = wanted_by(unit)
+    if link.is_symlink():
+        link.unlink()
+    with contextlib.suppress(OSError):  # others may be in it
+        link.parent.rmdir()
+
+
+def _program() -> list[str]:
+    """How this very program is started again: by the launch script, or as an installed module."""
+    script = Path(novakey.__file__).parents[1] / "novakey.py"
+    return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "novakey"]
