@@ -29,7 +29,7 @@ _CONFIG = """
 output HEADLESS-1 resolution 1024x768
 default_border none
 focus_follows_mouse no
-xwayland disable
+xwayland {xwayland}
 """
 
 
@@ -134,14 +134,15 @@ class Person:
 class Sway(Compositor):
     """sway with one screen, and with a keyboard unless there is to be none but ours."""
 
-    def __init__(self, keyboard: bool = True) -> None:
+    def __init__(self, keyboard: bool = True, xwayland: bool = False) -> None:
         super().__init__()
+        self._xwayland = "enable" if xwayland else "disable"
         self._with_keyboard = keyboard
         self.person: Person | None = None
 
     def _start(self) -> None:
         config = self.folder / "config"
-        config.write_text(_CONFIG)
+        config.write_text(_CONFIG.format(xwayland=self._xwayland))
         self.env |= {
             "WLR_BACKENDS": "headless",
             "WLR_LIBINPUT_NO_DEVICES": "1",

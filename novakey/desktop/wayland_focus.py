@@ -27,7 +27,12 @@ _MAX_DEPTH = 64
 
 
 class FocusReader(ABC):
-    """Reads the focus over and over during one delivery."""
+    """Reads the focus over and over during one delivery.
+
+    `is_x11` says whether the window that was read last is one of Xwayland's, where that is told.
+    """
+
+    is_x11 = False
 
     @abstractmethod
     def read(self) -> Focus | None:
@@ -57,7 +62,8 @@ class SwayFocus(FocusReader):
         node = _focused(self._sway.tree())
         if node is None:
             return None
-        own = node.get("window_properties") or {}  # an X11 window under Xwayland
+        self.is_x11 = node.get("shell") == "xwayland"
+        own = node.get("window_properties") or {}
         classes = [node.get("app_id"), own.get("class"), own.get("instance")]
         pid = node.get("pid")
         pid = pid if isinstance(pid, int) and pid > 0 else None

@@ -19,6 +19,7 @@ CHUNK = 8
 # beyond them a program must read as it goes.
 BURST_CHUNKS = 64
 PAUSE_S = 0.01
+X11_ONLY_ASCII = "the window is an X11 program under Xwayland, into which only ASCII can be typed safely"
 NO_FOCUS = "no window has the keyboard focus"
 
 
@@ -46,6 +47,10 @@ class Typist:
     def type(self, text: str) -> None:
         """Type all of a text, whose first window `aim` has found."""
         text = text.replace("\r\n", "\n")  # a line end of two characters is one key
+        # Such a program asks what a key means when it comes to handle it, and by then the map may have
+        # changed again; xterm has been seen to crash over it. For ASCII the map does not change.
+        if self._focus is not None and self._focus.is_x11 and not text.isascii():
+            raise DesktopError(X11_ONLY_ASCII)
         for start in range(0, len(text), CHUNK):
             for at in range(start, min(start + CHUNK, len(text))):
                 stroke = self._keyboard.keymap.stroke(text[at])

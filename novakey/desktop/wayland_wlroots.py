@@ -1,8 +1,8 @@
 """wlroots compositors (sway and its relatives): typing through a keyboard of our own, in process.
 
 Known limits. A window that hangs gets its keys when it wakes, and nobody is told;
-the answer says that they were sent to it. Under Xwayland a program that is slow to
-ask for a changed keyboard map may read characters outside ASCII wrongly.
+the answer says that they were sent to it. Into X11 programs under Xwayland only ASCII
+is typed, where the compositor tells that they are such.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Conformance:
 
     def test_texts_of_every_script_arrive_exactly(self, backend: Backend, window: Recorder) -> None:
         rng = random.Random()
-        texts = [random_secret(rng, self.SCRIPTS) for _ in range(10)]
+        texts = [random_secret(rng, self.SCRIPTS) for _ in range(6)]
         texts += ["".join(map(chr, rng.sample([*script], min(60, len(script))))) for script in self.SCRIPTS]
         for text in texts:
             window.clear()
@@ -195,11 +195,11 @@ class Conformance:
             with stage.hung():
                 start = time.monotonic()
                 with pytest.raises(DesktopError) as caught:
-                    backend.type_text(Secret(b"never"), 1.5, anywhere)
+                    backend.type_text(Secret(b"never"), 0.8, anywhere)
                 took = time.monotonic() - start
         finally:
             other.kill()
-        assert took < 2.5
+        assert took < 1.8
         assert caught.value.typed == 0
         assert max(b - a for a, b in itertools.pairwise(ticks)) < 0.5
         gevent.sleep(0.3)
