@@ -41,7 +41,6 @@ from novakey.pairing.handshake import Handshake
 from novakey.pairing.windows import Windows
 from novakey.paths import Paths
 from novakey.server import Server
-from novakey.session import lock
 from novakey.startup import Installation, open_installation
 from novakey.wire import crypto
 
@@ -142,7 +141,7 @@ class Daemon:
                 on_decided=self._decided,
             ),
             asks,
-            lock.locked,
+            _screen_is_locked,
         )
 
     def run(self) -> None:
@@ -219,6 +218,12 @@ class Daemon:
         self._account.note(answered)
         self._audit.answered(answered)
         self._notices.answered(answered)
+
+
+def _screen_is_locked() -> bool | None:
+    from novakey.session import lock  # the message bus, and its library, when a secret is to be typed
+
+    return lock.locked()
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -7,9 +7,7 @@ fault: a person mends the file once, not once for each key. The keys stand in
 
 from __future__ import annotations
 
-import difflib
 import json
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +64,8 @@ def effective(settings: Settings) -> list[tuple[str, object, str]]:
 
 def example() -> str:
     """The commented example: every key with its default, as YAML."""
+    import textwrap
+
     lines = _HEAD.splitlines()
     for name, key in keys().items():
         if name in SECTIONS:
@@ -200,6 +200,8 @@ class _Loading:
 
 
 def _nearest(name: str, known: list[str]) -> str:
+    import difflib  # for a person's slip only
+
     return difflib.get_close_matches(name[:100], known, n=1, cutoff=0.0)[0]
 
 

@@ -6,10 +6,10 @@ is killed has lost none.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import glob
-import io
 import logging
-import logging.handlers
 import os
 import stat
 from pathlib import Path
@@ -18,54 +18,74 @@ from novakey.config import Settings
 from novakey.errors import ConfigError
 
 
-class OwnerOnlyFile(logging.handlers.RotatingFileHandler):
-    """A rotating file that only its owner can read, before and after rotation."""
+class OwnerOnlyFile(logging.Handler):
+    """A file that only its owner can read, also after it was put aside; `keep` of those are kept.
+
+    The standard library's rotating handler would be the way; it asks the file
+    system about each line, formats it twice, and pulls `pickle` into the daemon.
+    """
 
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
-        super().__init__(path, maxBytes=max_bytes, backupCount=keep, encoding="utf-8")
+        """`OSError` when it cannot be opened or is not a file of ours."""
+        super().__init__()
+        self.path = path.absolute()
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._file = -1
+        self._open()
 
     def write_line(self, line: str) -> None:
         """Add one line, in a fresh file where this one is full; `OSError` when that cannot be."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
-        if self._size and self._size + len(data) > self.maxBytes:
-            self.doRollover()
-        if self.stream is None:
-            self.stream = self._open()
-        written = os.write(self.stream.fileno(), data)
+        if self._size and self._size + len(data) > self._max_bytes:
+            # The folder went read-only, say: going on in the same file loses less than going silent.
+            with contextlib.suppress(OSError):
+                self._put_aside()
+        written = os.write(self._file, data)
         self._size += written
         if written != len(data):
-            raise OSError("the disk took a part of a line")
+            raise OSError(errno.ENOSPC, "the disk took a part of a line")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """As the base class does, without asking the file system about each line."""
+        """Write a record; what goes wrong is the handler's to report, and stops nobody."""
         try:
             self.write_line(self.format(record))
-        except Exception:  # noqa: BLE001  # the contract of a handler: a log must not stop what is logged
+        except Exception:  # noqa: BLE001  # the contract of a handler
             self.handleError(record)
 
-    def doRollover(self) -> None:
-        """Put the file aside."""
-        try:
-            super().doRollover()
-        except OSError:
-            # The folder went read-only, say. Going on in the same file loses less than going silent.
-            if self.stream is None:
-                self.stream = self._open()
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
-    def _open(self) -> io.TextIOWrapper:
+    def _put_aside(self) -> None:
+        """The file becomes number 1, number 1 becomes 2, and the last one goes."""
+        for number in range(self._keep, 0, -1):
+            older = self._numbered(number - 1) if number > 1 else self.path
+            with contextlib.suppress(FileNotFoundError):
+                older.replace(self._numbered(number))
+        self._open()
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    def _open(self) -> None:
         # Not blocking: a fifo planted in the folder would stop the daemon here.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(self.baseFilename, flags, 0o600)
+        file = os.open(self.path, flags, 0o600)
         try:
-            status = os.fstat(fd)
+            status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("not a regular file")
-            os.fchmod(fd, 0o600)
+            os.fchmod(file, 0o600)
         except OSError:
-            os.close(fd)
+            os.close(file)
             raise
-        self._size = status.st_size
-        return open(fd, "a", encoding="utf-8", errors="backslashreplace")
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._size = file, status.st_size
 
 
 def folder(settings: Settings, paths_log_dir: Path) -> Path:

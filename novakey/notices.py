@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from novakey.config import Settings
 from novakey.devices.store import Device, DeviceStore
@@ -16,10 +17,11 @@ from novakey.log import escape
 from novakey.messages.approval import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.asks import Asking
 from novakey.messages.handler import Answered
-from novakey.session.bus import BusError
-from novakey.session.notify import DISMISSED, Notifier
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
+
+if TYPE_CHECKING:
+    from novakey.session.notify import Notifier
 
 QUIET_S = 30.0  # between two notices of the same kind
 REPEATED = 5  # failures of a device without a delivery between them, that its owner should know about
@@ -42,7 +44,7 @@ class Notices:
     ) -> None:
         self._settings = settings
         self._devices = devices
-        self._notifier = notifier or Notifier()
+        self._made = notifier
         self._monotonic = monotonic
         self._told_at: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -50,10 +52,22 @@ class Notices:
 
     def close(self) -> None:
         """Hang up."""
-        self._notifier.close()
+        if self._made is not None:
+            self._made.close()
+
+    @property
+    def _notifier(self) -> Notifier:
+        """Made when something is to be shown: a start waits for no message bus, nor for its library."""
+        if self._made is None:
+            from novakey.session.notify import Notifier
+
+            self._made = Notifier()
+        return self._made
 
     def ask(self, question: Question, seconds: float) -> str | None:
         """An `approval.Ask`: may this device type into that program?"""
+        from novakey.session.notify import DISMISSED
+
         program = question.program or _NO_NAME
         body = f"into {program}. Allow only what you have just sent yourself."
         answer = self._ask(f"{self._called(question.device_id)} wants to type", body, "Allow once", seconds)
@@ -124,6 +138,8 @@ class Notices:
         return True
 
     def _ask(self, summary: str, body: str, yes: str, seconds: float) -> str | None:
+        from novakey.session.bus import BusError
+
         try:
             return self._notifier.ask(summary, body, {ALLOW: yes, DENY: "Deny"}, seconds)
         except BusError as error:

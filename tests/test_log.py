@@ -250,10 +250,10 @@ def test_a_full_disk_and_a_closed_terminal_stop_nothing(tmp_path: Path) -> None:
     terminal.close()
     with open("/dev/full", "w") as full:
         handler = next(h for h in logging.getLogger().handlers if isinstance(h, logfile.OwnerOnlyFile))
-        handler.stream, before = full, handler.stream
+        handler._file, before = full.fileno(), handler._file
         for _ in range(10_000):
             logger.info("there is no room for this line")
-        handler.stream = before
+        handler._file = before
         logger.info("room again")
     assert "room again" in (tmp_path / "novakey.log").read_text()
 

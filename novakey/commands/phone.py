@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +98,8 @@ def _message(words: argparse.Namespace) -> int:
 def _standard_input(prompt: str) -> Secret:
     """A line asked for without echo, or all of standard input less one line end."""
     if sys.stdin.isatty():
+        from getpass import getpass
+
         return Secret(getpass(prompt).encode("utf-8", "surrogateescape"))
     data = sys.stdin.buffer.read(65536)
     return Secret(data[:-1].removesuffix(b"\r") if data.endswith(b"\n") else data)

@@ -66,7 +66,7 @@ def last_lines(count: int) -> list[str]:
     if not handlers or count <= 0:
         return []
     try:
-        with open(handlers[0].baseFilename, "rb") as file:
+        with open(handlers[0].path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             start = file.seek(max(0, size - _TAIL))
             text = file.read(_TAIL).decode("utf-8", "replace")
