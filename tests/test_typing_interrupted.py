@@ -96,7 +96,7 @@ def kill_in_the_middle(server: XServer, terminal: Recorder, folder: Path, rounds
 def test_after_a_kill_in_the_middle_the_next_start_puts_keyboard_and_locks_right(
     server: XServer, terminal: Recorder, tmp_path: Path
 ) -> None:
-    assert kill_in_the_middle(server, terminal, tmp_path / "d", rounds=3) > 0
+    assert kill_in_the_middle(server, terminal, tmp_path / "d", rounds=2) > 0
 
 
 @pytest.mark.long
@@ -130,7 +130,7 @@ def test_sigterm_stops_typing_within_half_a_second_and_puts_everything_back(
 def test_a_display_that_hangs_ends_at_its_deadline_while_others_are_served(
     server: XServer, terminal: Recorder, tmp_path: Path
 ) -> None:
-    with on_display(server, tmp_path / "d") as daemon:
+    with on_display(server, tmp_path / "d", delivery_timeout_s=2) as daemon:
         phone = daemon.pair()
         assert say(phone, MessageType.ARM).outcome.success
         before = server.keymap()
@@ -156,8 +156,8 @@ def test_a_display_that_hangs_ends_at_its_deadline_while_others_are_served(
             reply = sending.get()
             assert reply is not None
             assert reply.outcome is Outcome.INTERNAL_ERROR
-            assert took < 6.5
-            assert len(served) > 5
+            assert took < 3.5
+            assert len(served) > 2
             assert max(served) < 2
             arm_and_approve(phone)
             assert say(phone, INJECT, b"back").outcome is Outcome.TYPED

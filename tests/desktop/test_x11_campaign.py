@@ -69,9 +69,9 @@ def campaign(server: XServer, window: Recorder, layouts: list[tuple[str, int]], 
 
 
 def test_random_secrets_of_many_scripts_arrive_whole(server: XServer, recorder: tuple[str, Recorder]) -> None:
-    some = [("us", 0), (random.choice(LAYOUTS[1:5]), 0), (random.choice(LAYOUTS[5:]), 1)]
+    some = [(random.choice(LAYOUTS[:5]), 0), (random.choice(LAYOUTS[5:]), 1)]
     results = campaign(server, recorder[1], some, rounds=1)
-    assert results == {"arrived": 3}
+    assert results == {"arrived": 2}
 
 
 @pytest.mark.long

@@ -90,7 +90,7 @@ def type_disturbed(server: XServer, window: Recorder, rounds: int) -> None:
 def test_shift_and_caps_lock_of_another_program_alter_nothing_and_stay_its_own(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:
-    type_disturbed(server, window, rounds=8)
+    type_disturbed(server, window, rounds=4)
 
 
 @pytest.mark.long
@@ -161,7 +161,7 @@ def test_when_the_focus_moves_not_a_character_goes_to_the_other_window(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:
     before = server.keymap()
-    move_focus(server, window, rounds=8)
+    move_focus(server, window, rounds=4)
     assert server.keymap() == before
 
 
