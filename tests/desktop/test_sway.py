@@ -149,7 +149,7 @@ def race(sway: Sway, times: int) -> dict[str, int]:
             sway.focus(first.window)
             first.clear()
             second.clear()
-            move = f"sleep {rng.uniform(0, 0.15):.4f}; exec swaymsg [con_id={second.window}] focus"
+            move = f"sleep {rng.uniform(0, 0.05):.4f}; exec swaymsg [con_id={second.window}] focus"
             movers: list[subprocess.Popen[bytes]] = []
 
             def move_soon(
