@@ -211,7 +211,7 @@ class Daemon:
         self._audit.happened(decision, device_id, program=program)
 
     def _asked(self, asking: Asking, became: str, device_id: str) -> None:
-        more = {"program": asking.program, "pid": str(asking.pid), "prompt": asking.prompt, "became": became}
+        more = {"program": asking.program, "pid": str(asking.pid), "prompt": asking.prompt, "outcome": became}
         self._audit.happened("ask", device_id, **more)
 
     def _answered(self, answered: Answered) -> None:

@@ -77,11 +77,14 @@ class Notices:
         """An `asks.Confirm`: may this program have a secret?"""
         body = f"{asking.named} says: {asking.prompt}"
         try:
-            return self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S) == ALLOW
+            answer = self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S)
         except CannotAskError as error:
             raise NovaKeyError(
                 f"nobody can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
             ) from None
+        if answer is None:
+            raise NovaKeyError(f"nobody allowed it on the screen within {_CONFIRM_S:g} s")
+        return answer == ALLOW
 
     def answered(self, answered: Answered) -> None:
         """A decision about a message."""

@@ -103,7 +103,8 @@ def _printable(text: str) -> str:
 
 
 def _notified(question: str) -> str:
-    return _on_screen("a program asks", question, {YES: "Yes", NO: "No"}) or NO
+    pressed = _on_screen("a program asks", question, {YES: "Yes", NO: "No"})
+    return YES if pressed == YES else NO  # also when it was put away
 
 
 def _on_screen(summary: str, body: str, choices: Mapping[str, str]) -> str | None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply
 
 NAMES = ("novakey-askpass", "novakey-pinentry")
+SSH = ("ssh", "-F", "none", "-o", "PreferredAuthentications=password", "-o", "ConnectTimeout=30")
 COMMAND_S = 60  # the machine may be busy with other tests
 
 
@@ -66,6 +68,39 @@ class Child:
     def said(self) -> str:
         """Its standard error."""
         return self._errors.read_text(errors="replace")
+
+
+class Terminal:
+    """A pseudo-terminal that becomes the controlling one of a child started with `words` before it."""
+
+    words = ("setsid", "--ctty", "--wait")
+
+    def __init__(self) -> None:
+        self._master, self.slave = os.openpty()
+        os.set_blocking(self._master, False)
+        self._seen = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._master)
+        os.close(self.slave)
+
+    def text(self) -> str:
+        """All that was shown."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._master, 4096):
+                self._seen += data.decode()
+        return self._seen
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it shows `text`."""
+        wait_until(lambda: text in self.text(), f"{text!r} on the terminal", COMMAND_S)
+
+    def type(self, line: str) -> None:
+        """A line and the Enter key."""
+        os.write(self._master, line.encode() + b"\n")
 
 
 class Scene:
@@ -111,6 +146,11 @@ class Scene:
     def link(self, name: str) -> str:
         """One of the commands by its own name."""
         return str(self.folder / "bin" / name)
+
+    @property
+    def ssh(self) -> dict[str, str]:
+        """What makes ssh and ssh-add ask through us."""
+        return {"SSH_ASKPASS": self.link("novakey-askpass"), "SSH_ASKPASS_REQUIRE": "force"}
 
     def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> Child:
         """A program that will ask."""
@@ -187,3 +227,26 @@ def found_in(folder: Path, secret: str) -> list[str]:
         for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes()
     ]
+
+
+@contextlib.contextmanager
+def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
+    """A real sshd that takes passwords, on a port that the system gave; gives the port."""
+    needs("sshd", "ssh")
+    host_key = tmp_path / "host"
+    scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    options = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", "PidFile none", "UsePAM no"]
+    options += ["PasswordAuthentication yes", "KbdInteractiveAuthentication no", "PrintMotd no", "UseDNS no"]
+    settings = tmp_path / "sshd_config"
+    settings.write_text("\n".join(options) + "\n")
+    with open(tmp_path / "sshd.log", "wb") as log:
+        server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(settings)], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: "listening on" in (tmp_path / "sshd.log").read_text(), "sshd")
+        yield port
+    finally:
+        end(server)

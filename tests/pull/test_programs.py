@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +15,11 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, command, say
 from desktopbench import end, wait_until
-from pullbench import Scene, found_in, needs, ordinary_user, random_secret
+from pullbench import SSH, Scene, found_in, needs, ordinary_user, random_secret, sshd
 
 from novakey.wire.message import MessageType
 
 SECRET = random_secret()
-SSHD = "/usr/sbin/sshd"
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +29,6 @@ def scene() -> Iterator[Scene]:
         made.daemon.stop()
         assert found_in(made.daemon.folder, SECRET) == [], "in a file, a log or the record"
         assert SECRET not in made.daemon.log()
-
-
-def ssh_env(scene: Scene) -> dict[str, str]:
-    return {"SSH_ASKPASS": scene.link("novakey-askpass"), "SSH_ASKPASS_REQUIRE": "force"}
 
 
 @pytest.fixture
@@ -52,11 +46,11 @@ def ssh_agent(scene: Scene) -> Iterator[dict[str, str]]:
     needs("ssh-agent")
     path = scene.folder / "agent.sock"
     process = subprocess.Popen(
-        ["ssh-agent", "-D", "-a", str(path)], env={**scene.env, **ssh_env(scene)}, stdout=subprocess.DEVNULL
+        ["ssh-agent", "-D", "-a", str(path)], env={**scene.env, **scene.ssh}, stdout=subprocess.DEVNULL
     )
     try:
         wait_until(path.exists, "ssh-agent")
-        yield {**ssh_env(scene), "SSH_AUTH_SOCK": str(path)}
+        yield {**scene.ssh, "SSH_AUTH_SOCK": str(path)}
     finally:
         end(process)
         path.unlink(missing_ok=True)
@@ -76,37 +70,11 @@ def test_ssh_add_takes_an_encrypted_key_and_asks_again_after_a_wrong_passphrase(
         assert f"waiting for a phone (request {row['number']}): Bad passphrase" in adding.said()
 
 
-@contextmanager
-def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
-    """A real sshd that takes passwords, on a port that the system gave; gives the port."""
-    needs("sshd", "ssh")
-    host_key = tmp_path / "host"
-    scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    options = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", "PidFile none", "UsePAM no"]
-    options += ["PasswordAuthentication yes", "KbdInteractiveAuthentication no", "PrintMotd no", "UseDNS no"]
-    settings = tmp_path / "sshd_config"
-    settings.write_text("\n".join(options) + "\n")
-    with open(tmp_path / "sshd.log", "wb") as log:
-        server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(settings)], stdout=log, stderr=log)
-    try:
-        wait_until(lambda: "listening on" in (tmp_path / "sshd.log").read_text(), "sshd")
-        yield port
-    finally:
-        end(server)
-
-
-SSH = ("ssh", "-F", "none", "-o", "PreferredAuthentications=password", "-o", "ConnectTimeout=30")
-
-
 def test_ssh_logs_in_with_a_password_and_tries_again_after_a_wrong_one(scene: Scene, tmp_path: Path) -> None:
     with ordinary_user(SECRET) as user, sshd(scene, tmp_path) as port:
         known = ("-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={tmp_path}/known")
         words = (*SSH, *known, "-p", str(port), f"{user}@127.0.0.1", "id -un")
-        going = scene.start(*words, env=ssh_env(scene))
+        going = scene.start(*words, env=scene.ssh)
         assert scene.answer(going, "wrong" + SECRET)["prompt"] == f"{user}@127.0.0.1's password:"
         assert scene.answer(going, SECRET)["program"] == "ssh"
         assert going.wait() == 0, going.said()
@@ -160,7 +128,8 @@ def gnupg(scene: Scene) -> Iterator[dict[str, str]]:
     home = scene.folder / "g"
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text(
-        f"pinentry-program {scene.link('novakey-pinentry')}\ndefault-cache-ttl 0\nmax-cache-ttl 0\n"
+        f"pinentry-program {scene.link('novakey-pinentry')}\ns2k-count 65536\n"
+        "default-cache-ttl 0\nmax-cache-ttl 0\n"
     )
     env = {"GNUPGHOME": str(home)}
     loopback = ("gpg", "--batch", "-q", "--pinentry-mode", "loopback", "--passphrase-fd", "0")
