@@ -54,6 +54,9 @@ ELSEWHERE = {
     "__main__.py": "the environment",
     "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",
     "doctor/session.py": "display, focus, notifications; each finding says the same",
+    "doctor/canary.py": "typing; the finding says the same",
+    "doctor/window.py": "the same",
+    "doctor/line.py": "the same",
 }
 
 # Texts that look like messages of that kind but are none, and what they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,12 @@ def add(commands: Commands) -> None:
         description="Check packages, folders, pairing, store, keys, sealing, network, clock, display, "
         "notifications and service, in order. Each line says what was found and, where something is to be "
         "done, why it matters and what mends it. Changes nothing. Exits 1 when something is wrong.",
+    )
+    doctor.add_argument(
+        "--type",
+        action="store_true",
+        help="also type awkward characters into a window of its own (elsewhere than on X11: into this "
+        "terminal), and compare",
     )
     doctor.add_argument("--json", action="store_true", help="print a line of JSON for each check")
     doctor.set_defaults(run=_doctor)
@@ -100,7 +107,9 @@ def _doctor(words: argparse.Namespace) -> int:
     from novakey import doctor
 
     good = True
-    for finding in doctor.examine(base.paths(words), base.settings(words)):
+    paths, settings = base.paths(words), base.settings(words)
+    typing = (doctor.typing(settings) for _ in range(int(words.type)))
+    for finding in itertools.chain(doctor.examine(paths, settings), typing):
         good = good and finding.verdict is not doctor.Verdict.FAULT
         if words.json:
             print(json.dumps({**asdict(finding), "verdict": finding.verdict.name.lower()}))

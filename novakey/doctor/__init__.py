@@ -3,8 +3,10 @@
     finding   what a line of the report is
     storage   Python, folders, pairing, store and keys, the sealing backend
     network   port, the address that phones are given, firewall, clock
-    session   display, focus, clipboard, notifications, screen lock, service
-    canary    awkward characters typed into a window of our own, and compared
+    session   display, focus, notifications, screen lock, the owner's socket, service
+    canary    awkward characters, typed and compared (`--type`)
+    window    where they are typed into on X11
+    line      where they are typed into elsewhere
 
 A check changes nothing that it finds.
 """
@@ -18,7 +20,7 @@ from novakey.doctor import network, session, storage
 from novakey.doctor.finding import Check, Finding, Verdict
 from novakey.paths import Paths
 
-__all__ = ["Finding", "Verdict", "examine", "sealing"]
+__all__ = ["Finding", "Verdict", "examine", "sealing", "typing"]
 
 CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS)
 
@@ -26,6 +28,13 @@ CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS)
 def sealing(paths: Paths, settings: Settings) -> Finding:
     """Whether a device could be stored at all."""
     return storage.sealing(paths, settings)
+
+
+def typing(settings: Settings) -> Finding:
+    """Whether awkward characters arrive as they are typed; takes the focus for a moment."""
+    from novakey.doctor import canary
+
+    return canary.examine(settings)
 
 
 def examine(paths: Paths, settings: Settings) -> Iterator[Finding]:

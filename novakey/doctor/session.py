@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 
+from novakey import __version__, files
 from novakey.config import Settings
+from novakey.control import client
 from novakey.desktop.base import NoDisplayError
-from novakey.desktop.choose import Chooser
+from novakey.desktop.choose import Chooser, candidates
+from novakey.desktop.wayland import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
+from novakey.errors import NovaKeyError
 from novakey.paths import Paths
 from novakey.session import lock
 from novakey.session.notify import Notifier
@@ -23,14 +27,21 @@ def _display(paths: Paths, settings: Settings) -> Finding:
     about = About("display", "a secret is typed through it")
     if settings.desktop_backend == "none":
         return about.note("desktop_backend is none: nothing is typed", "to type, set desktop_backend: auto")
-    try:
-        chosen = Chooser(settings.desktop_backend)()
-    except NoDisplayError as error:
+    found = candidates(settings.desktop_backend)
+    others = [f"{backend.name}: {backend.reason}" for backend in found if not backend.usable]
+    cures = [f"for {backend.name}: {backend.cure}" for backend in found if not backend.usable]
+    chosen = next((backend.name for backend in found if backend.usable), None)
+    if chosen is None:
         return about.fault(
-            f"no display can be used: {error}",
-            "start the daemon inside the desktop session, or set desktop_backend: none",
+            f"no display can be used: {'; '.join(others)}",
+            "; or ".join([*dict.fromkeys(cures), "without a display: set desktop_backend: none"]),
         )
-    return about.ok(f"{chosen.name} can be used")
+    if chosen == ClipboardBackend.name:
+        return about.note(
+            f"this session lets nobody type, only use its clipboard ({'; '.join(others)})",
+            "; or ".join(dict.fromkeys(cures)) or "set allow_clipboard_on_inject_failure: true",
+        )
+    return about.ok(f"{chosen} can be used")
 
 
 def _focus(paths: Paths, settings: Settings) -> Finding:
@@ -76,6 +87,23 @@ def _screen_lock(paths: Paths, settings: Settings) -> Finding:
     return about.ok("the screen is locked" if state else "the screen is not locked")
 
 
+def _socket(paths: Paths, settings: Settings) -> Finding:
+    about = About("owner's socket", "the commands to a running daemon go over it")
+    pid = files.FolderLock.holder(paths.data)
+    if pid is None:
+        return about.ok("no daemon runs, so there is none")
+    try:
+        version = str(client.ask(paths, "status")["version"])
+    except NovaKeyError as error:
+        return about.fault(error.problem, error.cure or "start the daemon again")
+    if version != __version__:
+        return about.note(
+            f"the daemon (process {pid}) is version {version}, and this is {__version__}",
+            "start the daemon again",
+        )
+    return about.ok(f"the daemon (process {pid}) answers on it")
+
+
 def _service(paths: Paths, settings: Settings) -> Finding:
     about = About("service", "it starts the daemon with the session")
     env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
@@ -98,4 +126,4 @@ def _service(paths: Paths, settings: Settings) -> Finding:
     return about.note(f"{UNIT} is not enabled", "novakey.py setup")
 
 
-CHECKS: tuple[Check, ...] = (_display, _focus, _notifications, _screen_lock, _service)
+CHECKS: tuple[Check, ...] = (_display, _focus, _notifications, _screen_lock, _socket, _service)

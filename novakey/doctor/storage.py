@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from novakey.pairing import record
 from novakey.paths import Paths
 from novakey.secret import Secret
 
-_PACKAGES = ("gevent", "nacl", "pqcrypto", "qrcode", "png", "platformdirs", "yaml")
+_PACKAGES = ("gevent", "nacl", "pqcrypto", "qrcode", "png", "platformdirs", "yaml", "Xlib") + (
+    ("jeepney",) if sys.platform.startswith("linux") else ()
+)
 
 
 def _python(paths: Paths, settings: Settings) -> Finding:

@@ -16,6 +16,8 @@ from busbench import message_bus
 from daemonbench import ROOT, Daemon, clean_environment, run
 from desktopbench import RecordingXterm, XServer
 
+from novakey.wire.control import SOCKET_NAME
+
 Env = dict[str, str]
 GOOD: dict[str, Any] = {"listen_addr": "127.0.0.1:0", "desktop_backend": "none"}
 
@@ -126,6 +128,13 @@ def a_policy_without_a_focus(folder: Path) -> Iterator[Env]:
         yield {"DISPLAY": server.display}
 
 
+@contextmanager
+def a_socket_that_was_removed(folder: Path) -> Iterator[Env]:
+    with Daemon(folder, **GOOD):
+        (folder / SOCKET_NAME).unlink()
+        yield {}
+
+
 @pytest.mark.parametrize(
     ("breaking", "check", "word"),
     [
@@ -142,6 +151,7 @@ def a_policy_without_a_focus(folder: Path) -> Iterator[Env]:
         (no_display, "display", "DISPLAY is not set"),
         (a_display_that_is_gone, "display", "x server"),
         (a_policy_without_a_focus, "focus", "target policy"),
+        (a_socket_that_was_removed, "owner's socket", "does not listen to its owner"),
     ],
     ids=lambda value: value.__name__ if callable(value) else None,
 )
@@ -179,6 +189,7 @@ def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
         "display",
         "focus",
         "notifications",
+        "owner's socket",
     )
     assert {name: verdicts[name] for name in working} == dict.fromkeys(working, "ok")
     assert any("xterm" in row["found"] for row in found if row["check"] == "focus")
