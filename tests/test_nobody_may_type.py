@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 from daemonbench import Daemon, arm_and_approve, say
 from desktopbench import differs, wait_until
@@ -39,6 +40,12 @@ def clipboard(mutter: Mutter, kind: str = "text/plain;charset=utf-8") -> str:
     return done.stdout.decode()
 
 
+def is_gone(mutter: Mutter) -> bool:
+    """Looking takes the focus for a moment, and so does taking it back: not both all the time."""
+    gevent.sleep(1)
+    return clipboard(mutter) == ""
+
+
 def test_by_policy_the_secret_is_on_the_clipboard_and_the_reply_says_why(
     mutter: Mutter, bare: dict[str, str], tmp_path: Path
 ) -> None:
@@ -51,7 +58,7 @@ def test_by_policy_the_secret_is_on_the_clipboard_and_the_reply_says_why(
         assert (reply.outcome.status, reply.outcome.reason) == (0x09, "inject_unavailable_wayland")
         assert differs(clipboard(mutter), SECRET) is None
         assert clipboard(mutter, "x-kde-passwordManagerHint") == "secret"
-        wait_until(lambda: clipboard(mutter) == "", "taking it back")
+        wait_until(lambda: is_gone(mutter), "taking it back", 30)
         assert foot.text() == ""
         wait_until(foot._takes_keys, "the focus, back where it was")
         arm_and_approve(phone)

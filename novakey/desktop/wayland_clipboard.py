@@ -32,7 +32,7 @@ TEXTS = ("text/plain;charset=utf-8", "text/plain", "UTF8_STRING", "TEXT", "STRIN
 
 NOTHING = ("application/x-nothing",)  # a type that nobody wants and no compositor keeps
 
-_FORGET_S = 1.5
+_FORGET_S = 3.0
 
 _log = logging.getLogger(__name__)
 
