@@ -21,7 +21,15 @@ def reset(paths: Paths, settings: Settings) -> None:
     paths.prepare()
     with files.FolderLock(paths.data):
         store, keys = paths.data / settings.devices_file, paths.data / settings.server_keys_file
-        for path in (store, keys, paths.qr, paths.replay_ledger, paths.activity, paths.permission):
+        for path in (
+            store,
+            keys,
+            paths.qr,
+            paths.replay_ledger,
+            paths.activity,
+            paths.permission,
+            paths.asking,
+        ):
             files.remove(path)
         files.remove_leftovers(*paths.kept(settings.devices_file, settings.server_keys_file))
         for backend in _sealing_backends(paths, settings):

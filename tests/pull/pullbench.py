@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -96,7 +96,11 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Wait until it shows `text`."""
-        wait_until(lambda: text in self.text(), f"{text!r} on the terminal", COMMAND_S)
+        self.wait_until(lambda shown: text in shown, f"{text!r}")
+
+    def wait_until(self, is_so: Callable[[str], bool], what: str = "the prompt") -> None:
+        """Wait until what it has shown is such."""
+        wait_until(lambda: is_so(self.text()), f"{what} on the terminal", COMMAND_S)
 
     def type(self, line: str) -> None:
         """A line and the Enter key."""
@@ -206,15 +210,14 @@ class Scene:
 
 
 @contextlib.contextmanager
-def ordinary_user(password: str = "") -> Iterator[str]:
+def ordinary_user(password: str, name: str = "") -> Iterator[str]:
     """A user of the machine, made for the test; the password goes in through a pipe."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a user")
-    name = f"nk{os.getpid()}"
+    name = name or f"nk{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
     try:
-        if password:
-            subprocess.run(["chpasswd"], input=f"{name}:{password}\n", text=True, check=True)
+        subprocess.run(["chpasswd"], input=f"{name}:{password}\n", text=True, check=True)
         yield name
     finally:
         subprocess.run(["userdel", "--force", "--remove", name], check=True, capture_output=True)
