@@ -181,7 +181,7 @@ class Daemon:
             self._chooser,
             bound,
         )
-        owner = Owner(parts, self._revoked)
+        owner = Owner(parts, self._revoked, self._audit.happened)
         self._control = ControlServer(self._paths.runtime, owner.operations())
         self._control.start()
 

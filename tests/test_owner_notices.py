@@ -55,6 +55,8 @@ def everything(folder: Path, screen: XServer, bus: MessageBus, **settings: Any) 
             assert say(phone, INJECT, SECRETS[1].encode()).outcome is Outcome.BAD_REQUEST
         with Daemon(folder, env=env, **base, allow_clipboard_when_disarmed=True) as daemon:
             phone = daemon.at(phone)
+            for op in ("arm", "disarm"):
+                client.ask(Paths.under(folder), op)
             assert say(phone, MessageType.APPROVE).outcome.success
             assert say(phone, INJECT, SECRETS[2].encode()).outcome is Outcome.COPIED
             client.ask(Paths.under(folder), "revoke", device="pocket")
@@ -143,6 +145,8 @@ def test_the_record_has_every_decision_without_content_or_title(
         ("arm", "ok", ""),
         ("approve", "ok", ""),
         ("inject", "bad_request", "xterm"),
+        ("armed", "", ""),
+        ("disarmed", "", ""),
         ("approve", "ok", ""),
         ("inject", "clipboard_fallback", ""),
         ("revoked", "", ""),
@@ -164,7 +168,7 @@ def test_it_is_a_table_and_takes_lines_where_a_terminal_is_narrow(
     assert wide[1].split()[2:] == ["pocket", "inject", "clipboard_fallback"]
     assert wide[2].split()[2:] == ["pocket", "revoked"]
     assert len(wide) == 3
-    narrow = on_terminal("--data-dir", str(folder), "audit", "--lines", "7", columns=30)
+    narrow = on_terminal("--data-dir", str(folder), "audit", "--lines", "9", columns=30)
     assert narrow[1:4] == ["  pocket", "  inject typing_fallback", "  into xterm"]
     assert max(map(len, narrow)) <= 30
 

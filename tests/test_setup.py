@@ -187,6 +187,22 @@ def test_a_phone_that_could_not_be_stored_is_known_before_one_pairs(home: Path) 
     assert tree(home) == {}
 
 
+def test_a_service_gets_the_file_with_the_passphrase_or_is_not_started(home: Path) -> None:
+    result = setup(home, "--yes", "--strict", "vault", "--service")
+    assert result.returncode == 1 and "the service is not started" not in result.stdout
+    done(setup(home, "--uninstall", "--yes"))
+    assert tree(home) == {}
+    secret = home.parent / "pass phrase"
+    secret.write_text("correct horse battery")
+    secret.chmod(0o600)
+    env = {"NOVAKEY_PASSPHRASE_FILE": str(secret)}
+    said = done(setup(home, "--yes", "--strict", "vault", "--service", env=env))
+    assert "the service is not started: " in said, "for want of systemd alone"
+    assert f'\nEnvironment="NOVAKEY_PASSPHRASE_FILE={secret}"\n' in (home / UNIT).read_text()
+    done(setup(home, "--uninstall", "--yes", env=env))
+    assert tree(home) == {}
+
+
 def test_an_older_configuration_is_never_lost(home: Path) -> None:
     folder = home / ".config/novakey"
     folder.mkdir(parents=True, mode=0o700)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from novakey.commands import base, owner
 from novakey.errors import ConfigError, NovaKeyError
 
+PASSPHRASE_FILE = "NOVAKEY_PASSPHRASE_FILE"  # noqa: S105  # a variable's name
+
 if TYPE_CHECKING:
     from novakey.commands.base import Commands
     from novakey.config import Settings
@@ -126,6 +128,8 @@ def _can_be_sealed(paths: Paths, settings: Settings, say: base.Say) -> bool:
     """Whether a phone could be stored at all: better said now than when one pairs."""
     from novakey import doctor
 
+    if _asks_for_passphrase(settings) and sys.stdin.isatty():
+        return True  # the start asks for it, and for a new one twice: trying would do so too
     finding = doctor.sealing(paths, settings)
     if finding.verdict is not doctor.Verdict.FAULT:
         return True
@@ -135,12 +139,20 @@ def _can_be_sealed(paths: Paths, settings: Settings, say: base.Say) -> bool:
     return False
 
 
+def _asks_for_passphrase(settings: Settings) -> bool:
+    return settings.device_store == "passphrase" and not os.environ.get(PASSPHRASE_FILE)
+
+
 def _go(words: argparse.Namespace, answers: Answers, say: base.Say, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
     from novakey import files
     from novakey.setup import installation
 
     holder = files.FolderLock.holder(base.paths(words).data)
+    if answers.service and _asks_for_passphrase(base.settings(words)):
+        say("the service has nobody to ask for the passphrase, so it is not started")
+        say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")
+        return 1
     if answers.service:
         why_not = installation.start_service()
         if why_not is None:

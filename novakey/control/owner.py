@@ -36,7 +36,13 @@ PLACE_S = 1.0
 class Owner:
     """The operations, over the parts of a running daemon."""
 
-    def __init__(self, parts: Parts, on_revoked: Callable[[Device], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        on_revoked: Callable[[Device], None],
+        on_changed: Callable[[str, str], None] = lambda event, device_id: None,
+    ) -> None:
+        """`on_changed` hears what else the owner did to a device: `armed`, `disarmed` or `renamed`."""
         self._parts = parts
         self._settings = parts.settings
         self._devices = parts.devices
@@ -47,6 +53,7 @@ class Owner:
         self._approvals = parts.handler.injector.approvals
         self._asks = parts.handler.injector.asks
         self._on_revoked = on_revoked
+        self._on_changed = on_changed
         self._log = LogFeed()
 
     def operations(self) -> dict[str, Callable[..., Any]]:
@@ -119,6 +126,7 @@ class Owner:
         if any(name in (other.id, other.name) for other in self._devices if other.id != found.id) and name:
             raise NovaKeyError(f"another device is called {escape(name)}", "choose another name")
         self._devices.rename(found, name)
+        self._on_changed("renamed", found.id)
         log.info("the owner renamed the device %s to %s", escape(found.id), escape(name))
         return {"device": found.id, "name": name}
 
@@ -154,6 +162,8 @@ class Owner:
             for row in overview.open_for(self._parts, gate)
         }
         gates.close_all()
+        for device_id in sorted(closed):
+            self._on_changed("disarmed", device_id)
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
 
@@ -229,6 +239,7 @@ class Owner:
 
     def _open(self, gate: Gate, device: Device, ms: int, what: str) -> dict[str, object]:
         gate.open(device.id, self._now_ms(), ms)
+        self._on_changed(what, device.id)
         return self._told(device, ms, what)
 
     def _told(self, device: Device, ms: int, what: str) -> dict[str, object]:

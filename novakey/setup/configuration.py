@@ -49,14 +49,18 @@ def existing(folder: Path) -> list[Path]:
     return [folder / name for name in config.FILE_NAMES if (folder / name).exists()]
 
 
-def put_aside(path: Path) -> Path:
-    """Keep a configuration under another name beside it, which nothing reads."""
+def name_aside(path: Path) -> Path:
+    """The name beside it, which nothing reads, under which a configuration can be kept."""
     number = 1
     while (kept := path.with_name(f"{path.name}{_KEPT}-{number}")).exists():
         number += 1
+    return kept
+
+
+def put_aside(path: Path, kept: Path) -> None:
+    """Keep a configuration under that name."""
     path.rename(kept)
     files.sync_folder(path.parent)
-    return kept
 
 
 def put_back(kept: Path) -> None:

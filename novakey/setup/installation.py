@@ -51,12 +51,13 @@ def _configure(paths: Paths, answers: Answers, done: Record, say: Say) -> None:
     target = paths.config / configuration.NAME
     content = configuration.text(answers).encode()
     for path in configuration.existing(paths.config):
-        kept = configuration.put_aside(path)
-        say(f"the configuration that was there is kept: {kept}")
+        kept = configuration.name_aside(path)
         if str(path) != done.config and not done.original:
             done.original = str(kept)
         done.kept.append(str(kept))
         record.save(paths, done)
+        configuration.put_aside(path, kept)
+        say(f"the configuration that was there is kept: {kept}")
     done.config = str(target)
     record.save(paths, done)
     files.replace_private(target, content)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import novakey
 from novakey import process
+from novakey.devices.sealing.passphrase_source import VARIABLE as PASSPHRASE_FILE
 from novakey.errors import SetupError
 from novakey.paths import Paths
 from novakey.setup.configuration import shipped
@@ -34,6 +35,10 @@ def text(paths: Paths, arguments: Sequence[str]) -> str:
     words = [*_program(), *arguments]
     unit = shipped(UNIT).read_text()
     unit = re.sub("(?m)^ExecStart=.*$", lambda _: "ExecStart=" + " ".join(map(quoted, words)), unit)
+    passphrase = os.environ.get(PASSPHRASE_FILE)
+    if passphrase:
+        variable = quoted(f"{PASSPHRASE_FILE}={Path(passphrase).absolute()}", command=False)
+        unit = re.sub("(?m)^ExecStart=.*$", lambda line: f"{line[0]}\nEnvironment={variable}", unit)
     writable = " ".join(quoted(f"-{path}", command=False) for path in own_folders(paths))
     unit = re.sub("(?m)^ReadWritePaths=-%t$", lambda line: f"{line[0]}\nReadWritePaths={writable}", unit)
     head, _, rest = unit.partition("\n\n[Unit]")
