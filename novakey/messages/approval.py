@@ -119,13 +119,17 @@ class Approvals:
         """
         if not self._on_computer or self._is_open(device_id):
             return
-        if self._monotonic() < self._denied.get(device_id, 0.0):
-            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
+        self._refuse_denied(device_id)
         question = self._questions.get(device_id)
         if question is None:
             focus = focus or self._look()
             may_ask(focus)
-            question = self._begin(device_id, focus)
+            # Looking takes a moment, in which another message of this device may have asked, or had its
+            # answer. A second question would hide the first, and a "deny" on that one would be lost.
+            if self._is_open(device_id):
+                return
+            self._refuse_denied(device_id)
+            question = self._questions.get(device_id) or self._begin(device_id, focus)
         if self._settings.approve_wait_ms:
             question.answered.wait(self._settings.approve_wait_ms / 1000.0)
 
@@ -135,15 +139,20 @@ class Approvals:
             return
         if not self._on_computer:
             raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
-        if self._monotonic() < self._denied.get(device_id, 0.0):
-            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
+        self._refuse_denied(device_id)
         raise Refused(Outcome.NEEDS_APPROVE, "approve it on the computer, then send again")
 
+    def stands(self, device_id: str) -> bool:
+        """Whether nobody has taken back the approval that `check` found, or none is needed."""
+        return not self._settings.two_man_enabled or self._gate.stands(device_id)
+
     def permit(self, device_id: str) -> Permit:
-        """Lets a delivery go only into the window that the approval is for."""
-        window = self._gate.bound_to(device_id)
+        """Lets a delivery go only into the window that the approval is for, unless it is taken back."""
 
         def there(focus: Focus | None) -> None:
+            if not self.stands(device_id):
+                raise NotApprovedError("the approval was taken back")
+            window = self._gate.bound_to(device_id)
             if window is not None and _window(focus) != window:
                 raise NotApprovedError("the approval was for another window: approve again")
 
@@ -218,6 +227,10 @@ class Approvals:
         elif answer == DENY:
             self.deny(device_id)
         self._end(device_id)
+
+    def _refuse_denied(self, device_id: str) -> None:
+        if self._monotonic() < self._denied.get(device_id, 0.0):
+            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
 
     def _focus(self) -> Focus | None:
         return self._look() if self._on_computer else None

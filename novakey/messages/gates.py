@@ -26,6 +26,10 @@ class Gate:
         """Whether it is open for this device."""
         return now_ms < self._until.get(device_id, float("-inf"))
 
+    def stands(self, device_id: str) -> bool:
+        """Whether nobody closed it since it was opened, though its time may be over by now."""
+        return device_id in self._until
+
     def close(self, device_id: str) -> None:
         """Close it for this device; closing a closed gate is nothing."""
         self._until.pop(device_id, None)

@@ -77,17 +77,18 @@ class Handler:
     ) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent.
 
-        `on_genuine` is called as soon as the payload has proved to come from a paired device.
+        `on_genuine` is called once the payload has proved to come from a paired device now: whoever
+        recorded one on the network can send it too, but not as the first.
         """
         kind: MessageType | None = None
         device_id: str | None = None
         by_policy = False
         try:
             opened, nonce = self._open(payload, peer)
-            on_genuine()
             kind = opened.type
             device_id = opened.device_id.decode()
             self._accept_once(device_id, nonce, opened.timestamp)
+            on_genuine()
             self.on_message(device_id)
             outcome, msg, program = self._act(device_id, opened)
         except Refused as refused:

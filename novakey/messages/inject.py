@@ -54,7 +54,7 @@ class Injector:
                 return self._give(device_id, secret, asking)
             self._check(device_id, secret)
             # The owner is asked outside of the lock: while they think, others are served.
-            self.approvals.ask_for(device_id, self._may_be_asked_for)
+            self.approvals.ask_for(device_id, lambda focus: self._may_be_asked_for(device_id, focus))
             if not self._delivering.acquire(timeout=QUEUE_S):
                 raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
             try:
@@ -71,12 +71,8 @@ class Injector:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
         self._check_text(device_id, secret)
         self.approvals.ask_for(device_id, lambda focus: None, asking.focus)
-        self.approvals.check(device_id)
-        try:
-            self.approvals.permit(device_id)(asking.focus)
-        except NotApprovedError as error:
-            raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
-        told = self.asks.give(asking, secret, lambda: self._check_again(device_id), device_id)
+        self._check_approved(device_id, asking)
+        told = self.asks.give(asking, secret, lambda: self._check_again(device_id, asking), device_id)
         self._use_up(device_id)
         return Outcome.OK, told, asking.program
 
@@ -97,10 +93,17 @@ class Injector:
         except text.UnsafeTextError as error:
             raise Refused(Outcome.BAD_REQUEST, str(error)) from None
 
-    def _check_again(self, device_id: str) -> None:
-        """After a wait: the device may have been revoked, or its approval used."""
+    def _check_again(self, device_id: str, asking: Asking) -> None:
+        """After a wait: the device may have been revoked, or its approval used, or given for a window."""
         self._check_known(device_id)
+        self._check_approved(device_id, asking)
+
+    def _check_approved(self, device_id: str, asking: Asking) -> None:
         self.approvals.check(device_id)
+        try:
+            self.approvals.permit(device_id)(asking.focus)
+        except NotApprovedError as error:
+            raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
 
     def _check_known(self, device_id: str) -> None:
         """Raises `Refused` where the device was revoked while its message waited for its turn."""
@@ -111,10 +114,14 @@ class Injector:
         aim = _Aim()
         self._refuse_when_locked()
         try:
+            # Looking at the screen takes a moment, in which the owner may take back what was allowed.
+            self._check_still(device_id, armed)
             if armed:
                 outcome, msg = self.courier.deliver(secret, aim.at(self._permit(device_id)))
             else:
                 outcome, msg = self.courier.copy(secret)
+        except _TakenBackError as error:
+            raise error.refused from None
         except NotApprovedError as error:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
         except TargetRefusedError as error:
@@ -131,15 +138,31 @@ class Injector:
         in_field = self._password_field.permit()
 
         def permit(focus: Focus | None) -> None:
+            try:
+                self._check_still(device_id, armed=True)
+            except Refused as refused:
+                raise _TakenBackError(refused) from None
             self._target.permit(focus)
             in_field(focus)
             approved(focus)
 
         return permit
 
-    def _may_be_asked_for(self, focus: Focus | None) -> None:
+    def _check_still(self, device_id: str, armed: bool) -> None:
+        """Raises `Refused` where the device was revoked, disarmed or denied since it was let through.
+
+        Only what somebody took back: a time that ran out meanwhile was long enough.
+        """
+        self._check_known(device_id)
+        if armed and not self.gates.arming.stands(device_id):
+            raise Refused(Outcome.NOT_ARMED, "disarmed meanwhile: arm again, then send")
+        if not self.approvals.stands(device_id):
+            raise Refused(Outcome.NEEDS_APPROVE, "the approval was taken back")
+
+    def _may_be_asked_for(self, device_id: str, focus: Focus | None) -> None:
         """Nobody is bothered about what is refused anyway; who stands before a locked screen has no say."""
         self._refuse_when_locked()
+        self._check_known(device_id)  # that took a moment
         try:
             self._target.permit(focus)
         except TargetRefusedError as error:
@@ -156,6 +179,14 @@ class Injector:
             self.gates.arming.close(device_id)
         if self.settings.approve_consume_on_inject:
             self.gates.approval.close(device_id)
+
+
+class _TakenBackError(TargetRefusedError):
+    """What a `Permit` says when the owner took back what was allowed; carries the reply."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.msg)
+        self.refused = refused
 
 
 class _Aim:

@@ -209,6 +209,20 @@ def test_a_phone_of_a_known_address_gets_in_while_strangers_hold_every_place(tmp
                 assert read_all(stranger) == b""
 
 
+def test_who_sends_a_recorded_message_gets_none_of_the_places_kept_for_phones(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", max_connections=12, reserved_connections=2, preface_timeout_s=60) as daemon:
+        phone = daemon.pair()
+        arm = Message(int(time.time()), MessageType.ARM, phone.device_id.encode(), Secret(b""))
+        frame = message.seal(arm, phone.public, phone.device_key.reveal(), secrets.token_bytes(24))
+        for address, reason in ((PHONE, "ok"), ("127.0.0.9", "replay")):
+            with daemon.connect(address) as sock:
+                sock.sendall(MSG + frame)
+                assert json.loads(read_all(sock))["reason"] == reason
+        with Connections(daemon, 30, lambda number: "127.0.0.9" if number < 15 else f"127.0.3.{number}"):
+            time.sleep(0.5)
+            assert len(served(daemon, phone, 3, 0)) == 3
+
+
 class Connections:
     """Idle connections, made at once and held."""
 

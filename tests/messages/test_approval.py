@@ -128,6 +128,27 @@ def test_waiting_for_the_owner_delivers_in_one_go() -> None:
         assert scene.send() is None
 
 
+def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_time() -> None:
+    scene = Scene(lambda question: gevent.sleep(5), two_man_approver="computer")
+
+    def looking(focus: Focus | None) -> None:
+        gevent.sleep(0.02)
+
+    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking) for _ in range(20)]
+    gevent.joinall(jobs, timeout=5, raise_error=True)
+    settle()
+    assert len(scene.asked) == 1
+    scene.approvals.close()
+
+
+def test_a_denial_counts_for_a_message_that_was_about_to_ask() -> None:
+    scene = Scene(two_man_approver="computer")
+    with pytest.raises(Refused, match="denied"):
+        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"))
+    settle()
+    assert scene.asked == []
+
+
 def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
     scene = Scene(lambda question: DENY, two_man_approver="computer", approve_wait_ms=5000)
     with gevent.Timeout(5):

@@ -1,0 +1,169 @@
+"""The last steps of a secret, and an owner who takes back what was allowed in the middle of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from novakey.config import Settings
+from novakey.desktop.base import Backend, Focus, Permit, Unusable
+from novakey.devices.store import Device, DeviceStore
+from novakey.messages.approval import Approvals
+from novakey.messages.asks import Asks
+from novakey.messages.deliver import Courier
+from novakey.messages.gates import Gates
+from novakey.messages.inject import Injector
+from novakey.messages.refused import Refused
+from novakey.secret import Secret
+from novakey.wire.reply import Outcome
+
+HERE, ELSEWHERE = Focus(1, program="xterm"), Focus(2, program="chat")
+PHONE = Device("phone", Secret(bytes(32)))
+
+
+class Screen(Backend):
+    """A screen that takes its time until the first key, and remembers what was put where."""
+
+    name = "screen of this test"
+
+    def __init__(self) -> None:
+        self.shown = HERE
+        self.ready = Event()
+        self.typed: list[str | None] = []
+
+    @classmethod
+    def unavailable(cls) -> Unusable | None:
+        return None
+
+    def focus(self, deadline_s: float) -> Focus:
+        return self.shown
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        self.ready.wait(5)
+        permit(self.shown)
+        self.typed.append(self.shown.program)
+
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        raise AssertionError("not in this test")
+
+    def copy(self, text: Secret, deadline_s: float) -> None:
+        self.typed.append("clipboard")
+
+
+class Scene:
+    """An injector of which the screen, the owner's looks and the clock of a request are the test's."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        made = Settings(**{"two_man_approver": "computer", **settings})  # type: ignore[arg-type]
+        self.screen = Screen()
+        self.looked = Event()
+        self.confirmed = Event()
+        self.devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
+        self.gates = Gates()
+        courier = Courier(made, lambda: self.screen)
+        self.approvals = Approvals(made, self.gates, courier.focus)
+        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5))
+        self.injector = Injector(
+            made, self.devices, courier, self.gates, self.approvals, self.asks, self._look_for_the_lock
+        )
+
+    def _look_for_the_lock(self) -> bool:
+        self.looked.wait(5)
+        return False
+
+    def arm(self) -> None:
+        self.gates.arming.open("phone", self.injector.monotonic() * 1000, 20_000)
+
+    def send(self) -> gevent.Greenlet:
+        """A secret under way: `get` gives its outcome, also that of a refusal."""
+
+        def inject() -> Outcome:
+            try:
+                return self.injector.inject("phone", Secret(b"correct horse"))[0]
+            except Refused as refused:
+                return refused.outcome
+
+        job = gevent.spawn(inject)
+        gevent.sleep(0.02)
+        assert not job.ready()
+        return job
+
+    def deny(self) -> None:
+        self.approvals.deny("phone")
+
+    def disarm(self) -> None:
+        self.gates.close_all()
+
+    def revoke(self) -> None:
+        self.devices.remove(PHONE)
+        self.gates.close("phone")
+        self.approvals.forget("phone")
+
+
+@pytest.mark.parametrize("shown", [HERE, ELSEWHERE], ids=["approved window", "another window"])
+@pytest.mark.parametrize("when", ["looking for the lock", "before the first key"])
+@pytest.mark.parametrize(
+    ("take_back", "told"),
+    [
+        (Scene.deny, Outcome.NEEDS_APPROVE),
+        (Scene.disarm, Outcome.NOT_ARMED),
+        (Scene.revoke, Outcome.CRYPTO_FAIL),
+    ],
+    ids=["deny", "disarm", "revoke"],
+)
+def test_what_the_owner_takes_back_before_the_first_key_is_not_typed(
+    tmp_path: Path, take_back: Callable[[Scene], None], told: Outcome, when: str, shown: Focus
+) -> None:
+    scene = Scene(tmp_path)
+    scene.arm()
+    scene.approvals.grant("phone")
+    scene.screen.shown = shown
+    first, second = scene.looked, scene.screen.ready
+    if when == "before the first key":
+        first, second = second, first
+    second.set()
+    sent = scene.send()
+    take_back(scene)
+    first.set()
+    assert sent.get(timeout=5) is told
+    assert scene.screen.typed == []
+
+
+def test_what_the_owner_takes_back_is_not_put_on_the_clipboard_either(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, allow_clipboard_when_disarmed=True)
+    scene.approvals.grant("phone")
+    sent = scene.send()
+    scene.deny()
+    scene.looked.set()
+    assert sent.get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert scene.screen.typed == []
+
+
+def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_long_enough(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 200)
+    scene.approvals.grant("phone")
+    scene.screen.ready.set()
+    sent = scene.send()
+    gevent.sleep(0.25)
+    scene.looked.set()
+    assert sent.get(timeout=5) is Outcome.TYPED
+
+
+def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not_for_the_request(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    asking = scene.asks.begin("ssh-add", 1, "")
+    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000, asking.focus.window)
+    sent = scene.send()
+    scene.approvals.grant("phone")  # the owner means the window that has the focus
+    scene.confirmed.set()
+    assert sent.get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert asking.secret is None
