@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemonbench import ROOT, Daemon, clean_environment, command
+from daemonbench import ROOT, Daemon, clean_environment, command, run
 from desktopbench import wait_until
 from tmuxbench import Terminal
 
@@ -233,16 +233,15 @@ def test_a_unit_that_setup_did_not_write_is_left_alone(home: Path) -> None:
     assert tree(home) == was
 
 
-def test_while_a_daemon_runs_nothing_is_taken_away(tmp_path: Path) -> None:
+def test_while_a_daemon_runs_it_is_named_and_nothing_is_taken_away(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         profile = daemon.pair()
-        said = subprocess.run(
-            [*command("--data-dir", daemon.folder), "setup", "--yes", "--no-service"],
-            env={**clean_environment(), **LOOPBACK},
-            capture_output=True,
-            text=True,
-        )
+        said = run("--data-dir", daemon.folder, "setup", "--yes", "--no-service", env=LOOPBACK)
         assert f"a daemon runs already (process {daemon.process.pid})" in done(said)
+        before = set(daemon.folder.iterdir())
+        refused = run("--data-dir", daemon.folder, "setup", "--uninstall", "--yes", env=LOOPBACK)
+        assert refused.returncode == 1 and "a daemon still runs" in refused.stderr
+        assert set(daemon.folder.iterdir()) == before
         assert phone.send(profile, MessageType.ARM, Secret(b"")).outcome.success
 
 

@@ -3,7 +3,7 @@
     finding   what a line of the report is
     storage   Python, folders, pairing, store and keys, the sealing backend
     network   port, the address that phones are given, firewall, clock
-    session   display, focus, notifications, screen lock, the owner's socket, service
+    session   display, focus, clipboard, notifications, screen lock, the owner's socket, service
     canary    awkward characters, typed and compared (`--type`)
     window    where they are typed into on X11
     line      where they are typed into elsewhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 from novakey import __version__, files
 from novakey.config import Settings
@@ -61,6 +62,50 @@ def _focus(paths: Paths, settings: Settings) -> Finding:
             else about.note(found, cure)
         )
     return about.ok(f"{focus.program or 'a window of an unknown program'} has it")
+
+
+def _clipboard(paths: Paths, settings: Settings) -> Finding:
+    about = About("clipboard", "any program of the session can read what lies there")
+    names = (
+        "allow_clipboard_when_disarmed",
+        "allow_clipboard_on_inject_failure",
+        *(("macos_prefer_clipboard",) if sys.platform == "darwin" else ()),
+    )
+    allowed = [name for name in names if getattr(settings, name)]
+    if not allowed:
+        return about.ok("no key allows it, so nothing is put there")
+    found = candidates(settings.desktop_backend) if settings.desktop_backend != "none" else []
+    backend = next((backend.name for backend in found if backend.usable), None)
+    if backend is None:
+        return about.fault(
+            f"{allowed[0]} is on, and there is no display whose clipboard could be used",
+            f"see the line about the display, or set {allowed[0]}: false",
+        )
+    if backend == "x11" and _clipboard_manager():
+        return about.note(
+            f"{allowed[0]} is on, and a clipboard manager runs, which may keep what passes through",
+            "let it leave out what is marked as a password, or end it",
+        )
+    return about.ok(
+        f"{backend} has one; what is put there is taken back after {settings.clipboard_clear_s} s"
+    )
+
+
+def _clipboard_manager() -> bool:
+    """Whether a program has taken that part (freedesktop.org's clipboard manager specification)."""
+    from Xlib.display import Display
+
+    from novakey.desktop.x11_connection import ERRORS
+
+    try:
+        display = Display()
+        try:
+            owner = display.get_selection_owner(display.get_atom("CLIPBOARD_MANAGER"))
+        finally:
+            display.close()
+    except ERRORS:
+        return False
+    return bool(owner)
 
 
 def _notifications(paths: Paths, settings: Settings) -> Finding:
@@ -126,4 +171,4 @@ def _service(paths: Paths, settings: Settings) -> Finding:
     return about.note(f"{UNIT} is not enabled", "novakey.py setup")
 
 
-CHECKS: tuple[Check, ...] = (_display, _focus, _notifications, _screen_lock, _socket, _service)
+CHECKS: tuple[Check, ...] = (_display, _focus, _clipboard, _notifications, _screen_lock, _socket, _service)

@@ -80,7 +80,7 @@ def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
         raise NovaKeyError("setup has put nothing here", "to forget phones and keys alone: novakey.py reset")
     if done.unit:
         _remove_service(Path(done.unit), say)
-    _wait_until_stopped(paths)
+    _wait_until_stopped(paths, _STOP_S if done.unit else 0.0)
     resetting.reset(paths, settings)
     say("phones, keys and the state of pairing are gone")
     _remove_logs(settings, paths)
@@ -113,9 +113,9 @@ def _remove_service(unit: Path, say: Say) -> None:
     say("the service is gone")
 
 
-def _wait_until_stopped(paths: Paths) -> None:
+def _wait_until_stopped(paths: Paths, seconds: float) -> None:
     """`reset` refuses while a daemon runs; one that systemd has just stopped needs a moment."""
-    until = time.monotonic() + _STOP_S
+    until = time.monotonic() + seconds
     while files.FolderLock.holder(paths.data) is not None:
         if time.monotonic() > until:
             raise NovaKeyError("a daemon still runs", "stop it, and try again")

@@ -15,6 +15,8 @@ import pytest
 from busbench import message_bus
 from daemonbench import ROOT, Daemon, clean_environment, run
 from desktopbench import RecordingXterm, XServer
+from Xlib import X
+from Xlib.display import Display
 
 from novakey.wire.control import SOCKET_NAME
 
@@ -188,11 +190,32 @@ def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
         "sealing (keyfile)",
         "display",
         "focus",
+        "clipboard",
         "notifications",
         "owner's socket",
     )
     assert {name: verdicts[name] for name in working} == dict.fromkeys(working, "ok")
     assert any("xterm" in row["found"] for row in found if row["check"] == "focus")
+
+
+def test_a_clipboard_manager_is_named_where_a_secret_may_pass_it(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir(mode=0o700)
+    configure(folder, desktop_backend="x11", allow_clipboard_on_inject_failure=True)
+    with XServer(manager=False) as server:
+        said = {}
+        for time in ("before", "while it runs"):
+            if time != "before":
+                display = Display(server.display)
+                manager = display.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent)
+                manager.set_selection_owner(display.get_atom("CLIPBOARD_MANAGER"), X.CurrentTime)
+                display.sync()
+            _, found = report(folder, {"DISPLAY": server.display})
+            [said[time]] = [row for row in found if row["check"] == "clipboard"]
+        display.close()
+    assert said["before"]["verdict"] == "ok" and "15 s" in said["before"]["found"]
+    assert said["while it runs"]["verdict"] == "note"
+    assert "clipboard manager" in said["while it runs"]["found"]
 
 
 def test_a_missing_package_is_named_before_everything_that_needs_it(tmp_path: Path) -> None:
