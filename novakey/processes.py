@@ -18,6 +18,20 @@ class Who:
     on_terminal: bool
 
 
+def executable(pid: int | None) -> str | None:
+    """The name of a process's executable, as text; None when it cannot be read.
+
+    A file may have any name: bytes that are no UTF-8 become U+FFFD, as nothing could write them down.
+    """
+    if pid is None:
+        return None
+    try:
+        name = Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")
+    except OSError:
+        return None
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") or None
+
+
 def describe(pid: int) -> Who:
     """The process `pid`; where that is a command of ours, the program that started it."""
     program = _program(pid)

@@ -132,6 +132,12 @@ class Server:
 
     def _pair(self, stream: Stream, visit: Visit, req_id: int) -> None:
         """One pairing, where there is a seat for it; whoever gets or keeps none is told so."""
+        refusal = self.handshake.over_limit(visit.peer)
+        if refusal is not None:
+            log.warning("request %d from %s: pair %s: %s", req_id, visit.peer, refusal.reason, refusal.msg)
+            self._refuse(stream, refusal)
+            stream.finish()
+            return
         seat = self._seats.take(lambda: stream.cut_off("another connection took its place"))
         try:
             if seat is None:
@@ -140,9 +146,12 @@ class Server:
                 visit.authenticated(self.monotonic())
         except CutOffError as error:
             log.info("request %d from %s: pair busy: %s", req_id, visit.peer, error)
-            stream.allow(self._limits.reply_timeout_s)
-            stream.send(pair.Refusal("busy", str(error)).encode())
+            self._refuse(stream, pair.Refusal("busy", str(error)))
         finally:
             if seat is not None:
                 seat.leave()
         stream.finish()
+
+    def _refuse(self, stream: Stream, refusal: pair.Refusal) -> None:
+        stream.allow(self._limits.reply_timeout_s)
+        stream.send(refusal.encode())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from daemonbench import Daemon, ask, random_key, say
+from daemonbench import Daemon, ask, random_key, run, say
 from pairbench import PAIR, begin, hello, register
 
 from novakey import phone as phones
@@ -192,6 +192,15 @@ def test_the_same_registration_again_is_acknowledged_again_and_another_is_not(tm
         profile = phones.Profile("127.0.0.1", daemon.port, "phone-1", registration.device_key, public)
         assert say(profile, MessageType.ARM).outcome is Outcome.OK
         assert hello(daemon, token)["reason"] == "not_pairing", "the first message ends the repeats"
+
+
+def test_a_phone_that_its_owner_named_already_may_still_repeat_its_registration(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        token = uri.decode(daemon.uri()).token
+        registration = pair.Registration("phone-1", random_key())
+        assert register(*begin(daemon, token), token, registration)
+        assert run("--data-dir", daemon.folder, "devices", "rename", "phone-1", "desk").returncode == 0
+        assert b"phone-1" in register(*begin(daemon, token), token, registration)
 
 
 def test_an_expired_window_takes_its_picture_away_and_refuses(tmp_path: Path) -> None:

@@ -137,6 +137,20 @@ def test_the_third_connection_in_pairing_takes_the_place_of_the_oldest_silent_on
         assert say(profile, MessageType.ARM).outcome is Outcome.OK
 
 
+def test_an_address_over_its_limit_takes_no_place_in_pairing_from_the_phone(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", pair_hello_max_per_min=2) as daemon:
+        token = uri.decode(daemon.uri()).token
+        with daemon.connect() as phone:
+            phone.sendall(PAIR)
+            wrong = PAIR + pair.encode_hello(Secret(bytes(16)))
+            for _ in range(2):
+                assert json.loads(ask(daemon.connect("127.0.0.9"), wrong))["reason"] == "bad_token"
+            for _ in range(3):
+                assert json.loads(ask(daemon.connect("127.0.0.9"), PAIR))["reason"] == "rate_limit"
+            phone.sendall(pair.encode_hello(token))
+            assert json.loads(phone.makefile("rb").readline())["op"] == "server_key"
+
+
 def test_the_hellos_of_all_addresses_together_are_limited_too(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d", pair_hello_max_per_min=2) as daemon:
         daemon.uri()

@@ -7,17 +7,16 @@ knows only what a window says of itself.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from novakey.desktop.base import Focus
 from novakey.desktop.wayland_sway import SwayError, SwaySocket
 from novakey.desktop.wayland_wire import Connection
+from novakey.processes import executable
 
 TOPLEVELS = "zwlr_foreign_toplevel_manager_v1"
 MAX_WINDOWS = 10_000
@@ -70,7 +69,7 @@ class SwayFocus(FocusReader):
         return Focus(
             window=int(node["id"]),
             pid=pid,
-            program=program_of(pid),
+            program=executable(pid),
             classes=_names(*classes),
             title=str(node.get("name") or ""),
         )
@@ -157,13 +156,3 @@ def _names(*given: str | None) -> tuple[str, ...]:
     """What windows call themselves, and the last part of a name such as `org.example.Program`."""
     names = [name.lower() for name in given if isinstance(name, str) and name]
     return tuple(dict.fromkeys([*names, *(name.rpartition(".")[2] for name in names)]))
-
-
-def program_of(pid: int | None) -> str | None:
-    """The name of a process's executable; None when it cannot be read."""
-    if pid is None:
-        return None
-    with contextlib.suppress(OSError):
-        path = Path(f"/proc/{pid}/exe").readlink()
-        return path.name.removesuffix(" (deleted)") or None
-    return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from novakey.desktop import x11_wire
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_glance import Glance
+from novakey.processes import executable
 
 NO_FOCUS = "no window has the keyboard focus"
 MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
@@ -71,7 +71,7 @@ def find(connection: Connection, glance: Glance) -> Target:
     focus = Focus(
         window=top.id,
         pid=pid,
-        program=_program(pid),
+        program=executable(pid),
         classes=tuple(filter(None, classes)),
         title=top.text("_NET_WM_NAME") or top.text("WM_NAME"),
     )
@@ -102,13 +102,3 @@ def _claimed_pid(connection: Connection, top: int) -> int | None:
     pids = connection.property(top, "_NET_WM_PID")
     here = isinstance(machine, bytes) and machine.decode("latin-1") == os.uname().nodename
     return pids[0] if here and pids and pids[0] > 0 else None
-
-
-def _program(pid: int | None) -> str | None:
-    if pid is None:
-        return None
-    try:
-        path = Path(f"/proc/{pid}/exe").readlink()
-    except OSError:
-        return None
-    return path.name.removesuffix(" (deleted)") or None

@@ -51,6 +51,18 @@ class Handshake:
         self._all_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
 
+    def over_limit(self, peer: str) -> pair.Refusal | None:
+        """Count a connection to `/pair`; what to tell it where there were too many, else None.
+
+        To be asked before the connection gets a place among those that pair: one address that is far
+        over its limit would push the phone out of its place, again and again.
+        """
+        now = self.monotonic()
+        # In this order: one address that is over its own limit must not use up everybody's.
+        if self._hellos.allow(peer, now) and self._all_hellos.allow(_EVERYBODY, now):
+            return None
+        return pair.Refusal("rate_limit", "too many pairing requests, wait a minute")
+
     def run(self, stream: Stream, peer: str, req_id: int, on_hello: Callable[[], None]) -> bool:
         """Serve one connection, which the caller closes; whether a device paired.
 
@@ -60,7 +72,7 @@ class Handshake:
         began = self.monotonic()
         try:
             stream.allow(self.settings.hello_timeout_s)
-            token, repeating = self._hello(stream, peer)
+            token, repeating = self._hello(stream)
         except RefusedHelloError as refused:
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
             self.on_change()
@@ -86,16 +98,10 @@ class Handshake:
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
         return device is not None
 
-    def _hello(self, stream: Stream, peer: str) -> tuple[Secret, bool]:
+    def _hello(self, stream: Stream) -> tuple[Secret, bool]:
         """The right token, and whether it repeats a registration; the handshake has begun."""
-        now = self.monotonic()
-        # In this order: one address that is over its own limit must not use up everybody's.
-        allowed = self._hellos.allow(peer, now) and self._all_hellos.allow(_EVERYBODY, now)
         try:
-            line = stream.line(self.settings.hello_max_len)
-            if not allowed:
-                raise RefusedHelloError("rate_limit", "too many pairing requests, wait a minute")
-            token = pair.decode_hello(line)
+            token = pair.decode_hello(stream.line(self.settings.hello_max_len))
         except TooLongError:
             raise RefusedHelloError("bad_request", "the hello is too long") from None
         except Malformed as error:
@@ -160,6 +166,7 @@ class Handshake:
             raise HandshakeError("a repeated registration without a key")
         if self._registered is None or self._registered[0] != registration:
             raise HandshakeError("a repeated registration with another id or key")
-        if self.devices.get(self._registered[1].id) != self._registered[1]:
+        device = self.devices.get(self._registered[1].id)  # its owner may have named it meanwhile
+        if device is None or device.key != self._registered[1].key:
             raise HandshakeError("the device was revoked meanwhile")
-        return self._registered[1]
+        return device
