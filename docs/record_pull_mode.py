@@ -13,7 +13,6 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402
-import subprocess  # noqa: E402
 import sys  # noqa: E402
 from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -21,8 +20,7 @@ from pathlib import Path  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/pull")]
 
-from desktopbench import end  # noqa: E402
-from pullbench import Scene, Terminal, ordinary_user, random_secret, sshd  # noqa: E402
+from pullbench import Scene, Terminal, git_server, ordinary_user, random_secret, sshd  # noqa: E402
 
 PAGE = ROOT / "docs/pull-mode.md"
 BEGIN, END = "<!-- the recording -->\n", "<!-- its end -->\n"
@@ -74,21 +72,7 @@ def prepare(scene: Scene, held: ExitStack, user: str) -> dict[str, str]:
         f"Host server\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
         f"  UserKnownHostsFile {keys}/known\n  LogLevel ERROR\n  PreferredAuthentications password\n"
     )
-    work, bare = scene.folder / "work", scene.folder / "all/notes.git"
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    scene.run("git", "init", "-q", "-b", "main", str(work))
-    scene.run("git", "-C", str(work), *who, "commit", "-q", "--allow-empty", "-m", "one")
-    scene.run("git", "clone", "-q", "--bare", str(work), str(bare))
-    server = subprocess.Popen(  # noqa: S603
-        [sys.executable, str(ROOT / "tests/pull/githttp.py"), str(bare.parent)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    held.callback(end, server)
-    assert server.stdin is not None and server.stdout is not None
-    server.stdin.write(f"anna:{SECRET}\n")
-    server.stdin.flush()
+    url = held.enter_context(git_server(scene, SECRET)).replace("//", "//anna@")
     gnupg = scene.folder / "g"
     gnupg.mkdir(mode=0o700)
     (gnupg / "gpg-agent.conf").write_text(f"pinentry-program {scene.link('novakey-pinentry')}\n")
@@ -102,7 +86,6 @@ def prepare(scene: Scene, held: ExitStack, user: str) -> dict[str, str]:
     scene.run("gpgconf", "--kill", "all", env=env)  # it knows the passphrase of the key that it has just made
     held.callback(scene.run, "gpgconf", "--kill", "all", env=env)
     (scene.home / "bin").symlink_to(scene.folder / "bin")
-    url = f"http://anna@127.0.0.1:{server.stdout.readline().strip()}"
     return {**env, "URL": url, "TERM": "dumb"}
 
 
@@ -118,7 +101,7 @@ def main() -> None:
         recording.line("export SSH_ASKPASS=~/bin/novakey-askpass SSH_ASKPASS_REQUIRE=force")
         recording.line("export GIT_ASKPASS=~/bin/novakey-askpass")
         recording.line("ssh -F ssh_config server id -un", "(yes/no/[fingerprint])? -> yes", "tap")
-        recording.line(f"git clone {url}/notes.git", "tap")
+        recording.line(f"git clone {url}/r.git notes", "tap")
         recording.line("export GPG_TTY=$(tty)")
         recording.line("gpg --decrypt letter.gpg", "tap")
         shown, replies = recording.text(), "\n".join(recording.replies)

@@ -74,14 +74,14 @@ def read(path: Path) -> Question | None:
     try:
         parser.read_string(text)
         ask = parser["Ask"]
-        pid, microseconds = int(ask.get("PID", "0")), int(ask.get("NotAfter", "0"))
-    except (configparser.Error, KeyError, ValueError):
+        pid, not_after = int(ask.get("PID", "0")), int(ask.get("NotAfter", "0")) / 1e6
+    except (configparser.Error, KeyError, ValueError, OverflowError):
         return None
     address = ask.get("Socket", "")
     if not address.startswith("/"):
         return None
     message = one_line(ask.get("Message", "password"))[:MAX_MESSAGE]
-    return Question(path, pid, address, message, microseconds / 1e6)
+    return Question(path, pid, address, message, not_after)
 
 
 class PasswordAgent:

@@ -103,7 +103,7 @@ class Pinentry:
             case "SETREPEAT":
                 texts.repeat = True
             case "SETTIMEOUT":
-                if not argument.isdigit():
+                if not (argument.isascii() and argument.isdigit()):
                     return _error(output, BAD_VALUE)
                 texts.timeout_s = float(argument) or None
             case "RESET":

@@ -8,6 +8,7 @@ bytes, where there is one encoding; else an equal object).
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import tempfile
@@ -15,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from novakey import config
+from novakey.adapters import passwordagent
+from novakey.adapters.person import Person
+from novakey.adapters.pinentry import MAX_LINE, Pinentry
 from novakey.devices import sealed, store
 from novakey.errors import ConfigError, StoreError
 from novakey.messages import ledger
@@ -244,12 +248,45 @@ def _file(name: str, data: bytes) -> Path:
     return path
 
 
+def password_question(data: bytes) -> bool:
+    """What a service writes for systemd's password agents."""
+    file = _FOLDER / "ask.fuzz"
+    file.write_bytes(data)
+    question = passwordagent.read(file)
+    assert question is None or (question.message.isprintable() and question.socket.startswith("/"))
+    return question is not None
+
+
+def pinentry_commands(data: bytes) -> bool:
+    """What gpg-agent says to a pinentry; every line of ours keeps to the limit."""
+    asked: list[str] = []
+
+    def ask(prompt: str, seconds: float | None) -> Secret:
+        asked.append(prompt)
+        return Secret(b"correct horse")
+
+    output = io.BytesIO()
+    Pinentry(ask, _Nobody()).serve(io.BytesIO(data), output)
+    assert all(len(line) <= MAX_LINE for line in output.getvalue().splitlines(keepends=True))
+    return bool(asked)
+
+
+class _Nobody(Person):
+    """A person who says no, and sees nothing."""
+
+    def agrees(self, question: str) -> bool:
+        return False
+
+    def tell(self, text: str) -> None:
+        return
+
+
 TARGETS: dict[str, Callable[[bytes], bool]] = {
     target.__name__: target
     for target in (
         *(preface, hello, server_line, registration, register, payload, plaintext, length, reply, uri),
         *(json_line, control_request, control_line, sealed_file, device_store, replay_ledger),
-        *(pairing_record, config_yaml, config_json),
+        *(pairing_record, config_yaml, config_json, password_question, pinentry_commands),
     )
 }
 
@@ -265,6 +302,10 @@ def seeds() -> dict[str, list[bytes]]:
     answer = replies.Reply(replies.Outcome.OK, "arm", "armed_for_ms=1", 1_800_000_000, 7)
     target = uris.PairingUri("192.0.2.1", 60768, _TOKEN, "0f" * 16, 1_800_000_000)
     return {
+        "password_question": [b"[Ask]\nPID=1\nSocket=/run/s\nNotAfter=5\nMessage=disk\n"],
+        "pinentry_commands": [
+            b"OPTION ttyname=/dev/null\nSETDESC a%0Ab\nSETTIMEOUT 5\nGETPIN\nCONFIRM\nBYE\n"
+        ],
         "preface": [route.value for route in prefaces.Route],
         "hello": [pair.encode_hello(_TOKEN), pair.encode_hello(_TOKEN)[:-2] + b',"fp":"00"}\n'],
         "server_line": [pair.ServerKey(public, 1).encode(), pair.Refusal("busy", "m").encode()],

@@ -253,3 +253,24 @@ def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
         yield port
     finally:
         end(server)
+
+
+@contextlib.contextmanager
+def git_server(scene: Scene, password: str) -> Iterator[str]:
+    """`r.git` with one file, over HTTP for the user anna with a password; gives the address."""
+    work, bare = scene.folder / "work", scene.folder / "all/r.git"
+    scene.run("git", "init", "-q", "-b", "main", str(work))
+    (work / "file").write_text("content\n")
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    scene.run("git", "-C", str(work), "add", "file")
+    scene.run("git", "-C", str(work), *who, "commit", "-q", "-m", "one")
+    scene.run("git", "clone", "-q", "--bare", str(work), str(bare))
+    argv = [sys.executable, str(Path(__file__).with_name("githttp.py")), str(bare.parent)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdin is not None and server.stdout is not None
+            server.stdin.write(f"anna:{password}\n")
+            server.stdin.flush()
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            end(server)

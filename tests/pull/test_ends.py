@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, say
 from desktopbench import RecordingXterm, XServer, wait_until
-from pullbench import Scene, needs, random_secret
+from pullbench import Scene, git_server, needs, random_secret
 
 from novakey.control import client
 from novakey.messages.asks import LATE_S
@@ -232,11 +232,15 @@ def test_gpg_is_told_of_the_time_out_of_its_agent_and_its_end_ends_the_request(
     assert not (scene.folder / "sig").exists()
 
 
-def test_git_gives_up_when_its_askpass_does(scene: Scene) -> None:
-    asking = scene.start(scene.link("novakey-askpass"), "Password for 'http://anna@localhost': ")
-    row = scene.asked(asking)
-    os.kill(row["pid"], signal.SIGTERM)
-    assert asking.wait() == -signal.SIGTERM and asking.output() == b""
+def test_git_gives_up_when_no_password_comes(scene: Scene) -> None:
+    needs("git")
+    with git_server(scene, SECRET) as url:
+        env = {"GIT_ASKPASS": scene.link("novakey-askpass"), "GIT_TERMINAL_PROMPT": "0"}
+        cloning = scene.start("git", "clone", f"{url.replace('//', '//anna@')}/r.git", "clone", env=env)
+        row = scene.asked(cloning)
+        os.kill(row["pid"], signal.SIGTERM)
+        assert cloning.wait() == 128, "git's own for: fatal"
+        assert "could not read Password" in cloning.said() and not (scene.folder / "clone").exists()
 
 
 def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene: Scene) -> None:

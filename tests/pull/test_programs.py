@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, command, say
 from desktopbench import end, wait_until
-from pullbench import SSH, Scene, found_in, needs, ordinary_user, random_secret, sshd
+from pullbench import SSH, Scene, found_in, git_server, needs, ordinary_user, random_secret, sshd
 
+from novakey.control import client
+from novakey.paths import Paths
 from novakey.wire.message import MessageType
+from novakey.wire.reply import Outcome
 
 SECRET = random_secret()
 
@@ -83,39 +86,15 @@ def test_ssh_logs_in_with_a_password_and_tries_again_after_a_wrong_one(scene: Sc
 
 def test_git_clones_over_http_with_a_user_and_a_password(scene: Scene, tmp_path: Path) -> None:
     needs("git")
-    work, bare = tmp_path / "work", tmp_path / "all" / "r.git"
-    scene.run("git", "init", "-q", "-b", "main", str(work))
-    (work / "file").write_text("content\n")
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    scene.run("git", "-C", str(work), "add", "file")
-    scene.run("git", "-C", str(work), *who, "commit", "-q", "-m", "one")
-    scene.run("git", "clone", "-q", "--bare", str(work), str(bare))
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("githttp.py")), str(bare.parent)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(f"anna:{SECRET}\n")
-        server.stdin.flush()
-        port = int(server.stdout.readline())
+    with git_server(scene, SECRET) as url:
         env = {"GIT_ASKPASS": scene.link("novakey-askpass"), "GIT_CONFIG_NOSYSTEM": "1"}
-        cloning = scene.start(
-            "git", "clone", "-q", f"http://127.0.0.1:{port}/r.git", str(tmp_path / "clone"), env=env
-        )
-        assert scene.answer(cloning, "anna")["prompt"] == f"Username for 'http://127.0.0.1:{port}':"
+        cloning = scene.start("git", "clone", "-q", f"{url}/r.git", str(tmp_path / "clone"), env=env)
+        assert scene.answer(cloning, "anna")["prompt"] == f"Username for '{url}':"
         row = scene.answer(cloning, SECRET)
-        assert row["prompt"] == f"Password for 'http://anna@127.0.0.1:{port}':"
+        assert row["prompt"] == f"Password for '{url.replace('//', '//anna@')}':"
         assert cloning.wait() == 0, cloning.said()
         assert (tmp_path / "clone/file").read_text() == "content\n"
         assert found_in(tmp_path / "clone", SECRET) == []
-    finally:
-        end(server)
-        for pipe in (server.stdin, server.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 # ---- gpg ----
@@ -317,6 +296,31 @@ def test_arming_and_approval_count_before_the_request_and_after_it(two_man: bool
             )
             assert asking.wait() == 0 and asking.output().decode() == SECRET
             assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "not_armed", "used up"
+
+
+def test_an_approval_on_the_computer_is_for_the_request_that_waits() -> None:
+    """Without a display, by the command: before there was a request it was for none."""
+    with Scene(two_man_approver="computer") as scene:
+        folder = Paths.under(scene.daemon.folder)
+        for answered in (False, True):
+            if not answered:
+                client.ask(folder, "approve")
+            asking = scene.novakey("ask")
+            scene.asked(asking)
+            if answered:
+                assert client.ask(folder, "approve")["approved"] == "phone-1"
+            reply = say(scene.phone, MessageType.INJECT, SECRET.encode())
+            assert reply.outcome is (Outcome.OK if answered else Outcome.NEEDS_APPROVE), reply.msg
+            if not answered:
+                assert asking.process.poll() is None
+                asking.process.kill()
+                asking.wait()
+                wait_until(lambda: not scene.asks(), "its end")
+                (scene.daemon.folder / "asking").unlink()
+                scene.daemon.stop()
+                scene.daemon.__enter__()
+                scene.phone, scene._seen = scene.daemon.at(scene.phone), 0
+        assert asking.wait() == 0 and asking.output().decode() == SECRET
 
 
 def test_a_prompt_that_begins_as_an_option_does_is_a_prompt(scene: Scene) -> None:
