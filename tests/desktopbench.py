@@ -203,9 +203,7 @@ class Recorder:
         self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
         try:
             wait_until((folder / "typed.ready").exists, "a window")
-            wait_until(
-                self._found, "its window", 60
-            )  # a window manager may be behind after hundreds of changed maps
+            wait_until(self._found, "its window")
             self.window = self._found()[-1]
             self._focus()
         except BaseException:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs
+from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
 from desktopwindows import RecordingPage, RecordingQtEntry, RecordingTkEntry
 from randomtext import ALL, random_secret
 from test_x11 import lock_group
@@ -28,6 +28,13 @@ WINDOWS = {
 # Each with one group and, for the names with a comma, with two.
 LAYOUTS = ("us", "de", "fr", "cz", "ru", "us,ru", "de,us", "fr,ru", "cz,us", "ru,de")
 ARRIVE_S = 20  # the machine may be busy
+
+
+@pytest.fixture
+def server() -> Iterator[XServer]:
+    """One for each toolkit: after hundreds of changed maps the window manager is a minute behind."""
+    with XServer() as running, display_of(running):
+        yield running
 
 
 @pytest.fixture(params=WINDOWS)
