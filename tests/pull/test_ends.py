@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -152,6 +153,7 @@ def test_without_a_paired_phone_or_a_daemon_it_says_so_at_once(tmp_path: Path) -
         assert asking.wait() == 1 and asking.said().startswith("novakey: no phone is paired\n")
     asking = lone.novakey("ask")
     assert asking.wait() == 1 and asking.said().startswith("novakey: no daemon runs\n")
+    shutil.rmtree(lone.folder)
 
 
 @pytest.mark.parametrize(
