@@ -105,6 +105,7 @@ class Approvals:
             raise Refused(
                 Outcome.NEEDS_APPROVE, "here approval is given on the computer: send, and it will ask"
             )
+        self._refuse_denied(device_id)  # else "either" would make of the owner's "deny" a matter of taps
         self._end(device_id)  # an answer that comes later must not open it a second time
         self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
         return f"approved_for_ms={self._settings.approve_window_ms}"

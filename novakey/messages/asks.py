@@ -10,6 +10,8 @@ moment nothing is delivered at all; a file remembers that over a restart.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,6 +95,8 @@ class Asks:
         cut_short = marker is not None and marker.exists()  # the daemon before us had a request
         self._late_until = monotonic() + LATE_S if cut_short else float("-inf")
         self._again_until = float("-inf")
+        self._digest_key = secrets.token_bytes(32)
+        self._last_given, self._waited_then = b"", 0
 
     def waiting(self) -> list[Asking]:
         """The requests, the one that is served first."""
@@ -129,6 +133,7 @@ class Asks:
         self._queue.remove(asking)
         if asking.taken.is_set():
             self._again_until = self._monotonic() + AGAIN_S
+            gevent.spawn_later(AGAIN_S, self._forget_last)
         else:
             self._note(asking, asking.refused or "ended", "")
             if served:
@@ -175,11 +180,14 @@ class Asks:
 
         `check` is called when the owner has confirmed, and raises `Refused` where it may not be given.
         """
+        digest = self._digest(secret)
+        self._refuse_second_tap(asking, digest)
         if not asking.confirmed.wait(CONFIRM_S):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
         check()
+        self._last_given, self._waited_then = digest, self._numbers
         asking.secret = Secret(secret.reveal())
         asking.given.set()
         if not asking.taken.wait(TAKE_S):
@@ -187,6 +195,24 @@ class Asks:
             raise Refused(Outcome.INTERNAL_ERROR, f"{asking.named} did not take the secret")
         self._note(asking, "given", device_id)
         return f"given to {asking.named}"
+
+    def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
+        """The same secret twice within a moment was meant for the program before, and for none behind it.
+
+        Another secret is meant for the next one, and a program that asks only now has its own question.
+        """
+        left = self._again_until - self._monotonic()
+        if left > 0 and asking.number <= self._waited_then and digest == self._last_given:
+            told = f"the program before {asking.named} has this secret: send again in {int(left) + 1} s"
+            raise Refused(Outcome.NOT_ARMED, told)
+
+    def _digest(self, secret: Secret) -> bytes:
+        """Tells equal secrets apart from others within this process; it is forgotten after a moment."""
+        return hashlib.blake2b(secret.reveal(), key=self._digest_key, digest_size=16).digest()
+
+    def _forget_last(self) -> None:
+        if self._monotonic() >= self._again_until:
+            self._last_given = b""
 
     def _ask_owner(self, asking: Asking, confirm: Confirm) -> None:
         try:

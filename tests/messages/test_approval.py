@@ -162,6 +162,18 @@ def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
     assert len(scene.asked) == 2
 
 
+def test_after_a_denial_the_phone_does_not_approve_itself_for_a_moment_either() -> None:
+    scene = Scene(lambda question: DENY, two_man_approver="either")
+    scene.send()
+    settle()
+    with pytest.raises(Refused, match="denied"):
+        scene.approvals.by_phone("a")
+    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.now += AFTER_DENIAL_S
+    scene.approvals.by_phone("a")
+    assert scene.send() is None
+
+
 def test_a_question_that_nobody_answers_is_no_approval() -> None:
     scene = Scene(lambda question: None, two_man_approver="computer")
     scene.send()

@@ -89,6 +89,40 @@ def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_
     assert asking.secret is not None and len(asking.secret) == 0, "wiped"
 
 
+def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_another_secret_goes_there() -> (
+    None
+):
+    scene = Scene()
+    first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
+    taking = gevent.spawn(scene.take, first)
+    scene.asks.give(first, SECRET)
+    taking.get(timeout=5)
+    assert outcome(lambda: scene.asks.give(second, SECRET)) is Outcome.NOT_ARMED
+    assert not second.given.is_set() and second.secret is None
+    taking = gevent.spawn(scene.take, second)
+    assert scene.asks.give(second, Secret(b"another one"))
+    assert taking.get(timeout=5) == b"another one"
+
+
+def test_a_program_that_asks_only_afterwards_may_have_the_same_secret_at_once() -> None:
+    scene = Scene()
+    for number in (1, 2):
+        asking = scene.asks.begin("ssh-add", number, "")
+        taking = gevent.spawn(scene.take, asking)
+        assert scene.asks.give(asking, SECRET)
+        assert taking.get(timeout=5) == SECRET.reveal()
+
+
+def test_after_a_moment_the_next_program_may_have_the_same_secret() -> None:
+    scene = Scene()
+    first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
+    for asking in (first, second):
+        taking = gevent.spawn(scene.take, asking)
+        assert scene.asks.give(asking, SECRET)
+        assert taking.get(timeout=5) == SECRET.reveal()
+        scene.now += AGAIN_S
+
+
 def test_a_late_secret_does_not_go_to_the_next_in_the_queue_either() -> None:
     scene = Scene()
     first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
