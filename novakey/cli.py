@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from novakey import __version__, process
 from novakey.commands import ask, audit, completion, control, owner, pair, phone, setup
@@ -44,9 +45,23 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Suggests the nearest word for a mistyped one, also among a command's actions."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = list(action.choices or ())
+        if isinstance(value, str) and choices and value not in choices:
+            import difflib  # for a person's slip only
+
+            near = difflib.get_close_matches(value[:100], choices, n=1)
+            if near:
+                raise argparse.ArgumentError(action, f"there is no {value!r}; did you mean {near[0]}?")
+        super()._check_value(action, value)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; completion is made from it."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="novakey" if Path(sys.argv[0]).name == "novakey" else "novakey.py",
         description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",
         epilog=_EXIT_CODES,

@@ -194,7 +194,7 @@ class FolderLock:
             self.__exit__(None, None, None)
             raise NovaKeyError(
                 f"another daemon already uses {self._path.parent}",
-                "stop it first, or give this one a folder of its own with --data-dir",
+                "stop it first, or give this one its own folder with --data-dir, and another listen_addr",
             ) from None
         except OSError as error:
             raise _failed(f"{self._path} cannot be locked", self._path, error) from error

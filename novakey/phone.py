@@ -69,7 +69,9 @@ def load_profile(path: Path) -> Profile:
             base64.b64decode(jsonline.string(members, "kyber_pub_b64"), validate=True),
         )
     except (ProtocolError, ValueError):
-        raise StoreError(f"the profile {path} is damaged", "pair again: novakey.py phone pair") from None
+        raise StoreError(
+            f"the profile {path} is damaged", "pair again: novakey.py phone pair --replace"
+        ) from None
 
 
 def read_picture(path: Path) -> str:

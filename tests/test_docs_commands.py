@@ -137,7 +137,7 @@ def test_what_the_pages_say_to_run_works_in_a_fresh_tree_with_an_empty_home(
 def test_a_page_that_is_wrong_is_found_out(display: XServer, tmp_path: Path) -> None:
     reader = Reader(tmp_path, display.display)
     (tmp_path / "beside").touch()
-    with pytest.raises(AssertionError, match="invalid choice"):
+    with pytest.raises(AssertionError, match="did you mean status"):
         reader.run(Block(README, "sh", "python3 novakey.py sttus\ntrue\n"))
 
 

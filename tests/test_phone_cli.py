@@ -159,7 +159,21 @@ def test_a_phone_that_is_not_paired_is_told_to_pair(tmp_path: Path) -> None:
     (tmp_path / "spoiled.json").write_text("{}")
     (tmp_path / "spoiled.json").chmod(0o600)
     done = phone(tmp_path / "spoiled.json", "arm")
-    assert done.returncode == 3 and cure(done) == "pair again: novakey.py phone pair"
+    assert done.returncode == 3 and cure(done) == "pair again: novakey.py phone pair --replace"
+
+
+def test_a_profile_that_is_there_is_replaced_only_where_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "phone.json"
+    with Daemon(tmp_path / "d") as daemon:
+        text = daemon.uri()
+        path.write_text("{}")
+        path.chmod(0o600)
+        done = phone(path, "pair", "-", input=text)
+        assert done.returncode == 1 and path.read_text() == "{}"
+        assert cure(done) == "--profile FILE for a second phone, or --replace"
+        done = phone(path, "pair", "--replace", "-", input=text)
+        assert done.returncode == 0, "the refusal has used up nothing"
+        assert phone(path, "arm").returncode == 0
 
 
 def test_a_daemon_that_does_not_answer_is_said_with_the_port(profile: Path, tmp_path: Path) -> None:

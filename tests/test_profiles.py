@@ -44,7 +44,13 @@ def test_there_are_four_and_each_loads_and_names_itself_in_the_command_of_its_he
         assert text.startswith(f"# {name.capitalize()}: ")
         assert f"python3 novakey.py --config {path.relative_to(ROOT)}\n" in text
         done = run("--config", path, "config", "check")
-        assert (done.returncode, done.stdout) == (0, "the configuration is good\n")
+        assert (done.returncode, done.stdout) == (0, f"the configuration is good: {path}\n")
+
+
+def test_the_check_says_where_there_is_no_file(tmp_path: Path) -> None:
+    done = run("--data-dir", tmp_path, "config", "check")
+    told = f"the configuration is good: there is no file in {tmp_path}, so the defaults are in force\n"
+    assert (done.returncode, done.stdout) == (0, told)
 
 
 def test_standard_is_the_defaults(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tmuxbench import Terminal
 
 from novakey import phone
 from novakey.config import load
+from novakey.files import FolderLock
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
 
@@ -239,8 +240,12 @@ def test_while_a_daemon_runs_it_is_named_and_nothing_is_taken_away(tmp_path: Pat
         said = run("--data-dir", daemon.folder, "setup", "--yes", "--no-service", env=LOOPBACK)
         assert f"a daemon runs already (process {daemon.process.pid})" in done(said)
         before = set(daemon.folder.iterdir())
-        refused = run("--data-dir", daemon.folder, "setup", "--uninstall", "--yes", env=LOOPBACK)
-        assert refused.returncode == 1 and "a daemon still runs" in refused.stderr
+        for more in (["--yes"], []):
+            refused = run("--data-dir", daemon.folder, "setup", "--uninstall", *more, env=LOOPBACK)
+            problem, cure = refused.stderr.splitlines()
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert problem == f"novakey: a daemon runs (process {daemon.process.pid}), so nothing was removed"
+            assert cure.startswith("stop it first: ") and cure.endswith(f"kill {daemon.process.pid}")
         assert set(daemon.folder.iterdir()) == before
         assert phone.send(profile, MessageType.ARM, Secret(b"")).outcome.success
 
@@ -264,8 +269,11 @@ if words[0] == "restart":
     quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     child = subprocess.Popen(argv, env=env, start_new_session=True, **quiet)
     open(pid, "w").write(str(child.pid))
+if words[0] == "show" and os.path.exists(pid):
+    print(open(pid).read())
 if words[0] == "disable":
     os.path.lexists(link) and os.unlink(link)
+if words[0] in ("stop", "disable"):
     if os.path.exists(pid):
         os.kill(int(open(pid).read()), signal.SIGTERM)
         os.unlink(pid)
@@ -295,9 +303,37 @@ def test_where_systemd_answers_the_service_is_enabled_started_and_stopped(
     asked = (systemctl / "asked").read_text().splitlines()
     assert asked == ["daemon-reload", "enable novakey.service", "restart novakey.service"]
     wait_until((home / ".local/share/novakey/novakey-pair.png").exists, "its QR")
-    done(setup(home, "--uninstall", "--yes", env=env))
+    pid = int((systemctl / "pid").read_text())
+    said = done(setup(home, "--uninstall", "--yes", env=env))
+    assert f"stopping the service (process {pid}), and waiting until it has ended\n" in said
     asked = (systemctl / "asked").read_text().splitlines()[3:]
-    assert asked == ["disable --now novakey.service", "daemon-reload"]
+    assert [line for line in asked if not line.startswith("show ")] == [
+        "stop novakey.service",
+        "disable --now novakey.service",
+        "daemon-reload",
+    ]
+    assert tree(home) == {}
+
+
+def test_a_daemon_beside_the_installed_service_is_refused_at_once_and_the_unit_stays(
+    home: Path, systemctl: Path
+) -> None:
+    env = {"PATH": f"{systemctl}:{os.environ['PATH']}"}
+    done(setup(home, "--yes", env=env))
+    data = home / ".local/share/novakey"
+    wait_until((data / "novakey-pair.png").exists, "the start of the service's daemon")
+    os.kill(int((systemctl / "pid").read_text()), signal.SIGTERM)
+    (systemctl / "pid").unlink()
+    wait_until(lambda: FolderLock.holder(data) is None, "its end")
+    launch = ["/usr/bin/env", "sh", "-c", 'exec "$0" "$1"', *command()]
+    with Daemon(home.parent / "unused", env={"HOME": str(home), **LOOPBACK}, launch=launch) as daemon:
+        wait_until((data / "novakey-pair.png").exists, "its QR")
+        was = set(tree(home))
+        refused = setup(home, "--uninstall", "--yes", env=env)
+        assert refused.returncode == 1 and refused.stdout == ""
+        assert f"a daemon runs (process {daemon.process.pid}), so nothing was removed" in refused.stderr
+        assert set(tree(home)) == was and UNIT in was
+    done(setup(home, "--uninstall", "--yes", env=env))
     assert tree(home) == {}
 
 

@@ -25,15 +25,19 @@ _GONE_POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Waiting:
-    """Where the request stands: what for, its number, and how many are served before it."""
+    """Where the request stands: what for, its number, how many are served before it, and
+    whether it may have a secret, or the owner is still asked.
+    """
 
     prompt: str
     number: int
     before: int
+    confirmed: bool = True
 
     def __str__(self) -> str:
         place = f", {self.before} before it" if self.before > 0 else ""
-        return f"novakey: waiting for a phone (request {self.number}{place}): {self.prompt}"
+        whom = "a phone" if self.confirmed else "an answer on the screen, then for a phone"
+        return f"novakey: waiting for {whom} (request {self.number}{place}): {self.prompt}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Waiter:
                 answer = asked.next(min(left, _GONE_POLL_S))
                 if isinstance(answer, Event):
                     number, before = int(answer.members["number"]), int(answer.members["before"])
-                    self.tell(Waiting(shown, number, before))
+                    self.tell(Waiting(shown, number, before, bool(answer.members["confirmed"])))
                 elif isinstance(answer, Done):
                     return Secret(str(answer.members["secret"]).encode())
                 elif self.reader is not None and has_gone(self.reader):

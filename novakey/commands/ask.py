@@ -13,8 +13,10 @@ from novakey.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from novakey.adapters import Ask
     from novakey.adapters.waiting import Waiter
     from novakey.commands.base import Commands
+    from novakey.secret import Secret
 
 MOST_S = 86_400
 
@@ -78,6 +80,16 @@ def add(commands: Commands) -> None:
     agent.set_defaults(run=_agent)
 
 
+def _interruptibly(ask: Ask) -> Ask:
+    """The same, and Ctrl-C ends it in silence. What a person types is read without this: that blocks."""
+
+    def waiting(prompt: str, seconds: float | None) -> Secret:
+        with base.interruptible():
+            return ask(prompt, seconds)
+
+    return waiting
+
+
 def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
     from novakey.adapters.waiting import DEFAULT_S, Waiter
 
@@ -95,7 +107,7 @@ def _say(line: object) -> None:
 
 
 def _ask(words: argparse.Namespace) -> int:
-    secret = _waiter(words, _say, prints=True)(words.prompt, None)
+    secret = _interruptibly(_waiter(words, _say, prints=True))(words.prompt, None)
     try:
         sys.stdout.buffer.write(secret.reveal() + (b"\n" if words.newline else b""))
         sys.stdout.buffer.flush()
@@ -115,7 +127,7 @@ def _exec(words: argparse.Namespace) -> int:
         child.check_variable(words.env)
     else:
         child.check_descriptor(words.fd)
-    secret = _waiter(words, _say)(words.prompt or f"a secret for {argv[0]}", None)
+    secret = _interruptibly(_waiter(words, _say))(words.prompt or f"a secret for {argv[0]}", None)
     if words.env is not None:
         child.with_variable(argv, words.env, secret)
     child.with_descriptor(argv, words.fd, secret)
@@ -126,7 +138,8 @@ def _askpass(words: argparse.Namespace) -> int:
     from novakey.adapters.person import Person
 
     prompt = " ".join(words.prompt)
-    return askpass(prompt, os.environ, sys.stdout.buffer, _waiter(words, _say, prints=True), Person())
+    ask = _interruptibly(_waiter(words, _say, prints=True))
+    return askpass(prompt, os.environ, sys.stdout.buffer, ask, Person())
 
 
 def _pinentry(words: argparse.Namespace) -> int:

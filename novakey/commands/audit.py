@@ -59,8 +59,6 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     event = str(entry.get("event", ""))
     if event == "paired":
         event = f"paired from {entry.get('from') or '?'}"
-    elif event == "ask":
-        event = f"asked for: {entry.get('prompt') or '?'}"
     what, outcome = event or str(entry.get("stage", "")), str(entry.get("outcome", ""))
     return when, str(entry["device"]), what, outcome, str(entry.get("program") or "")
 

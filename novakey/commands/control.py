@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from novakey.commands import base
@@ -58,7 +59,8 @@ def add(commands: Commands) -> None:
     log = commands.add_parser(
         "log",
         help="follow the log, redacted",
-        description="Show the last lines of the daemon's log and each new one, until Ctrl-C.",
+        description="Show the last lines of the daemon's log and each new one, until Ctrl-C, or with "
+        "--no-follow until the last of them.",
     )
     log.add_argument(
         "--lines", type=int, default=10, metavar="N", help="begin N lines back (10, at most 200)"
@@ -219,6 +221,23 @@ def _close(words: argparse.Namespace) -> int:
 
 
 def _log(words: argparse.Namespace) -> int:
+    from novakey.control.client import NoDaemonError
+
+    try:
+        return _follow(words)
+    except NoDaemonError as error:
+        cure = f"{error.cure}; the log file: {_log_file(words)}" if error.cure else str(_log_file(words))
+        raise NoDaemonError(error.problem, cure) from None
+
+
+def _log_file(words: argparse.Namespace) -> Path:
+    from novakey import log, logfile
+
+    settings = base.settings(words)
+    return logfile.folder(settings, base.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
+
+
+def _follow(words: argparse.Namespace) -> int:
     from novakey.control import client
     from novakey.wire.control import Event
 

@@ -91,7 +91,8 @@ def serve(words: argparse.Namespace) -> int:
 def _config(words: argparse.Namespace) -> int:
     settings = base.settings(words)
     if words.action == "check":
-        print("the configuration is good")
+        found = settings.read_from
+        print(f"the configuration is good: {found}" if found else _no_file(words))
         return 0
     rows = config.effective(settings)
     if words.json:
@@ -101,6 +102,11 @@ def _config(words: argparse.Namespace) -> int:
         shown = list(value) if isinstance(value, tuple) else value
         print(f"{name}: {json.dumps(shown, ensure_ascii=False)}  # {origin}")
     return 0
+
+
+def _no_file(words: argparse.Namespace) -> str:
+    folder = base.paths(words).config
+    return f"the configuration is good: there is no file in {folder}, so the defaults are in force"
 
 
 def _doctor(words: argparse.Namespace) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from novakey.commands import base
-from novakey.errors import ConfigError
+from novakey.errors import ConfigError, NovaKeyError
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add(commands: Commands) -> None:
     source.add_argument("--uri", metavar="URI", help="the URI itself")
     source.add_argument("stdin", nargs="?", choices=("-",), help="read the URI from standard input (default)")
     pair.add_argument("--device-id", metavar="ID", help="the name to pair under (default: a random one)")
+    pair.add_argument("--replace", action="store_true", help="forget the pairing that the profile holds")
     pair.set_defaults(run=_pair)
     for name, about in (
         ("arm", "open the gate for one device for a moment"),
@@ -64,12 +66,16 @@ def _pair(words: argparse.Namespace) -> int:
 
     if words.device_id is not None and not valid_device_id(words.device_id):
         raise ConfigError("--device-id must be 1 to 64 bytes of printable text without separators")
+    path = _profile_path(words)
+    if os.path.lexists(path) and not words.replace:
+        raise NovaKeyError(
+            f"the profile {path} holds a pairing already", "--profile FILE for a second phone, or --replace"
+        )
     if words.png is not None:
         text = phone.read_picture(words.png)
     else:
         text = words.uri or _standard_input("pairing URI: ").reveal().decode("utf-8", "replace")
     profile = phone.pair_with(text, words.device_id)
-    path = _profile_path(words)
     profile.save(path)
     outcome = {"paired": profile.device_id, "profile": str(path)}
     print(json.dumps(outcome) if words.json else f"paired: {profile.device_id}, kept in {path}")

@@ -50,6 +50,7 @@ def _setup(words: argparse.Namespace) -> int:
         raise ConfigError("setup writes the configuration in its own folder", "leave --config out")
     paths, say = base.paths(words), base.printer()
     if words.uninstall:
+        installation.removable(paths)  # refused at once, not after the question
         base.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
         installation.uninstall(paths, base.settings(words), say)
         return 0

@@ -7,6 +7,7 @@ ids and names in it are escaped.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from novakey.control.overview import Parts
 from novakey.control.server import Live
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
-from novakey.log import escape
+from novakey.log import escape, one_line
 from novakey.messages.gates import Gate
 from novakey.pairing.parts import WAY_OUT
 from novakey.pairing.state import State
@@ -31,6 +32,7 @@ MAX_NAME = 64
 MAX_PROMPT = 500  # characters
 # How often a program in the queue is told its place; only while one waits.
 PLACE_S = 1.0
+_MAX_SHOWN = 8  # names of phones in a cure
 
 
 class Owner:
@@ -146,7 +148,7 @@ class Owner:
 
     def arm(self, device: str | None = None, ms: int | None = None) -> dict[str, object]:
         """Arm one device, as its own arm message would."""
-        found = self._device(device)
+        found = self._device(device, "arm")
         asked = self._settings.arm_duration_ms if ms is None else ms
         if asked <= 0:
             raise NovaKeyError("the milliseconds must be more than 0")
@@ -200,10 +202,13 @@ class Owner:
         asking = asks.begin(who.program, pid, prompt, wanted, seen=who.on_terminal)
         log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
         try:
-            before = None
-            while True:
-                if before != (before := asks.place(asking)):
-                    yield Event("waiting", {"number": asking.number, "before": before})
+            # Where nobody can be asked that is known by then, and it never waited for a phone.
+            asking.confirmed.wait(PLACE_S)
+            stands = None
+            while not asking.refused:
+                if stands != (stands := (asks.place(asking), asking.confirmed.is_set())):
+                    members = {"number": asking.number, "before": stands[0], "confirmed": stands[1]}
+                    yield Event("waiting", members)
                 if asking.given.wait(PLACE_S):
                     break
             if asking.secret is None or asks.place(asking) < 0:
@@ -215,27 +220,32 @@ class Owner:
 
     # ---- below ----
 
-    def _device(self, wanted: str | None) -> Device:
-        """The device of this id or name; without one, the only device there is."""
+    def _device(self, wanted: str | None, command: str = "devices list") -> Device:
+        """The device of this id or name; without one, the only device there is. `command` is for the cure."""
         if wanted is None:
             match list(self._devices):
                 case [device]:
                     return device
                 case []:
                     raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
-            raise NovaKeyError("more than one phone is paired", "name one of them: novakey.py devices list")
+            raise NovaKeyError("more than one phone is paired", f"name one: {self._choices(command)}")
         named = (device for device in self._devices if device.name == wanted)
         found = self._devices.get(wanted) or next(named, None)
         if found is None or not wanted:
             raise NovaKeyError(f"no device is called {escape(wanted)}", "see: novakey.py devices list")
         return found
 
+    def _choices(self, command: str) -> str:
+        names = [shlex.quote(one_line(device.name or device.id)) for device in self._devices]
+        more = ", … (novakey.py devices list)" if len(names) > _MAX_SHOWN else ""
+        return f"novakey.py {command} DEVICE, where DEVICE is one of: {', '.join(names[:_MAX_SHOWN])}{more}"
+
     def _asking_device(self, wanted: str | None) -> Device:
         """As `_device`; without a name, the one device that waits for the owner's word."""
         questions = self._approvals.questions()
         if wanted is None and len(questions) == 1:
             return self._device(questions[0].device_id)
-        return self._device(wanted)
+        return self._device(wanted, "approve")
 
     def _open(self, gate: Gate, device: Device, ms: int, what: str) -> dict[str, object]:
         gate.open(device.id, self._now_ms(), ms)

@@ -136,7 +136,7 @@ def _socket(paths: Paths, settings: Settings) -> Finding:
     about = About("owner's socket", "the commands to a running daemon go over it")
     pid = files.FolderLock.holder(paths.data)
     if pid is None:
-        return about.ok("no daemon runs, so there is none")
+        return about.note("no daemon runs", "start it: novakey.py serve")
     try:
         version = str(client.ask(paths, "status")["version"])
     except NovaKeyError as error:

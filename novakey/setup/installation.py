@@ -73,14 +73,26 @@ def start_service() -> str | None:
     )
 
 
-def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
-    """Take away service, phones, keys, logs and configuration; put back what was there before."""
+def removable(paths: Paths) -> Record:
+    """What setup has put here. `NovaKeyError` where nothing, or a daemon runs that is not the service's."""
     done = record.load(paths)
     if done is None:
         raise NovaKeyError("setup has put nothing here", "to forget phones and keys alone: novakey.py reset")
+    holder = files.FolderLock.holder(paths.data)
+    if holder is not None and not (done.unit and service.process_id() == holder):
+        raise NovaKeyError(
+            f"a daemon runs (process {holder}), so nothing was removed",
+            f"stop it first: Ctrl-C where it was started{f', or kill {holder}' if holder else ''}",
+        )
+    return done
+
+
+def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
+    """Take away service, phones, keys, logs and configuration; put back what was there before."""
+    done = removable(paths)
+    _stop_service(paths, say)
     if done.unit:
         _remove_service(Path(done.unit), say)
-    _wait_until_stopped(paths, _STOP_S if done.unit else 0.0)
     resetting.reset(paths, settings)
     say("phones, keys and the state of pairing are gone")
     _remove_logs(settings, paths)
@@ -113,12 +125,20 @@ def _remove_service(unit: Path, say: Say) -> None:
     say("the service is gone")
 
 
-def _wait_until_stopped(paths: Paths, seconds: float) -> None:
-    """`reset` refuses while a daemon runs; one that systemd has just stopped needs a moment."""
-    until = time.monotonic() + seconds
-    while files.FolderLock.holder(paths.data) is not None:
-        if time.monotonic() > until:
-            raise NovaKeyError("a daemon still runs", "stop it, and try again")
+def _stop_service(paths: Paths, say: Say) -> None:
+    """End the daemon that the service runs, if one does: `reset` refuses while one is there."""
+    holder = files.FolderLock.holder(paths.data)
+    if holder is None:
+        return
+    say(f"stopping the service (process {holder}), and waiting until it has ended")
+    why_not = service.systemctl("stop", service.UNIT)
+    until = time.monotonic() + _STOP_S
+    while (holder := files.FolderLock.holder(paths.data)) is not None:
+        if why_not is not None or time.monotonic() > until:
+            problem = f"the service does not stop (process {holder}), so nothing was removed"
+            raise NovaKeyError(
+                f"{problem}: {why_not}" if why_not else problem, "look at: systemctl --user status novakey"
+            )
         time.sleep(0.1)
 
 

@@ -60,11 +60,28 @@ def quoted(word: str, command: bool = True) -> str:
 
 
 def systemctl(*words: str) -> str | None:
-    """Ask the user's service manager; None when it did it, else one line that says why not."""
+    """Have the user's service manager do it; None when it did, else one line that says why not."""
+    done = _systemctl(*words)
+    if isinstance(done, str):
+        return done
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return f"systemd says: {said[0]}" if said else "systemd refused"
+
+
+def process_id() -> int | None:
+    """The process that the service manager runs as our unit; None where it runs none, or does not answer."""
+    done = _systemctl("show", "--property=MainPID", "--value", UNIT)
+    said = "" if isinstance(done, str) else done.stdout.strip()
+    return int(said) if said.isdecimal() and int(said) else None
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[str] | str:
     env = process.environment("HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME")
     argv = ["systemctl", "--user", "--quiet", *words]
     try:
-        done = subprocess.run(  # noqa: S603
+        return subprocess.run(  # noqa: S603
             argv,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -77,10 +94,6 @@ def systemctl(*words: str) -> str | None:
         return "there is no systemd here"
     except subprocess.TimeoutExpired:
         return "systemd does not answer"
-    if done.returncode == 0:
-        return None
-    said = done.stderr.strip().splitlines()
-    return f"systemd says: {said[0]}" if said else "systemd refused"
 
 
 def wanted_by(unit: Path) -> Path:

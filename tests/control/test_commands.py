@@ -65,6 +65,23 @@ def test_every_command_prints_one_line_of_json_and_exits_for_scripts(
         assert told(capsys, folder, *words, "--json")[0] == 1, "no daemon runs"
 
 
+def test_without_a_daemon_log_names_the_file(tmp_path: Path) -> None:
+    done = run("--data-dir", tmp_path, "log")
+    start = "start it: novakey.py serve"
+    assert done.returncode == 1
+    assert done.stderr == f"novakey: no daemon runs\n{start}; the log file: {tmp_path}/logs/novakey.log\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(["stauts"], "status"), (["devices", "lst"], "list"), (["config", "chek"], "check")]
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(typed: list[str], meant: str) -> None:
+    done = run(*typed)
+    assert done.returncode == 2 and f"there is no {typed[-1]!r}; did you mean {meant}?" in done.stderr
+    done = run("xyzzyx")
+    assert done.returncode == 2 and "invalid choice" in done.stderr, "nothing is near"
+
+
 def test_pair_without_a_terminal_names_the_picture_and_never_prints_the_code(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     with Daemon(folder) as daemon:

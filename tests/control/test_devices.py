@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -140,8 +141,13 @@ def test_arming_from_here_is_for_as_long_as_asked_and_at_most_as_allowed(tmp_pat
         with pytest.raises(NovaKeyError, match="two-man approval is off"):
             daemon.ask("approve")
         daemon.add("berta")
-        with pytest.raises(NovaKeyError, match="more than one phone is paired\nname one of them"):
+        daemon.ask("rename", device="berta", name="Berta's phone")
+        with pytest.raises(NovaKeyError) as several:
             daemon.ask("arm")
+        assert several.value.problem == "more than one phone is paired"
+        names = ["anna", shlex.quote("Berta's phone")]
+        told = f"name one: novakey.py arm DEVICE, where DEVICE is one of: {', '.join(names)}"
+        assert several.value.cure == told
         with pytest.raises(NovaKeyError, match='no device is called "\\\\u202eanna"'):
             daemon.ask("arm", device="\u202eanna")
 

@@ -248,6 +248,7 @@ def test_the_socket_is_in_the_runtime_folder_and_that_folder_is_one_daemons(tmp_
         assert path_of(runtime / "novakey").is_socket()
         second = run("serve", env={**env, "XDG_DATA_HOME": str(tmp_path / "elsewhere")})
         assert second.returncode == 1 and "another daemon already uses" in second.stderr
+        assert second.stderr.endswith("--data-dir, and another listen_addr\n")
     finally:
         daemon.terminate()
         daemon.communicate(timeout=20)

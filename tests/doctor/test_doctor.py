@@ -198,6 +198,13 @@ def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
     assert any("xterm" in row["found"] for row in found if row["check"] == "focus")
 
 
+def test_without_a_daemon_that_is_noted_with_the_way_to_start_one(tmp_path: Path) -> None:
+    _, found = report(tmp_path, {})
+    [row] = [row for row in found if row["check"] == "owner's socket"]
+    assert (row["verdict"], row["found"]) == ("note", "no daemon runs")
+    assert row["cure"] == "start it: novakey.py serve"
+
+
 def test_a_clipboard_manager_is_named_where_a_secret_may_pass_it(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     folder.mkdir(mode=0o700)

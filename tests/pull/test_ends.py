@@ -97,11 +97,19 @@ def test_a_time_out_says_so_and_exits_with_1(scene: Scene) -> None:
     is_late(scene)
 
 
-def test_ctrl_c_ends_it(scene: Scene) -> None:
-    asking = scene.novakey("ask")
+@pytest.mark.parametrize(
+    "words",
+    [["ask"], ["exec", "--fd", "3", "--", "true"], ["askpass", "Password: "]],
+    ids=lambda words: words[0],
+)
+def test_ctrl_c_ends_it_in_silence(scene: Scene, words: list[str]) -> None:
+    asking = scene.novakey(*words)
     scene.asked(asking)
+    wait_until(lambda: "waiting for a phone" in asking.said(), "that it waits")
     asking.process.send_signal(signal.SIGINT)
-    assert asking.wait() == 130 and "Traceback" not in asking.said()
+    assert asking.wait() == 130 and asking.output() == b""
+    [line] = asking.said().splitlines()
+    assert line.startswith("novakey: waiting for a phone"), "nothing but that"
     wait_until(lambda: not scene.asks(), "the end of the request")
 
 

@@ -110,7 +110,9 @@ def test_status_and_the_record_say_who_asked_for_what_and_never_the_secret(scene
         ("ask", "given", "phone-1"),
     ]
     assert {entry["pid"] for entry in mine} == {str(asking.process.pid)}
-    assert "asked for: the key of" in run(*home, "audit").stdout
+    table = [line.split() for line in run(*home, "audit").stdout.splitlines()]
+    asked = [line[2:] for line in table if "ask" in line]
+    assert [words[:-1] for words in asked] == [["ask", "waiting"], ["phone-1", "ask", "given"]]
     assert found_in(scene.daemon.folder, SECRET) == [] and SECRET not in scene.daemon.log()
 
 
@@ -143,6 +145,8 @@ def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_al
     sending = gevent.spawn(scene.tap, SECRET)
     gevent.sleep(1)
     assert not sending.ready() and asking.output() == b"", "the phone waits for the owner"
+    wait_until(lambda: "an answer on the screen" in asking.said(), "what it waits for")
+    assert "waiting for a phone" not in asking.said()
     dunst.press("Allow")
     assert sending.get(timeout=20).outcome is Outcome.OK
     assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
@@ -180,7 +184,9 @@ def test_where_nobody_can_be_asked_a_program_without_a_terminal_gets_nothing() -
     with Scene(ask_confirm=True) as scene:
         asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
         assert asking.wait() == 1 and asking.output() == b""
-        assert "nobody can confirm it" in asking.said() and "ask_confirm: false" in asking.said()
+        [line] = asking.said().splitlines()
+        assert line.startswith("novakey: nobody can confirm it"), "it never waited for a phone"
+        assert "ask_confirm: false" in line
 
 
 # ---- questions for a person ----
