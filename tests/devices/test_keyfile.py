@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conformance import Conformance, Place
+from sealingsuite import Conformance, Place
 
 from novakey.devices.sealing.keyfile import KeyFile
 from novakey.errors import StoreError

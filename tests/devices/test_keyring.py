@@ -22,7 +22,7 @@ from typing import Any
 import gevent
 import pytest
 import secretservice
-from conformance import Conformance, Place, new_key
+from sealingsuite import Conformance, Place, new_key
 from secretservice import SecretService
 
 from novakey.devices.sealing import keyring, keyring_child

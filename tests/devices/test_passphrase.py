@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conformance import Conformance, new_key
+from sealingsuite import Conformance, new_key
 from test_keyfile import FilePlace
 
 from novakey.devices.sealing.passphrase import COST, MAX_COST, Cost, Passphrase
