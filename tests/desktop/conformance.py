@@ -164,22 +164,39 @@ class Conformance:
             return
         text = "".join(chr(0x4E00 + 33 * index) for index in range(self.LONG))
         with stage.window() as second:
-            stage.focus(window)
-            window.clear()
-            movers = []
+            # The other program moves the focus when it gets to it, which may be after the last key.
+            stopped = [self._moved_meanwhile(stage, backend, window, second, text) for _ in range(3)]
+            for _ in range(7):
+                if any(stopped):
+                    return
+                stopped.append(self._moved_meanwhile(stage, backend, window, second, text))
+        assert any(stopped), "the focus never moved in the middle"
 
-            def move_soon(focus: Focus | None) -> None:
-                movers.append(gevent.spawn(stage.focus, second))
+    def _moved_meanwhile(
+        self, stage: Stage, backend: Backend, window: Recorder, second: Recorder, text: str
+    ) -> bool:
+        """Type while the focus moves to `second`; whether that stopped it. Nothing may be lost or astray."""
+        stage.focus(window)
+        window.clear()
+        second.clear()
+        movers = []
 
-            with pytest.raises(DesktopError) as caught:
-                backend.type_text(Secret(text.encode()), DEADLINE_S, move_soon)
-            gevent.joinall(movers, raise_error=True)
-            assert 0 < caught.value.typed < len(text)
-            gevent.sleep(0.3)
-            assert len(second.text()) <= self.CHUNK
-            first = window.wait_for(caught.value.typed - len(second.text()))
-            assert differs(first, text[: len(first)]) is None
-            assert len(first) + len(second.text()) == caught.value.typed
+        def move_soon(focus: Focus | None) -> None:
+            movers.append(gevent.spawn(stage.focus, second))
+
+        typed, stopped = len(text), False
+        try:
+            backend.type_text(Secret(text.encode()), DEADLINE_S, move_soon)
+        except DesktopError as error:
+            typed, stopped = error.typed, True
+        gevent.joinall(movers, raise_error=True)
+        assert 0 < typed <= len(text)
+        gevent.sleep(0.3)
+        assert len(second.text()) <= (self.CHUNK if stopped else 0)
+        first = window.wait_for(typed - len(second.text()))
+        assert differs(first, text[: len(first)]) is None
+        assert len(first) + len(second.text()) == typed
+        return stopped
 
     def test_a_session_that_hangs_ends_at_the_deadline_while_others_run(
         self, stage: Stage, backend: Backend, window: Recorder
