@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LINES = 20
 _GAP = "  "
+_SHORT = ("waiting", "given", "ended")
 _HEAD = ("time", "device", "what", "outcome", "program")
 
 
@@ -60,6 +61,8 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     if event == "paired":
         event = f"paired from {entry.get('from') or '?'}"
     what, outcome = event or str(entry.get("stage", "")), str(entry.get("outcome", ""))
+    if event == "ask" and outcome not in _SHORT:
+        outcome = "refused"  # the reason is a sentence; it is in the JSON
     return when, str(entry["device"]), what, outcome, str(entry.get("program") or "")
 
 

@@ -126,6 +126,11 @@ def test_the_owner_closes_what_phones_opened(two: tuple[Owned, Profile, Profile]
     assert daemon.ask("disarm") == {"disarmed": ["anna", "berta"]}
     assert (inject(anna), inject(berta)) == (Outcome.NOT_ARMED, Outcome.NOT_ARMED)
     assert daemon.ask("disarm") == {"disarmed": []}
+    for op in ("arm", "approve"):
+        with pytest.raises(
+            NovaKeyError, match=f"novakey.py {op} DEVICE, where DEVICE is one of: anna, berta$"
+        ):
+            daemon.ask(op)
 
 
 def test_arming_from_here_is_for_as_long_as_asked_and_at_most_as_allowed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tmuxbench
 from daemonbench import Daemon, say
 from desktopbench import RecordingXterm, XServer, wait_until
 from pullbench import Scene, git_server, needs, random_secret
@@ -111,6 +112,16 @@ def test_ctrl_c_ends_it_in_silence(scene: Scene, words: list[str]) -> None:
     [line] = asking.said().splitlines()
     assert line.startswith("novakey: waiting for a phone"), "nothing but that"
     wait_until(lambda: not scene.asks(), "the end of the request")
+
+
+def test_ctrl_c_on_a_terminal_shows_nothing_but_itself(scene: Scene) -> None:
+    with tmuxbench.Terminal(scene.daemon.folder, 100, 10) as terminal:
+        terminal.type("novakey ask; echo $?")
+        terminal.wait_for("waiting for a phone")
+        terminal.press("C-c")
+        lines = terminal.wait_for(r"130\s+\$ $").split("\n")
+    assert lines[0].startswith("$ novakey ask") and lines[1].startswith("novakey: waiting for a phone")
+    assert [line.strip() for line in lines[2:] if line.strip()] == ["^C130", "$"]
 
 
 def test_a_text_that_is_refused_leaves_the_request_waiting(shared: Scene) -> None:
