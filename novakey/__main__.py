@@ -10,16 +10,25 @@ import sys
 def main() -> int:
     """Make the standard library cooperative, then run the command line; its exit code."""
     try:
-        from gevent import monkey
+        patch()
     except ImportError as error:
         sys.stderr.write(f"novakey: gevent cannot be loaded: {error}\n")
         sys.stderr.write("install the requirements anew; beside novakey.py: delete .venv and start again\n")
         return 4
-    monkey.patch_all(ssl=False)  # nothing here speaks TLS, and loading it takes a tenth of the start
 
     from novakey.cli import main as command_line
 
     return command_line(sys.argv[1:])
+
+
+def patch() -> None:
+    """gevent's monkey-patching."""
+    from gevent import events, monkey
+
+    # gevent asks every installed package for plugins at each step of it. That takes half of a start, and no
+    # other package is to decide what happens here.
+    events.notify_and_call_entry_points = events.notify
+    monkey.patch_all(ssl=False)  # nothing here speaks TLS
 
 
 if __name__ == "__main__":
