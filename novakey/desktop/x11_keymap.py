@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from novakey.desktop import keysyms
 
@@ -87,9 +87,12 @@ class Keymap:
     # What `Layout.strokes` has found out about it.
     tables: dict[object, dict[int, Stroke]] = field(default_factory=dict, compare=False, repr=False)
 
-    def free(self) -> list[int]:
+    @cached_property
+    def free(self) -> tuple[int, ...]:
         """Keycodes without any symbol and modifier: these can be borrowed."""
-        return [code for code, key in self.keys.items() if not key.symbols and not self.modifiers.get(code)]
+        return tuple(
+            code for code, key in self.keys.items() if not key.symbols and not self.modifiers.get(code)
+        )
 
     def bits_of(self, keysym: int) -> int:
         """The modifiers that keys with this keysym set."""

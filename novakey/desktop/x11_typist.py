@@ -66,7 +66,7 @@ class Typist:
             target = self._aim(glance)
             keyboard = glance.keymap(none_is_lent=not self._lent)
             with self._neutral(keyboard, glance.state.latched, held) as layout:
-                batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free()}))
+                batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free}))
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")

@@ -104,7 +104,7 @@ def test_without_free_keys_it_is_all_or_nothing() -> None:
 
 def test_only_keys_without_symbols_and_modifiers_are_free() -> None:
     base = keymap((94, Key((), 0)))
-    assert Keymap(base.keys, {**base.modifiers, 94: 0x20}).free() == list(FREE)
+    assert Keymap(base.keys, {**base.modifiers, 94: 0x20}).free == tuple(FREE)
 
 
 def test_keysyms_of_the_same_character_are_the_same() -> None:
