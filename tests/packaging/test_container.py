@@ -324,6 +324,28 @@ def test_through_the_socket_of_an_x_server_it_types_into_a_window_outside(
 
 
 @pytest.mark.long
+def test_without_a_display_a_program_that_asks_is_answered_by_the_phone(
+    image: Image, volume: Path, passphrase: Path
+) -> None:
+    server = COMPOSE["services"]["server"]["environment"]
+    settings = {name: server[name] for name in ("NOVAKEY_DESKTOP_BACKEND", "NOVAKEY_ASK_CONFIRM")}
+    with serving(image, volume, passphrase, **settings) as container:
+        profile = pair(container)
+        words = ("ask", "--prompt", "the backup's key", "--timeout", "40")
+        with Container(image, volume, *words, env=container._env, binds=container._binds) as asking:
+            while "waiting for a phone" not in asking.log():
+                assert time.monotonic() - asking.began < 30 and asking.process.poll() is None, asking.log()
+                time.sleep(0.02)
+            secret = secrets.token_urlsafe(16)
+            assert say(profile, MessageType.APPROVE).outcome is Outcome.OK
+            reply = say(profile, MessageType.INJECT, secret.encode())
+            assert reply.outcome is Outcome.OK, reply
+            assert asking.process.wait(20) == 0
+            assert asking.log().endswith(secret) is True
+        assert (secret in container.log()) is False
+
+
+@pytest.mark.long
 def test_what_the_image_weighs(image: Image, record_property: Any) -> None:
     megabytes = int(subprocess.check_output(["du", "-sm", image.root]).split()[0])
     record_property("megabytes", megabytes)
