@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -175,9 +176,11 @@ def test_a_secret_shows_nothing_in_any_format(tmp_path: Path) -> None:
     assert "hunter2" not in terminal.getvalue() and "<secret>" in terminal.getvalue()
 
 
-def test_files_and_folders_are_owner_only_also_after_rotation(tmp_path: Path) -> None:
+def test_files_and_folders_are_owner_only_also_after_rotation(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     folder = tmp_path / "state" / "log"
-    os.umask(os.umask(0o077) & 0)  # as little help from the umask as possible
+    request.addfinalizer(partial(os.umask, os.umask(0)))  # as little help from the umask as possible
     logger, _ = configured(folder, log_rotate_mb=1, log_keep=2, log_stderr=False)
     for number in range(25_000):
         logger.info(
