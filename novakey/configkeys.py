@@ -113,8 +113,8 @@ class Settings:
         "How many windows may end interrupted, over restarts, before pairing locks until a reset.",
         "Raise it only while setting up on a bad network.")
     rotate_kyber_keys: bool = _flag(False,
-        "Make new server keys for each pairing window while no device is paired.",
-        "Switch it on when a QR that was shown earlier must not lead to the same server keys.")
+        "Make new server keys at each start; paired phones are dropped for it only when the owner agrees.",
+        "Switch it on for one start, to have every phone pair again under new keys.")
     rotate_device_psk_on_repair: bool = _flag(False,
         "Let a device that is paired already pair again under its id with a new key; else it is refused.",
         "Switch it on where phones are reinstalled often; without it, revoke the old pairing first.")
