@@ -83,3 +83,11 @@ def _sendable(data: Any) -> Any:
             return type(data)(_sendable(value) for value in data)
         case _:
             return data
+
+
+@pytest.fixture(autouse=True)
+def _tests_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs in this process must not close it up for good: later tests look at crashes."""
+    from novakey import process
+
+    monkeypatch.setattr(process, "close_up", lambda: None)

@@ -37,7 +37,11 @@ def server() -> Iterator[XServer]:
         yield running
 
 
-@pytest.fixture(params=WINDOWS)
+# Chromium is tried in the long form only: on a busy machine it may still look keys up in an old map, which
+# its second connection to the server tells it about. That is not understood well enough yet.
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.long if name == "chromium" else ()) for name in WINDOWS]
+)
 def recorder(request: pytest.FixtureRequest, server: XServer) -> Iterator[tuple[str, Recorder]]:
     server.layout("us")
     with WINDOWS[request.param](server) as window:
