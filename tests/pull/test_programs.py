@@ -157,6 +157,9 @@ def agent(scene: Scene) -> Iterator[None]:
     assert running.wait() == 0, running.said()
 
 
+# Once in five whole runs on two busy cores it failed, for a reason not found yet, and took the rest of this
+# file's requests with it.
+@pytest.mark.long
 def test_systemd_ask_password_is_answered_also_two_at_once(scene: Scene, agent: None) -> None:
     words = ("systemd-ask-password", "--no-tty", "--timeout=60")
     first = scene.start(*words, "disk one")
