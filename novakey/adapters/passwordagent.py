@@ -112,7 +112,7 @@ class PasswordAgent:
         found = set(self._folder.glob("ask.*"))
         for path in self._seen.keys() - found:
             self._seen.pop(path).kill(block=False)  # answered by somebody else, or not needed any more
-        for path in sorted(found - self._seen.keys()):
+        for path in sorted(found - self._seen.keys(), key=_written):
             question = read(path)
             if question is not None:
                 self._seen[path] = gevent.spawn(self._answer, question)
@@ -155,6 +155,14 @@ class PasswordAgent:
         if question.not_after and self._monotonic() >= question.not_after:
             return True
         return not question.path.exists() or not _alive(question.pid)
+
+
+def _written(path: Path) -> tuple[int, Path]:
+    """By this they are asked in the order in which they came; their names are random."""
+    try:
+        return path.stat(follow_symlinks=False).st_mtime_ns, path
+    except OSError:
+        return 0, path  # it has gone, and cannot be read either
 
 
 def _alive(pid: int) -> bool:

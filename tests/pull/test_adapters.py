@@ -213,6 +213,24 @@ def test_a_question_that_is_over_is_not_answered(place: tuple[Path, socket.socke
     running.kill()
 
 
+def test_questions_that_are_found_together_are_asked_in_the_order_in_which_they_came(
+    place: tuple[Path, socket.socket],
+) -> None:
+    folder, _ = place
+    asked: list[str] = []
+
+    def ask(prompt: str, seconds: float | None) -> Secret:
+        asked.append(prompt[0])
+        raise NovaKeyError("no phone is paired")
+
+    for number, name in enumerate(("ask.c", "ask.a", "ask.d", "ask.b")):
+        os.utime(question(folder, name, Message=number), ns=(0, number))
+    agent = PasswordAgent(folder, ask)
+    agent.look()
+    wait_until(lambda: len(asked) == 4, "all of them")
+    assert asked == ["0", "1", "2", "3"]
+
+
 def test_the_agent_has_the_sessions_folder_and_for_root_the_systems_too() -> None:
     env = {"XDG_RUNTIME_DIR": "/run/user/1000"}
     theirs = Path("/run/user/1000/systemd/ask-password")
