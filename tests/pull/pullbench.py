@@ -23,6 +23,7 @@ import pytest
 from daemonbench import ROOT, Daemon, clean_environment, command, say
 from desktopbench import end, wait_until
 
+from novakey.adapters.passwordagent import SYSTEM
 from novakey.control import client
 from novakey.errors import NovaKeyError
 from novakey.paths import Paths
@@ -33,6 +34,8 @@ from novakey.wire.reply import Outcome, Reply
 NAMES = ("novakey-askpass", "novakey-pinentry")
 SSH = ("ssh", "-F", "none", "-o", "PreferredAuthentications=password", "-o", "ConnectTimeout=30")
 COMMAND_S = 60  # the machine may be busy with other tests
+SETTLE_S = 2
+_OWN_QUESTIONS = f'mount --bind "$0" {SYSTEM} && exec "$@"'
 
 
 def random_secret() -> str:
@@ -147,6 +150,24 @@ class Scene:
         self.daemon.__exit__(kind, error, trace)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def settle(self) -> None:
+        """Clear away what a test has left, as one that failed does: to be called between tests."""
+        while self._children:
+            end(self._children.pop())
+        marker = Paths.under(self.daemon.folder).asking  # there while a request waits, or one is just lost
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not marker.exists(), "the last request's end", SETTLE_S)
+        if marker.exists():
+            self.restart()
+
+    def restart(self) -> None:
+        """A new daemon with the same phone, for which there never was a request."""
+        if self.daemon.process.poll() is None:
+            self.daemon.stop()
+        Paths.under(self.daemon.folder).asking.unlink(missing_ok=True)
+        self._seen = 0
+        self.daemon.__enter__()
+
     def link(self, name: str) -> str:
         """One of the commands by its own name."""
         return str(self.folder / "bin" / name)
@@ -165,6 +186,19 @@ class Scene:
     def novakey(self, *words: str, **options: Any) -> Child:
         """One of our commands."""
         return self.start(*command(*words), **options)
+
+    def among_own_questions(self, *argv: str) -> Child:
+        """A program to which systemd's folder of questions is this scene's.
+
+        There is one folder for the whole machine: an agent would answer what other tests ask, and they this.
+        """
+        needs("unshare", "systemd-ask-password")
+        if os.geteuid() != 0:
+            pytest.skip("the system's questions are root's")
+        SYSTEM.mkdir(parents=True, exist_ok=True)
+        questions = self.folder / "questions"
+        questions.mkdir(exist_ok=True)
+        return self.start("unshare", "--mount", "sh", "-c", _OWN_QUESTIONS, str(questions), *argv)
 
     def run(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> str:
         """A program that asks nobody, to its end; its output."""

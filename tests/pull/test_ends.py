@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import tmuxbench
-from daemonbench import Daemon, say
+from daemonbench import Daemon, command, say
 from desktopbench import RecordingXterm, XServer, wait_until
 from pullbench import Scene, git_server, needs, random_secret
 
@@ -25,10 +25,16 @@ SECRET = random_secret()
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Scene]:
-    """For the tests that leave nothing late behind."""
+def one() -> Iterator[Scene]:
     with Scene() as made:
         yield made
+
+
+@pytest.fixture
+def shared(one: Scene) -> Iterator[Scene]:
+    """For the tests that leave nothing late behind."""
+    yield one
+    one.settle()
 
 
 @pytest.fixture
@@ -265,12 +271,9 @@ def test_git_gives_up_when_no_password_comes(scene: Scene) -> None:
 
 
 def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene: Scene) -> None:
-    needs("systemd-ask-password")
-    if os.geteuid() != 0:
-        pytest.skip("the system's questions are root's")
-    agent = scene.novakey("agent")
+    agent = scene.among_own_questions(*command("agent"))
     wait_until(lambda: "answering what is asked" in agent.said(), "the agent")
-    asking = scene.start("systemd-ask-password", "--no-tty", "--timeout=4", "disk")
+    asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=4", "disk")
     scene.asked(asking)
     assert asking.wait() == 1 and asking.output() == b""
     wait_until(lambda: not scene.asks(), "the end of the request")
@@ -280,11 +283,8 @@ def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene
 
 
 def test_a_daemon_that_restarts_meanwhile_is_found_again_by_the_systemd_agent(scene: Scene) -> None:
-    needs("systemd-ask-password")
-    if os.geteuid() != 0:
-        pytest.skip("the system's questions are root's")
-    agent = scene.novakey("agent")
-    asking = scene.start("systemd-ask-password", "--no-tty", "--timeout=60", "disk")
+    agent = scene.among_own_questions(*command("agent"))
+    asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=60", "disk")
     scene.asked(asking)
     scene.daemon.stop()
     (scene.daemon.folder / "asking").unlink()  # else the moment after a request would have to pass

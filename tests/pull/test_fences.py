@@ -39,9 +39,15 @@ for op, args in (("ask", {"prompt": "mine"}), ("status", {}), ("approve", {})):
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+def one() -> Iterator[Scene]:
     with Scene() as made:
         yield made
+
+
+@pytest.fixture
+def scene(one: Scene) -> Iterator[Scene]:
+    yield one
+    one.settle()
 
 
 def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
@@ -125,8 +131,14 @@ def screen() -> Iterator[XServer]:
         yield running
 
 
+@pytest.fixture
+def notified(with_service: tuple[Scene, Dunst]) -> Iterator[tuple[Scene, Dunst]]:
+    yield with_service
+    with_service[0].settle()
+
+
 @pytest.fixture(scope="module")
-def notified(screen: XServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Dunst]]:
+def with_service(screen: XServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Dunst]]:
     """A daemon that asks its owner, and a notification service."""
     with message_bus() as bus:
         bus.env["DISPLAY"] = screen.display
@@ -167,10 +179,7 @@ def test_one_that_the_owner_denies_gets_nothing(notified: tuple[Scene, Dunst]) -
 
 def test_nothing_more_is_asked_for_a_program_on_a_terminal(notified: tuple[Scene, Dunst]) -> None:
     scene, dunst = notified
-    scene.daemon.stop()
-    (scene.daemon.folder / "asking").unlink(missing_ok=True)  # of the one that was denied
-    scene._seen = 0
-    with scene.daemon, Terminal() as terminal:
+    with Terminal() as terminal:
         asking = scene.start(
             *terminal.words, scene.link("novakey-askpass"), "Password: ", stdin=terminal.slave
         )

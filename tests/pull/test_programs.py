@@ -26,12 +26,18 @@ SECRET = random_secret()
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+def shared() -> Iterator[Scene]:
     with Scene() as made:
         yield made
         made.daemon.stop()
         assert found_in(made.daemon.folder, SECRET) == [], "in a file, a log or the record"
         assert SECRET not in made.daemon.log()
+
+
+@pytest.fixture
+def scene(shared: Scene) -> Iterator[Scene]:
+    yield shared
+    shared.settle()
 
 
 @pytest.fixture
@@ -101,22 +107,22 @@ def test_git_clones_over_http_with_a_user_and_a_password(scene: Scene, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def gnupg(scene: Scene) -> Iterator[dict[str, str]]:
+def gnupg(shared: Scene) -> Iterator[dict[str, str]]:
     """A key under the secret, in a home of its own whose agent has our pinentry and remembers nothing."""
     needs("gpg", "gpg-agent", "gpgconf")
-    home = scene.folder / "g"
+    home = shared.folder / "g"
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text(
-        f"pinentry-program {scene.link('novakey-pinentry')}\ns2k-count 65536\n"
+        f"pinentry-program {shared.link('novakey-pinentry')}\ns2k-count 65536\n"
         "default-cache-ttl 0\nmax-cache-ttl 0\n"
     )
     env = {"GNUPGHOME": str(home)}
     loopback = ("gpg", "--batch", "-q", "--pinentry-mode", "loopback", "--passphrase-fd", "0")
-    scene.run(
+    shared.run(
         *loopback, "--quick-generate-key", "Anna <anna@example.org>", "future-default", env=env, input=SECRET
     )
     yield env
-    scene.run("gpgconf", "--kill", "all", env=env)
+    shared.run("gpgconf", "--kill", "all", env=env)
 
 
 GPG = ("gpg", "--batch", "--no-tty", "-q")
@@ -147,24 +153,18 @@ def test_gpg_signs(scene: Scene, gnupg: dict[str, str]) -> None:
 
 @pytest.fixture
 def agent(scene: Scene) -> Iterator[None]:
-    needs("systemd-ask-password")
-    if os.geteuid() != 0:
-        pytest.skip("the system's questions are root's")
-    running = scene.novakey("agent")
+    running = scene.among_own_questions(*command("agent"))
     wait_until(lambda: "answering what is asked" in running.said(), "the agent")
     yield
     running.process.terminate()
     assert running.wait() == 0, running.said()
 
 
-# Once in five whole runs on two busy cores it failed, for a reason not found yet, and took the rest of this
-# file's requests with it.
-@pytest.mark.long
 def test_systemd_ask_password_is_answered_also_two_at_once(scene: Scene, agent: None) -> None:
     words = ("systemd-ask-password", "--no-tty", "--timeout=60")
-    first = scene.start(*words, "disk one")
+    first = scene.among_own_questions(*words, "disk one")
     assert scene.asked(first)["prompt"].startswith("disk one (for systemd-ask-password, process ")
-    second = scene.start(*words, "disk two")
+    second = scene.among_own_questions(*words, "disk two")
     assert scene.asked(second)["prompt"].startswith("disk two (for ")
     assert scene.tap(SECRET).outcome.success
     assert first.wait() == 0 and first.output().decode() == SECRET + "\n"
@@ -301,6 +301,19 @@ def test_arming_and_approval_count_before_the_request_and_after_it(two_man: bool
             assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "not_armed", "used up"
 
 
+def test_what_a_test_has_left_is_not_in_the_way_of_the_next() -> None:
+    with Scene() as scene:
+        left = [scene.novakey("ask"), scene.among_own_questions(*command("agent"))]
+        for name in ("one", "two"):
+            left.append(scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=60", name))
+        wait_until(lambda: len(scene.asks()) == 3, "all of them")
+        scene.settle()
+        assert all(child.process.poll() is not None for child in left)
+        asking = scene.novakey("ask", "--prompt", "the next")
+        assert scene.answer(asking, SECRET)["prompt"] == "the next"
+        assert asking.wait() == 0
+
+
 def test_an_approval_on_the_computer_is_for_the_request_that_waits() -> None:
     """Without a display, by the command: before there was a request it was for none."""
     with Scene(two_man_approver="computer") as scene:
@@ -319,10 +332,8 @@ def test_an_approval_on_the_computer_is_for_the_request_that_waits() -> None:
                 asking.process.kill()
                 asking.wait()
                 wait_until(lambda: not scene.asks(), "its end")
-                (scene.daemon.folder / "asking").unlink()
-                scene.daemon.stop()
-                scene.daemon.__enter__()
-                scene.phone, scene._seen = scene.daemon.at(scene.phone), 0
+                scene.restart()
+                scene.phone = scene.daemon.at(scene.phone)
         assert asking.wait() == 0 and asking.output().decode() == SECRET
 
 
