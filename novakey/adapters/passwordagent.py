@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SYSTEM = Path("/run/systemd/ask-password")
 MAX_FILE = 4096
 MAX_MESSAGE = 300
+MAX_PID = (1 << 31) - 1  # pid_t
 _POLL_S = 0.5
 _AGAIN_S = 2.0
 ASK_S = 600.0  # a question without an end is asked again and again
@@ -78,7 +79,7 @@ def read(path: Path) -> Question | None:
     except (configparser.Error, KeyError, ValueError, OverflowError):
         return None
     address = ask.get("Socket", "")
-    if not address.startswith("/"):
+    if not address.startswith("/") or pid > MAX_PID:
         return None
     message = one_line(ask.get("Message", "password"))[:MAX_MESSAGE]
     return Question(path, pid, address, message, not_after)

@@ -168,10 +168,13 @@ def test_a_question_is_read_and_what_is_none_is_left_alone(place: tuple[Path, so
     folder, _ = place
     found = passwordagent.read(question(folder, Message="disk\x1b[31m %n", NotAfter=2_500_000))
     assert found is not None and found.message == "disk\\x1b[31m %n" and found.not_after == 2.5
+    assert passwordagent.read(question(folder, "ask.m", PID=passwordagent.MAX_PID)) is not None
     for name, members in (
         ("ask.a", {"Socket": "relative"}),
         ("ask.b", {"PID": "one"}),
         ("ask.f", {"NotAfter": "9" * 900}),
+        ("ask.g", {"PID": 1 << 31}),
+        ("ask.h", {"PID": "9" * 900}),
     ):
         assert passwordagent.read(question(folder, name, **members)) is None
     (folder / "ask.c").write_bytes(b"\xff\x00 nothing of the kind")
@@ -205,6 +208,7 @@ def test_a_question_that_is_over_is_not_answered(place: tuple[Path, socket.socke
 
     question(folder, "ask.old", NotAfter=int((time.monotonic() - 1) * 1e6))
     question(folder, "ask.dead", PID=1 << 22)
+    question(folder, "ask.most", PID=passwordagent.MAX_PID)
     question(folder, "ask.gone")
     running = gevent.spawn(PasswordAgent(folder, ask).run)
     sock.settimeout(1.5)
