@@ -30,6 +30,7 @@ from jeepney.io.common import RouterClosed
 from jeepney.io.threading import DBusConnection, DBusRouter, open_dbus_connection
 
 CALL_S = 2.0
+NO_ANSWER = "the service on the bus did not answer in time"
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 _ERRORS = (OSError, EOFError, RouterClosed, ValueError, KeyError, RuntimeError, StopIteration)
@@ -124,7 +125,7 @@ class Bus:
         try:
             reply = self._router.send_and_get_reply(message, timeout=timeout)
         except TimeoutError:
-            raise BusError("the service on the bus did not answer in time") from None
+            raise BusError(NO_ANSWER) from None
         except _ERRORS as error:
             raise BusError(f"the {self.which} bus hung up ({type(error).__name__})") from None
         if reply.header.message_type is MessageType.error:

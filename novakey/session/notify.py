@@ -18,7 +18,7 @@ import gevent
 from jeepney import DBusAddress, HeaderFields, MatchRule, Message
 
 from novakey.log import one_line
-from novakey.session.bus import Bus, BusError
+from novakey.session.bus import CALL_S, NO_ANSWER, Bus, BusError
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,22 @@ class Notifier:
         )
         ended.add_arg_condition(0, NAME)
         with bus.signals(pressed, ended) as signals:
-            number = self._show(bus, summary, body, choices, _CRITICAL, int(seconds * 1000))
+            # A greenlet of its own: whoever is killed meanwhile must still learn the number, to take it away.
+            showing = gevent.spawn(
+                self._attempt, bus, summary, body, choices, _CRITICAL, int(seconds * 1000), seconds
+            )
             try:
+                number = showing.get(timeout=CALL_S)
+                if isinstance(number, BusError):
+                    raise number
                 return _wait(signals, number, until)
+            except gevent.Timeout:
+                raise BusError(NO_ANSWER) from None
             finally:
-                self._take_away(bus, number)
+                if showing.ready():
+                    self._take_away(bus, showing.value)
+                else:
+                    showing.link(lambda shown: self._take_away(bus, shown.value))
 
     def close(self) -> None:
         """Close the connection."""
@@ -101,16 +112,32 @@ class Notifier:
                 self._bus = self._connect()
             return self._bus
 
+    def _attempt(self, *shown: Any) -> int | BusError:
+        """The number, or why there is none, which gevent would print were it raised."""
+        try:
+            return self._show(*shown)
+        except BusError as error:
+            return error
+
     def _show(
-        self, bus: Bus, summary: str, body: str, choices: Mapping[str, str], urgency: int, expire_ms: int
+        self,
+        bus: Bus,
+        summary: str,
+        body: str,
+        choices: Mapping[str, str],
+        urgency: int,
+        expire_ms: int,
+        timeout: float = CALL_S,
     ) -> int:
         actions = [part for pair in choices.items() for part in pair]
         hints = {"urgency": ("y", urgency), "transient": ("b", True), "category": ("s", "device")}
         shown = (_APP, 0, "dialog-password", one_line(summary), _plain(body), actions, hints, expire_ms)
-        return _first(bus.call(SERVICE, "Notify", "susssasa{sv}i", shown), int)
+        return _first(bus.call(SERVICE, "Notify", "susssasa{sv}i", shown, timeout), int)
 
     @staticmethod
-    def _take_away(bus: Bus, number: int) -> None:
+    def _take_away(bus: Bus, number: int | BusError) -> None:
+        if isinstance(number, BusError):
+            return  # it was not shown
         try:
             bus.call(SERVICE, "CloseNotification", "u", (number,), timeout=1.0)
         except BusError:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import pytest
-from busbench import message_bus
+from busbench import Answer, double, message_bus
 from desktopbench import XServer
 from dunstbench import Dunst
+from gevent.event import Event
+from gevent.queue import Queue
+from jeepney import Message
 
 from novakey.session.bus import BusError
-from novakey.session.notify import DISMISSED, Notifier
+from novakey.session.notify import DISMISSED, NAME, Notifier
 
 CHOICES = {"allow": "Allow once", "deny": "Deny"}
 
@@ -69,6 +72,41 @@ def test_a_killed_question_is_taken_away(dunst: Dunst, notifier: Notifier) -> No
         gevent.sleep(0.05)
     asking.kill()
     assert dunst.shown() == 0
+
+
+@pytest.mark.parametrize("ended", ["killed", "no answer in time"])
+def test_a_question_that_ends_before_the_service_has_shown_it_is_taken_away_as_soon_as_it_has(
+    notifier: Notifier, ended: str
+) -> None:
+    called, shown = Event(), Event()
+    taken: Queue[int] = Queue()
+
+    def service(what: str, call: Message) -> Answer:
+        if what == f"{NAME}.Notify":
+            called.set()
+            shown.wait(10)
+            return "u", (7,)
+        if what == f"{NAME}.CloseNotification":
+            taken.put(call.body[0])
+        return "as", ([],)
+
+    with message_bus() as bus, double(bus.address, NAME, service):
+        asking = gevent.spawn(_problem, lambda: notifier.ask("one", "two", CHOICES, 30.0))
+        assert called.wait(10)
+        if ended == "killed":
+            asking.kill(timeout=5)
+            assert asking.dead, "nobody waits for the service"
+        else:
+            assert asking.get(timeout=10) == "the service on the bus did not answer in time"
+        shown.set()
+        assert taken.get(timeout=5) == 7
+
+
+def _problem(ask: Callable[[], object]) -> str:
+    try:
+        return f"no problem: {ask()}"
+    except BusError as error:
+        return str(error)
 
 
 def test_a_service_that_ends_meanwhile_is_an_error_and_the_next_one_is_found(
