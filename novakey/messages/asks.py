@@ -169,25 +169,21 @@ class Asks:
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
         return asking
 
-    def give(
-        self,
-        asking: Asking,
-        secret: Secret,
-        check: Callable[[], None] = lambda: None,
-        device_id: str = "",
-    ) -> str:
-        """Hand the secret over; what the phone is told. `Refused` where the program does not take it.
-
-        `check` is called when the owner has confirmed, and raises `Refused` where it may not be given.
-        """
-        digest = self._digest(secret)
-        self._refuse_second_tap(asking, digest)
+    def await_owner(self, asking: Asking, secret: Secret) -> None:
+        """Wait until the owner has confirmed the request; `Refused` where it may not have this secret."""
+        self._refuse_second_tap(asking, self._digest(secret))
         if not asking.confirmed.wait(CONFIRM_S):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
+
+    def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+        """Hand the secret over, after `await_owner`; what the phone is told.
+
+        `Refused` where the request is over, or the program does not take it. Nothing else runs before the
+        secret is on its way.
+        """
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
-        check()
-        self._last_given, self._waited_then = digest, self._numbers
+        self._last_given, self._waited_then = self._digest(secret), self._numbers
         asking.secret = Secret(secret.reveal())
         asking.given.set()
         if not asking.taken.wait(TAKE_S):

@@ -7,7 +7,8 @@ that succeeds, so one that fails costs nobody their arming or approval.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -55,25 +56,34 @@ class Injector:
             self._check(device_id, secret)
             # The owner is asked outside of the lock: while they think, others are served.
             self.approvals.ask_for(device_id, lambda focus: self._may_be_asked_for(device_id, focus))
-            if not self._delivering.acquire(timeout=QUEUE_S):
-                raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
-            try:
+            with self._turn():
                 # Again inside: two messages that arrive together must not both pass on one approval.
                 armed = self._check(device_id, secret)
                 self.approvals.check(device_id)
                 return self._deliver(device_id, secret, armed)
-            finally:
-                self._delivering.release()
         finally:
             secret.wipe()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One delivery at a time, also of those to programs that wait: each has an approval of its own."""
+        if not self._delivering.acquire(timeout=QUEUE_S):
+            raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
+        try:
+            yield
+        finally:
+            self._delivering.release()
 
     def _give(self, device_id: str, secret: Secret, asking: Asking) -> tuple[Outcome, str, str]:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
         self._check_text(device_id, secret)
         self.approvals.ask_for(device_id, lambda focus: None, asking.focus)
         self._check_approved(device_id, asking)
-        told = self.asks.give(asking, secret, lambda: self._check_again(device_id, asking), device_id)
-        self._use_up(device_id)
+        self.asks.await_owner(asking, secret)
+        with self._turn():
+            self._check_again(device_id, asking)
+            told = self.asks.give(asking, secret, device_id)
+            self._use_up(device_id)
         return Outcome.OK, told, asking.program
 
     def _check(self, device_id: str, secret: Secret) -> bool:

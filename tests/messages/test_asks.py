@@ -26,6 +26,11 @@ class Scene:
         self.gates = Gates()
         self.asks = Asks(self.gates, confirm, lambda: self.now, **more)
 
+    def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+        """What a message of a phone does."""
+        self.asks.await_owner(asking, secret)
+        return self.asks.give(asking, secret, device_id)
+
     def take(self, asking: Asking) -> bytes:
         """What the asking program's connection does."""
         assert asking.given.wait(5)
@@ -49,7 +54,7 @@ def test_a_secret_goes_to_the_request_that_came_first_and_the_next_moves_up() ->
     taking = gevent.spawn(scene.take, first)
     served = scene.asks.for_device("phone")
     assert served is first
-    assert scene.asks.give(first, SECRET) == "given to request 1 of ssh-add (process 1)"
+    assert scene.give(first, SECRET) == "given to request 1 of ssh-add (process 1)"
     assert taking.get(timeout=5) == SECRET.reveal()
     assert scene.asks.for_device("phone") is second and scene.asks.place(second) == 0
 
@@ -59,9 +64,9 @@ def test_a_secret_is_given_once() -> None:
     asking = scene.asks.begin("ssh-add", 1, "")
     taking = gevent.spawn(lambda: (asking.given.wait(5), gevent.sleep(0.05), scene.take(asking)))
     gevent.sleep(0)
-    giving = gevent.spawn(scene.asks.give, asking, SECRET)
+    giving = gevent.spawn(scene.give, asking, SECRET)
     gevent.sleep(0.01)
-    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.NOT_ARMED
     assert giving.get(timeout=5)
     taking.get(timeout=5)
 
@@ -81,7 +86,7 @@ def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_
     scene = Scene()
     asking = scene.asks.begin("ssh-add", 1, "")
     taking = gevent.spawn(scene.take, asking)
-    scene.asks.give(asking, SECRET)
+    scene.give(asking, SECRET)
     taking.get(timeout=5)
     assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
     scene.now += AGAIN_S
@@ -95,12 +100,12 @@ def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_anot
     scene = Scene()
     first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
     taking = gevent.spawn(scene.take, first)
-    scene.asks.give(first, SECRET)
+    scene.give(first, SECRET)
     taking.get(timeout=5)
-    assert outcome(lambda: scene.asks.give(second, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give(second, SECRET)) is Outcome.NOT_ARMED
     assert not second.given.is_set() and second.secret is None
     taking = gevent.spawn(scene.take, second)
-    assert scene.asks.give(second, Secret(b"another one"))
+    assert scene.give(second, Secret(b"another one"))
     assert taking.get(timeout=5) == b"another one"
 
 
@@ -109,7 +114,7 @@ def test_a_program_that_asks_only_afterwards_may_have_the_same_secret_at_once() 
     for number in (1, 2):
         asking = scene.asks.begin("ssh-add", number, "")
         taking = gevent.spawn(scene.take, asking)
-        assert scene.asks.give(asking, SECRET)
+        assert scene.give(asking, SECRET)
         assert taking.get(timeout=5) == SECRET.reveal()
 
 
@@ -118,7 +123,7 @@ def test_after_a_moment_the_next_program_may_have_the_same_secret() -> None:
     first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
     for asking in (first, second):
         taking = gevent.spawn(scene.take, asking)
-        assert scene.asks.give(asking, SECRET)
+        assert scene.give(asking, SECRET)
         assert taking.get(timeout=5) == SECRET.reveal()
         scene.now += AGAIN_S
 
@@ -150,7 +155,7 @@ def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_o
     scene = Scene(marker=marker)
     asking = scene.asks.begin("ssh-add", 1, "")
     taking = gevent.spawn(scene.take, asking)
-    scene.asks.give(asking, SECRET)
+    scene.give(asking, SECRET)
     taking.get(timeout=5)
     assert not marker.exists()
     monkeypatch.setattr("novakey.messages.asks.LATE_S", 0.05)
@@ -184,7 +189,7 @@ def test_what_became_of_each_request_is_noted() -> None:
     scene = Scene(note=lambda asking, became, device: noted.append((asking.number, became, device)))
     first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
     taking = gevent.spawn(scene.take, first)
-    scene.asks.give(first, SECRET, device_id="phone")
+    scene.give(first, SECRET, device_id="phone")
     taking.get(timeout=5)
     scene.asks.end(second)
     assert noted == [(1, "waiting", ""), (2, "waiting", ""), (1, "given", "phone"), (2, "ended", "")]
@@ -210,7 +215,7 @@ def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
     monkeypatch.setattr("novakey.messages.asks.TAKE_S", 0.05)
     scene = Scene()
     asking = scene.asks.begin("ssh-add", 1, "")
-    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.INTERNAL_ERROR
+    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.INTERNAL_ERROR
     assert scene.asks.waiting() == [] and asking.secret is not None and len(asking.secret) == 0
 
 
@@ -219,7 +224,7 @@ def test_the_owner_confirms_before_the_secret_leaves() -> None:
     scene = Scene(lambda asking: bool(pressed.wait(5)))
     asking = scene.asks.begin("ssh-add", 1, "")
     taking = gevent.spawn(scene.take, asking)
-    giving = gevent.spawn(scene.asks.give, asking, SECRET)
+    giving = gevent.spawn(scene.give, asking, SECRET)
     gevent.sleep(0.05)
     assert not asking.given.is_set()
     pressed.set()
@@ -230,7 +235,7 @@ def test_what_the_owner_refuses_gets_nothing_and_hears_why() -> None:
     scene = Scene(lambda asking: False)
     asking = scene.asks.begin("ssh-add", 1, "")
     assert asking.given.wait(5) and asking.secret is None and asking.refused == "refused on the screen"
-    assert outcome(lambda: scene.asks.give(asking, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.NOT_ARMED
 
 
 def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:

@@ -13,7 +13,7 @@ from novakey.config import Settings
 from novakey.desktop.base import Backend, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approval import Approvals
-from novakey.messages.asks import Asks
+from novakey.messages.asks import Asking, Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
@@ -54,6 +54,20 @@ class Screen(Backend):
         self.typed.append("clipboard")
 
 
+def phone_approves(scene: Scene) -> None:
+    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000)
+
+
+def take(scene: Scene, asking: Asking) -> str:
+    """What the program that asks does."""
+    if not asking.given.wait(5) or asking.secret is None:
+        return ""
+    got = asking.secret.text()
+    asking.taken.set()
+    scene.asks.end(asking)
+    return got
+
+
 class Scene:
     """An injector of which the screen, the owner's looks and the clock of a request are the test's."""
 
@@ -79,6 +93,13 @@ class Scene:
         self.gates.arming.open("phone", self.injector.monotonic() * 1000, 20_000)
 
     def send(self) -> gevent.Greenlet:
+        """As `start`, and it has to wait for something."""
+        job = self.start()
+        gevent.sleep(0.02)
+        assert not job.ready()
+        return job
+
+    def start(self) -> gevent.Greenlet:
         """A secret under way: `get` gives its outcome, also that of a refusal."""
 
         def inject() -> Outcome:
@@ -87,10 +108,7 @@ class Scene:
             except Refused as refused:
                 return refused.outcome
 
-        job = gevent.spawn(inject)
-        gevent.sleep(0.02)
-        assert not job.ready()
-        return job
+        return gevent.spawn(inject)
 
     def deny(self) -> None:
         self.approvals.deny("phone")
@@ -167,3 +185,24 @@ def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not
     scene.confirmed.set()
     assert sent.get(timeout=5) is Outcome.NEEDS_APPROVE
     assert asking.secret is None
+
+
+def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_first_is_typed(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, two_man_approver="phone")
+    scene.arm()
+    phone_approves(scene)
+    scene.looked.set()
+    typing = scene.send()
+    asking = scene.asks.begin("ssh-add", 1, "", seen=True)
+    taking = gevent.spawn(take, scene, asking)
+    giving = scene.start()
+    gevent.sleep(0.1)
+    scene.screen.ready.set()
+    assert typing.get(timeout=5) is Outcome.TYPED
+    assert giving.get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert asking.secret is None and scene.asks.waiting() == [asking], "it waits for one that is approved"
+    phone_approves(scene)
+    assert scene.injector.inject("phone", Secret(b"another"))[0] is Outcome.OK
+    assert taking.get(timeout=5) == "another"
