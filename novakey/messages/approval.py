@@ -111,9 +111,13 @@ class Approvals:
         return f"approved_for_ms={self._settings.approve_window_ms}"
 
     def ask_for(
-        self, device_id: str, may_ask: Callable[[Focus | None], None], focus: Focus | None = None
+        self,
+        device_id: str,
+        may_ask: Callable[[Focus | None], None],
+        seconds: float,
+        focus: Focus | None = None,
     ) -> None:
-        """Ask the owner where that is needed, and wait for as long as `approve_wait_ms` says.
+        """Ask the owner where that is needed, and wait as `approve_wait_ms` says, but for `seconds` at most.
 
         It is about `focus`, or else what has the focus now. `may_ask` raises `Refused` where the
         owner need not be asked. Returns whether or not there is an approval then: `check` tells.
@@ -132,7 +136,7 @@ class Approvals:
             self._refuse_denied(device_id)
             question = self._questions.get(device_id) or self._begin(device_id, focus)
         if self._settings.approve_wait_ms:
-            question.answered.wait(self._settings.approve_wait_ms / 1000.0)
+            question.answered.wait(min(self._settings.approve_wait_ms / 1000.0, seconds))
 
     def check(self, device_id: str) -> None:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""

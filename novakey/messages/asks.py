@@ -169,10 +169,10 @@ class Asks:
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
         return asking
 
-    def await_owner(self, asking: Asking, secret: Secret) -> None:
+    def await_owner(self, asking: Asking, secret: Secret, seconds: float = CONFIRM_S) -> None:
         """Wait until the owner has confirmed the request; `Refused` where it may not have this secret."""
         self._refuse_second_tap(asking, self._digest(secret))
-        if not asking.confirmed.wait(CONFIRM_S):
+        if not asking.confirmed.wait(min(CONFIRM_S, seconds)):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:

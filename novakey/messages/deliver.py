@@ -33,6 +33,14 @@ class DeliverySettings(Protocol):
     def macos_prefer_clipboard(self) -> bool: ...
 
 
+Still = Callable[[], None]
+"""Asked before a text goes on the clipboard, which is for no window: raises `TargetRefusedError`."""
+
+
+def _always() -> None:
+    """No reason against it."""
+
+
 class Courier:
     """Delivers a text to the desktop that `choose` finds at that moment.
 
@@ -50,16 +58,16 @@ class Courier:
         self._preparing: gevent.Greenlet | None = None
         self._stopping = False
 
-    def deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
+    def deliver(self, text: Secret, permit: Permit, still: Still = _always) -> tuple[Outcome, str]:
         """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
 
-        `TargetRefusedError` is what `permit` said.
+        `TargetRefusedError` is what `permit` or `still` said.
         """
-        return self._in_time(lambda: self._deliver(text, permit))
+        return self._in_time(lambda: self._deliver(text, permit, still))
 
-    def copy(self, text: Secret) -> tuple[Outcome, str]:
-        """Put the text on the clipboard only."""
-        return self._in_time(lambda: self._copy(text, self._deadline_s))
+    def copy(self, text: Secret, still: Still = _always) -> tuple[Outcome, str]:
+        """Put the text on the clipboard only. `TargetRefusedError` is what `still` said."""
+        return self._in_time(lambda: self._copy(text, self._deadline_s, still))
 
     def stop(self) -> None:
         """End the delivery that is running now, in the middle of a text too; there are no more."""
@@ -100,22 +108,22 @@ class Courier:
             raise done[1]
         return result
 
-    def _deliver(self, text: Secret, permit: Permit) -> tuple[Outcome, str]:
+    def _deliver(self, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
         until = time.monotonic() + self._deadline_s
         try:
             backend = self._choose()
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
         if backend.name == "macos" and self._settings.macos_prefer_clipboard:
-            return self._paste(backend, text, permit)
+            return self._paste(backend, text, permit, still)
         if not self._settings.allow_typing_fallback:
             if not self._settings.allow_clipboard_on_inject_failure:
                 return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
-            return self._paste(backend, text, permit)
+            return self._paste(backend, text, permit, still)
         try:
             backend.type_text(text, self._deadline_s, permit)
         except DesktopError as error:
-            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()))
+            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), still)
         return Outcome.TYPED, "typed"
 
     def focus(self) -> Focus | None:
@@ -125,9 +133,10 @@ class Courier:
         except NoDisplayError:
             return None
 
-    def _copy(self, text: Secret, deadline_s: float) -> tuple[Outcome, str]:
+    def _copy(self, text: Secret, deadline_s: float, still: Still) -> tuple[Outcome, str]:
         try:
             backend = self._choose()
+            still()
             with self._cleared_later(backend):
                 backend.copy(text, deadline_s)
         except NoDisplayError as error:
@@ -136,18 +145,18 @@ class Courier:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return Outcome.COPIED, "on the clipboard, paste it"
 
-    def _paste(self, backend: Backend, text: Secret, permit: Permit) -> tuple[Outcome, str]:
+    def _paste(self, backend: Backend, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
         try:
             with self._cleared_later(backend):
                 pasted = backend.paste(text, self._deadline_s, permit)
         except CannotType:
-            return self._copied_instead(backend, text, self._deadline_s)
+            return self._copied_instead(backend, text, self._deadline_s, still)
         except DesktopError as error:
             return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
         return (Outcome.PASTED, "pasted") if pasted else (Outcome.COPIED, "on the clipboard, paste it")
 
     def _instead(
-        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float
+        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float, still: Still
     ) -> tuple[Outcome, str]:
         if error.typed:
             # Half a secret stands somewhere: a second copy of it would only do more harm.
@@ -155,8 +164,8 @@ class Courier:
         if not self._settings.allow_clipboard_on_inject_failure:
             return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
         if isinstance(error, CannotType):
-            return self._copied_instead(backend, text, deadline_s)
-        return self._copy(text, deadline_s)
+            return self._copied_instead(backend, text, deadline_s, still)
+        return self._copy(text, deadline_s, still)
 
     @contextmanager
     def _cleared_later(self, backend: Backend) -> Iterator[None]:
@@ -170,9 +179,11 @@ class Courier:
             self._clearing.daemon = True  # at exit the backend takes it back itself
             self._clearing.start()
 
-    def _copied_instead(self, backend: Backend, text: Secret, deadline_s: float) -> tuple[Outcome, str]:
+    def _copied_instead(
+        self, backend: Backend, text: Secret, deadline_s: float, still: Still
+    ) -> tuple[Outcome, str]:
         """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
-        outcome, msg = self._copy(text, deadline_s)
+        outcome, msg = self._copy(text, deadline_s, still)
         if outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
             return Outcome.COPIED_WAYLAND, msg
         return outcome, msg

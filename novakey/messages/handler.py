@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gates
-from novakey.messages.inject import Injector
+from novakey.messages.inject import EXCHANGE_S, Injector
 from novakey.messages.ratelimit import RateLimiter
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
@@ -78,8 +78,10 @@ class Handler:
         """The reply to one payload from the address `peer`; never raises for what a peer sent.
 
         `on_genuine` is called once the payload has proved to come from a paired device now: whoever
-        recorded one on the network can send it too, but not as the first.
+        recorded one on the network can send it too, but not as the first. To be called as soon as the
+        payload has been read: from here on a secret has `EXCHANGE_S` until it is delivered.
         """
+        until = self.monotonic() + EXCHANGE_S
         kind: MessageType | None = None
         device_id: str | None = None
         by_policy = False
@@ -90,7 +92,7 @@ class Handler:
             self._accept_once(device_id, nonce, opened.timestamp)
             on_genuine()
             self.on_message(device_id)
-            outcome, msg, program = self._act(device_id, opened)
+            outcome, msg, program = self._act(device_id, opened, until)
         except Refused as refused:
             outcome, msg, program = refused.outcome, refused.msg, refused.program
             by_policy = refused.by_policy
@@ -182,10 +184,10 @@ class Handler:
                 Outcome.INTERNAL_ERROR, "this computer cannot write to its disk, so it takes nothing"
             ) from None
 
-    def _act(self, device_id: str, opened: Message) -> tuple[Outcome, str, str]:
+    def _act(self, device_id: str, opened: Message, until: float) -> tuple[Outcome, str, str]:
         match opened.type:
             case MessageType.INJECT:
-                return self.injector.inject(device_id, opened.payload)
+                return self.injector.inject(device_id, opened.payload, until)
             case MessageType.APPROVE:
                 return Outcome.OK, self.injector.approvals.by_phone(device_id), ""
             case MessageType.ARM:

@@ -26,7 +26,8 @@ from novakey.messages.target import TargetPolicy
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
-QUEUE_S = 4.0  # waiting for the delivery before this one, within the 10 s of the exchange
+EXCHANGE_S = 10.0  # from when a message was read to its first key: what waited longer is not fresh any more
+QUEUE_S = 4.0  # waiting for the delivery before this one, within that
 
 
 @dataclass
@@ -47,41 +48,56 @@ class Injector:
         self._target = TargetPolicy(self.settings)
         self._password_field = PasswordField(self.settings)
 
-    def inject(self, device_id: str, secret: Secret) -> tuple[Outcome, str, str]:
-        """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case."""
+    def inject(self, device_id: str, secret: Secret, until: float) -> tuple[Outcome, str, str]:
+        """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case.
+
+        Its delivery begins before `until`, in seconds of the clock, or not at all.
+        """
         try:
             asking = self.asks.for_device(device_id)
             if asking is not None:
-                return self._give(device_id, secret, asking)
+                return self._give(device_id, secret, asking, until)
             self._check(device_id, secret)
             # The owner is asked outside of the lock: while they think, others are served.
-            self.approvals.ask_for(device_id, lambda focus: self._may_be_asked_for(device_id, focus))
-            with self._turn():
+            self.approvals.ask_for(
+                device_id, lambda focus: self._may_be_asked_for(device_id, focus), self._left(until)
+            )
+            with self._turn(until):
                 # Again inside: two messages that arrive together must not both pass on one approval.
                 armed = self._check(device_id, secret)
                 self.approvals.check(device_id)
-                return self._deliver(device_id, secret, armed)
+                return self._deliver(device_id, secret, armed, until)
         finally:
             secret.wipe()
 
+    def _left(self, until: float) -> float:
+        return max(0.0, until - self.monotonic())
+
+    def _refuse_late(self, until: float) -> None:
+        if self.monotonic() >= until:
+            raise Refused(
+                Outcome.INTERNAL_ERROR, "it waited too long here, so it went nowhere: send it again"
+            )
+
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, until: float) -> Iterator[None]:
         """One delivery at a time, also of those to programs that wait: each has an approval of its own."""
-        if not self._delivering.acquire(timeout=QUEUE_S):
+        if not self._delivering.acquire(timeout=min(QUEUE_S, self._left(until))):
             raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
         try:
             yield
         finally:
             self._delivering.release()
 
-    def _give(self, device_id: str, secret: Secret, asking: Asking) -> tuple[Outcome, str, str]:
+    def _give(self, device_id: str, secret: Secret, asking: Asking, until: float) -> tuple[Outcome, str, str]:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
         self._check_text(device_id, secret)
-        self.approvals.ask_for(device_id, lambda focus: None, asking.focus)
+        self.approvals.ask_for(device_id, lambda focus: None, self._left(until), asking.focus)
         self._check_approved(device_id, asking)
-        self.asks.await_owner(asking, secret)
-        with self._turn():
+        self.asks.await_owner(asking, secret, self._left(until))
+        with self._turn(until):
             self._check_again(device_id, asking)
+            self._refuse_late(until)
             told = self.asks.give(asking, secret, device_id)
             self._use_up(device_id)
         return Outcome.OK, told, asking.program
@@ -120,16 +136,25 @@ class Injector:
         if self.devices.get(device_id) is None:
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
 
-    def _deliver(self, device_id: str, secret: Secret, armed: bool) -> tuple[Outcome, str, str]:
+    def _deliver(self, device_id: str, secret: Secret, armed: bool, until: float) -> tuple[Outcome, str, str]:
         aim = _Aim()
         self._refuse_when_locked()
+
+        def still() -> None:
+            try:
+                self._check_still(device_id, armed)
+                self._refuse_late(until)
+            except Refused as refused:
+                raise _TakenBackError(refused) from None
+
         try:
             # Looking at the screen takes a moment, in which the owner may take back what was allowed.
-            self._check_still(device_id, armed)
+            still()
             if armed:
-                outcome, msg = self.courier.deliver(secret, aim.at(self._permit(device_id)))
+                permit = aim.at(self._permit(device_id, still))
+                outcome, msg = self.courier.deliver(secret, permit, still)
             else:
-                outcome, msg = self.courier.copy(secret)
+                outcome, msg = self.courier.copy(secret, still)
         except _TakenBackError as error:
             raise error.refused from None
         except NotApprovedError as error:
@@ -142,16 +167,13 @@ class Injector:
             self._use_up(device_id)
         return outcome, msg, aim.program
 
-    def _permit(self, device_id: str) -> Permit:
+    def _permit(self, device_id: str, still: Callable[[], None]) -> Permit:
         """All that is to be said about the window with the focus."""
         approved = self.approvals.permit(device_id)
         in_field = self._password_field.permit()
 
         def permit(focus: Focus | None) -> None:
-            try:
-                self._check_still(device_id, armed=True)
-            except Refused as refused:
-                raise _TakenBackError(refused) from None
+            still()
             self._target.permit(focus)
             in_field(focus)
             approved(focus)
@@ -192,7 +214,7 @@ class Injector:
 
 
 class _TakenBackError(TargetRefusedError):
-    """What a `Permit` says when the owner took back what was allowed; carries the reply."""
+    """What a `Permit` says when what was allowed is so no more; carries the reply."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.msg)

@@ -284,7 +284,7 @@ def test_revoking_takes_back_what_its_owner_is_asked_for_it(tmp_path: Path) -> N
     gates = Gates()
     settings = Settings(two_man_approver="computer")
     approvals = Approvals(settings, gates, ask=lambda question, seconds: answer.get())
-    approvals.ask_for("anna", lambda focus: None)
+    approvals.ask_for("anna", lambda focus: None, 10.0)
     assert [question.device_id for question in approvals.questions()] == ["anna"]
     approvals.forget("anna")
     assert approvals.questions() == []

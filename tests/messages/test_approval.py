@@ -22,6 +22,7 @@ from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.wire.reply import Outcome
 
+WAIT_S = 10.0
 HERE, ELSEWHERE = Focus(1, program="xterm"), Focus(2, program="chat")
 
 
@@ -51,7 +52,7 @@ class Scene:
     def send(self, device: str = "a") -> Outcome | None:
         """None where it would be delivered now into the focused window; else what the phone is told."""
         try:
-            self.approvals.ask_for(device, lambda focus: None)
+            self.approvals.ask_for(device, lambda focus: None, WAIT_S)
             self.approvals.check(device)
             self.approvals.permit(device)(self.focus)
         except Refused as refused:
@@ -134,7 +135,7 @@ def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_ti
     def looking(focus: Focus | None) -> None:
         gevent.sleep(0.02)
 
-    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking) for _ in range(20)]
+    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking, WAIT_S) for _ in range(20)]
     gevent.joinall(jobs, timeout=5, raise_error=True)
     settle()
     assert len(scene.asked) == 1
@@ -144,7 +145,7 @@ def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_ti
 def test_a_denial_counts_for_a_message_that_was_about_to_ask() -> None:
     scene = Scene(two_man_approver="computer")
     with pytest.raises(Refused, match="denied"):
-        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"))
+        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"), WAIT_S)
     settle()
     assert scene.asked == []
 
@@ -271,6 +272,6 @@ def test_what_the_policy_refuses_is_not_asked_about() -> None:
         raise Refused(Outcome.BAD_REQUEST, "target refused", "chat")
 
     with pytest.raises(Refused):
-        scene.approvals.ask_for("a", refuse)
+        scene.approvals.ask_for("a", refuse, WAIT_S)
     settle()
     assert scene.asked == [] and scene.approvals.questions() == []

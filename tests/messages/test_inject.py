@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import gevent
 import pytest
 from gevent.event import Event
+from handlerbench import handler
 
 from novakey.config import Settings
 from novakey.desktop.base import Backend, Focus, Permit, Unusable
@@ -16,9 +19,11 @@ from novakey.messages.approval import Approvals
 from novakey.messages.asks import Asking, Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
-from novakey.messages.inject import Injector
+from novakey.messages.inject import EXCHANGE_S, Injector
 from novakey.messages.refused import Refused
 from novakey.secret import Secret
+from novakey.wire import crypto, message
+from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome
 
 HERE, ELSEWHERE = Focus(1, program="xterm"), Focus(2, program="chat")
@@ -92,19 +97,20 @@ class Scene:
     def arm(self) -> None:
         self.gates.arming.open("phone", self.injector.monotonic() * 1000, 20_000)
 
-    def send(self) -> gevent.Greenlet:
+    def send(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """As `start`, and it has to wait for something."""
-        job = self.start()
+        job = self.start(seconds)
         gevent.sleep(0.02)
         assert not job.ready()
         return job
 
-    def start(self) -> gevent.Greenlet:
+    def start(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """A secret under way: `get` gives its outcome, also that of a refusal."""
+        until = self.injector.monotonic() + seconds
 
         def inject() -> Outcome:
             try:
-                return self.injector.inject("phone", Secret(b"correct horse"))[0]
+                return self.injector.inject("phone", Secret(b"correct horse"), until)[0]
             except Refused as refused:
                 return refused.outcome
 
@@ -204,5 +210,80 @@ def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_fi
     assert giving.get(timeout=5) is Outcome.NEEDS_APPROVE
     assert asking.secret is None and scene.asks.waiting() == [asking], "it waits for one that is approved"
     phone_approves(scene)
-    assert scene.injector.inject("phone", Secret(b"another"))[0] is Outcome.OK
-    assert taking.get(timeout=5) == "another"
+    assert scene.start().get(timeout=5) is Outcome.OK
+    assert taking.get(timeout=5) == "correct horse"
+
+
+# ---- how long it may take ----
+
+
+@pytest.mark.parametrize("armed", [True, False], ids=["armed", "for the clipboard"])
+@pytest.mark.parametrize("when", ["looking for the lock", "before the first key"])
+def test_what_cannot_be_delivered_in_its_time_goes_nowhere(tmp_path: Path, when: str, armed: bool) -> None:
+    scene = Scene(tmp_path, two_man_approver="phone", allow_clipboard_when_disarmed=True)
+    if armed:
+        scene.arm()
+    phone_approves(scene)
+    first, second = scene.looked, scene.screen.ready
+    if when == "before the first key" and armed:
+        first, second = second, first
+    second.set()
+    sent = scene.send(0.2)
+    gevent.sleep(0.3)
+    first.set()
+    assert sent.get(timeout=5) is Outcome.INTERNAL_ERROR
+    assert scene.screen.typed == []
+    scene.gates.close_all()
+    scene.arm()
+    phone_approves(scene)
+    assert scene.start().get(timeout=5) is Outcome.TYPED, "it was the time"
+
+
+def test_waiting_for_the_one_before_ends_with_its_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, two_man_approver="phone", approve_consume_on_inject=False)
+    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 60_000)
+    phone_approves(scene)
+    scene.looked.set()
+    typing = scene.send()
+    began = time.monotonic()
+    assert scene.start(0.2).get(timeout=2) is Outcome.INTERNAL_ERROR
+    assert time.monotonic() - began < 1
+    scene.screen.ready.set()
+    assert typing.get(timeout=5) is Outcome.TYPED
+
+
+def test_waiting_for_the_owner_ends_with_its_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, approve_wait_ms=8000)
+    scene.arm()
+    scene.looked.set()
+    assert scene.start(0.2).get(timeout=2) is Outcome.NEEDS_APPROVE
+    asking = scene.asks.begin("ssh-add", 1, "")
+    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000, asking.focus.window)
+    assert scene.start(0.2).get(timeout=2) is Outcome.NEEDS_APPROVE
+    assert asking.secret is None
+
+
+@pytest.mark.parametrize(("waited", "told"), [(9.9, Outcome.TYPED), (10.0, Outcome.INTERNAL_ERROR)])
+def test_a_secret_has_ten_seconds_from_when_its_message_was_read(
+    tmp_path: Path, waited: float, told: Outcome
+) -> None:
+    now = 1000.0
+
+    class Slow(Screen):
+        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+            nonlocal now
+            now += waited
+            super().type_text(text, deadline_s, permit)
+
+    screen, server = Slow(), crypto.ExpandedKey.generate()
+    screen.ready.set()
+    devices = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
+    made = handler(Settings(two_man_enabled=False), devices, lambda: screen, server, lambda: now)
+    for kind in (MessageType.ARM, MessageType.INJECT):
+        opened = Message(
+            int(time.time()), kind, b"phone", Secret(b"x" if kind is MessageType.INJECT else b"")
+        )
+        frame = message.seal(opened, server.public, PHONE.key.reveal(), secrets.token_bytes(24))
+        reply = made.answer(frame[message.LENGTH_SIZE :], "192.0.2.1", 1)
+    assert reply.outcome is told, reply.msg
+    assert screen.typed == ([HERE.program] if told is Outcome.TYPED else [])
