@@ -153,6 +153,10 @@ class Connection:
         """The number of a name."""
         return self._atoms.get(name) or int(self.display.get_atom(name))
 
+    def client_of(self, window: int) -> int:
+        """The connection that a window belongs to, as the first number of its windows."""
+        return window & ~int(self.display.display.info.resource_id_mask)
+
     def keymap(self) -> x11_keymap.Keymap:
         """The keyboard map."""
         return x11_keymap.parse(self.ask(x11_wire.xkb_get_map(self.xkb)).raw)

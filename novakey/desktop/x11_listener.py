@@ -6,12 +6,18 @@ key was pressed: symbols must stay on borrowed keys until then. Most toolkits an
 others, as terminals and Tk, the process is watched: it does not go to sleep while there is
 something to read. That takes no part of its own, but a program that waits for something
 else in the middle of its work looks as if it had read everything.
+
+A program may look keys up in a map that it is told about over another connection than the
+one that its windows and their keys are on. Chromium does: it asks GTK, which has a connection
+of its own, and comes to that whenever it comes to it. So a window of every connection of
+the program is asked, and each answer comes after the news of the map on its own connection.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,7 @@ import gevent
 from Xlib import X
 from Xlib.protocol import event
 
+from novakey.desktop import x11_wire
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_target import Target
 
@@ -42,33 +49,44 @@ class Listener:
             mask = X.SubstructureNotifyMask | X.StructureNotifyMask
             connection.root.change_attributes(event_mask=mask)
 
-    def wait(self, until: float) -> bool:
+    def has_read_keys(self, until: float) -> bool:
         """True when it has read everything; False when that was not seen by then (monotonic seconds)."""
         if self._target.answers_ping:
-            return self._pong(until)
+            return self._pongs([self._target.top], until)
         return self._asleep(until)
 
-    def _pong(self, until: float) -> bool:
-        # The number comes back with the answer; the window manager has its own and ignores others.
-        number = int.from_bytes(os.urandom(4), "little") | 1
+    def knows_map(self, until: float) -> bool:
+        """True when a program that answers pings has read what the keys mean now, wherever it reads that."""
+        others = _windows_of_other_connections(self._connection, self._target.top)
+        return self._pongs([self._target.top, *others], until)
+
+    def _pongs(self, windows: Iterable[int], until: float) -> bool:
         display = self._connection.display
-        protocols = self._connection.atom("WM_PROTOCOLS")
-        window = display.create_resource_object("window", self._target.top)
-        data = (32, [self._ping, number, self._target.top, 0, 0])
-        window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))
+        missing = {self._send_ping(window) for window in windows}
         display.sync()
         while time.monotonic() < until:
             for _ in range(display.pending_events()):
-                if self._is_pong(display.next_event(), number):
-                    return True
+                missing.discard(self._pong(display.next_event()))
+            if not missing:
+                return True
             gevent.sleep(_POLL_S / 5)
         return False
 
-    def _is_pong(self, got: Any, number: int) -> bool:
+    def _send_ping(self, top: int) -> int:
+        # The number comes back with the answer; the window manager has its own and ignores others.
+        number = int.from_bytes(os.urandom(4), "little") | 1
+        protocols = self._connection.atom("WM_PROTOCOLS")
+        window = self._connection.display.create_resource_object("window", top)
+        data = (32, [self._ping, number, top, 0, 0])
+        window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))
+        return number
+
+    def _pong(self, got: Any) -> int | None:
+        """The number of the ping that this event answers."""
         if got.type != X.ClientMessage:
-            return False
+            return None
         kind, values = got.data
-        return bool(kind == 32 and values[0] == self._ping and values[1] == number)
+        return int(values[1]) if kind == 32 and values[0] == self._ping else None
 
     def _asleep(self, until: float) -> bool:
         start = time.monotonic()
@@ -88,6 +106,28 @@ class Listener:
             if quiet >= _QUIET_POLLS or asleep >= _ASLEEP_POLLS:
                 return True
         return False
+
+
+def _windows_of_other_connections(connection: Connection, window: int) -> list[int]:
+    """One that answers pings of each further connection of the program that a window belongs to.
+
+    Windows that are mapped may be in a frame of the window manager's. One that is not is there too:
+    GTK has such a window on each of its connections.
+    """
+    if connection.resource is None:
+        return []
+    asked = connection.ask(x11_wire.query_client_ids(connection.resource, 0))
+    tree = connection.ask(x11_wire.query_tree(connection.root.id))
+    pids, client = x11_wire.client_pids(asked.raw), connection.client_of(window)
+    others = {other for other, pid in pids.items() if pid == pids.get(client) and other != client}
+    protocols = {
+        child: connection.ask(x11_wire.get_property(child, connection.atom("WM_PROTOCOLS")))
+        for child in x11_wire.children(tree.raw)
+        if connection.client_of(child) in others
+    }
+    ping = connection.atom("_NET_WM_PING")
+    able = [child for child, reply in protocols.items() if ping in (x11_wire.property_value(reply.raw) or [])]
+    return list({connection.client_of(child): child for child in able}.values())
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,9 @@ class Typist:
     def _wait(self, listener: Listener, until: float, typed: bool) -> None:
         """Until the window has read what was typed or, where nothing was, what the keys now mean."""
         if typed:
-            if not listener.wait(until):
+            if not listener.has_read_keys(until):
                 raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
-        # Chromium looks keys up on a second connection of its own, whose news it reads beside the
-        # first one's: the second answer comes when both are read.
-        elif not (listener.wait(until) and listener.wait(until)):
+        elif not listener.knows_map(until):
             raise DesktopError("the window does not answer", self.sent)
 
     def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:

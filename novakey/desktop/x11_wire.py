@@ -172,6 +172,11 @@ def parent(reply: bytes) -> int:
     return int(window)
 
 
+def children(reply: bytes) -> list[int]:
+    (count,) = struct.unpack_from("=H", reply, 16)
+    return list(struct.unpack_from(f"={count}I", reply, 32))
+
+
 def get_window_attributes(window: int) -> bytes:
     return _request(3, 0, struct.pack("=I", window))
 
@@ -196,7 +201,21 @@ def property_value(reply: bytes) -> list[int] | bytes | None:
 
 
 def query_client_ids(opcode: int, window: int) -> bytes:
+    """Whose a window is; with 0 for the window, of every connection."""
     return _request(opcode, 4, struct.pack("=III", 1, window, _LOCAL_CLIENT_PID))
+
+
+def client_pids(reply: bytes) -> dict[int, int]:
+    """The process of each local connection, which the first number of its windows stands for."""
+    found = {}
+    (count,) = struct.unpack_from("=I", reply, 8)
+    offset = 32
+    for _ in range(count):
+        client, mask, length = struct.unpack_from("=III", reply, offset)
+        if mask == _LOCAL_CLIENT_PID and length >= 4:
+            (found[client],) = struct.unpack_from("=I", reply, offset + 12)
+        offset += 12 + length
+    return found
 
 
 def client_pid(reply: bytes) -> int | None:

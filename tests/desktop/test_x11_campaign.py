@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
 from desktopwindows import RecordingPage, RecordingQtEntry, RecordingTkEntry
-from randomtext import ALL, random_secret
+from lateserver import serving_late
+from randomtext import ALL, GREEK, random_secret
 from test_x11 import lock_group
 
 from novakey.desktop.base import DesktopError
@@ -37,11 +38,7 @@ def server() -> Iterator[XServer]:
         yield running
 
 
-# Chromium is tried in the long form only: on a busy machine it may still look keys up in an old map, which
-# its second connection to the server tells it about. That is not understood well enough yet.
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.long if name == "chromium" else ()) for name in WINDOWS]
-)
+@pytest.fixture(params=list(WINDOWS))
 def recorder(request: pytest.FixtureRequest, server: XServer) -> Iterator[tuple[str, Recorder]]:
     server.layout("us")
     with WINDOWS[request.param](server) as window:
@@ -83,6 +80,15 @@ def test_random_secrets_of_many_scripts_arrive_whole(server: XServer, recorder: 
     some = [(random.choice(LAYOUTS[:5]), 0), (random.choice(LAYOUTS[5:]), 1)]
     results = campaign(server, recorder[1], some, rounds=1)
     assert results == {"arrived": 2}
+
+
+def test_chromium_whose_gtk_is_told_of_the_keys_late(backend: X11Backend, server: XServer) -> None:
+    with serving_late(server, 0.1) as (late, begin), RecordingPage(late) as page:
+        begin()
+        results = Counter(
+            one(backend, page, text) for text in ("aé字 b", "".join(map(chr, GREEK)), "яαé" * 30)
+        )
+    assert results == {"arrived": 3}
 
 
 @pytest.mark.long
