@@ -57,7 +57,8 @@ class Listener:
 
     def knows_map(self, until: float) -> bool:
         """True when a program that answers pings has read what the keys mean now, wherever it reads that."""
-        others = _windows_of_other_connections(self._connection, self._target.top)
+        with self._connection.grabbed():  # no window goes away meanwhile
+            others = _windows_of_other_connections(self._connection, self._target.top)
         return self._pongs([self._target.top, *others], until)
 
     def _pongs(self, windows: Iterable[int], until: float) -> bool:

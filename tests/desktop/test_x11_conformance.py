@@ -29,7 +29,8 @@ class X11Stage(Stage):
         return self._window(self._server)
 
     def focus(self, window: Recorder) -> None:
-        self._server.focus(window.window)
+        # Not by way of the window manager, which after many changed maps is seconds behind.
+        self._server.run("xdotool", "windowfocus", "--sync", window.window)
 
     def clipboard(self, kind: str = "UTF8_STRING") -> bytes:
         argv = ("xclip", "-o", "-selection", "clipboard", "-t", kind)
