@@ -200,11 +200,12 @@ class Recorder:
         self._output = folder / "typed"
         argv = self._argv(folder, self._output)
         quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        others = set(self._found())  # of the same name
         self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
         try:
             wait_until((folder / "typed.ready").exists, "a window")
-            wait_until(self._found, "its window")
-            self.window = self._found()[-1]
+            wait_until(lambda: set(self._found()) - others, "its window")
+            (self.window,) = set(self._found()) - others
             self._focus()
         except BaseException:
             end(self.process)

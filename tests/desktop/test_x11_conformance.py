@@ -29,8 +29,7 @@ class X11Stage(Stage):
         return self._window(self._server)
 
     def focus(self, window: Recorder) -> None:
-        # Not by way of the window manager, which after many changed maps is seconds behind.
-        self._server.run("xdotool", "windowfocus", "--sync", window.window)
+        self._server.focus(window.window)
 
     def clipboard(self, kind: str = "UTF8_STRING") -> bytes:
         argv = ("xclip", "-o", "-selection", "clipboard", "-t", kind)
