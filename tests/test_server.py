@@ -151,7 +151,9 @@ def test_an_address_over_its_limit_takes_no_place_in_pairing_from_the_phone(tmp_
             assert json.loads(phone.makefile("rb").readline())["op"] == "server_key"
 
 
-def test_the_hellos_of_all_addresses_together_are_limited_too(tmp_path: Path) -> None:
+def test_the_wrong_hellos_of_all_addresses_together_are_limited_and_keep_the_owners_phone_from_nothing(
+    tmp_path: Path,
+) -> None:
     with Daemon(tmp_path / "d", pair_hello_max_per_min=2) as daemon:
         daemon.uri()
         hello = PAIR + pair.encode_hello(Secret(bytes(16)))
@@ -161,6 +163,11 @@ def test_the_hellos_of_all_addresses_together_are_limited_too(tmp_path: Path) ->
             for _ in range(3)
         ]
         assert reasons == ["bad_token", "bad_token", "rate_limit"] * 4 + ["rate_limit"] * 3
+        assert json.loads(ask(daemon.connect("127.0.0.15"), PAIR + b"?\n"))["reason"] == "rate_limit"
+        assert say(daemon.pair(), MessageType.ARM).outcome is Outcome.OK
+        assert json.loads(ask(daemon.connect("127.0.0.16"), hello))["reason"] == "rate_limit", (
+            "not: not_pairing"
+        )
 
 
 def test_limits_are_keys_of_the_configuration(tmp_path: Path) -> None:

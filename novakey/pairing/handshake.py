@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _ALL_ADDRESSES = 4  # times the limit of one: whoever has many addresses gains little by them
 _EVERYBODY = "everybody"
+_NO_TOKEN = frozenset({"bad_token", "bad_request", "not_pairing"})
+_TOO_MANY = "too many pairing requests, wait a minute"
 
 
 class HandshakeError(Exception):
@@ -48,20 +50,18 @@ class Handshake:
     def __post_init__(self) -> None:
         settings = self.settings
         self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
-        self._all_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
+        self._wrong_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
 
     def over_limit(self, peer: str) -> pair.Refusal | None:
-        """Count a connection to `/pair`; what to tell it where there were too many, else None.
+        """Count a connection to `/pair`; what to tell it where its address made too many, else None.
 
         To be asked before the connection gets a place among those that pair: one address that is far
         over its limit would push the phone out of its place, again and again.
         """
-        now = self.monotonic()
-        # In this order: one address that is over its own limit must not use up everybody's.
-        if self._hellos.allow(peer, now) and self._all_hellos.allow(_EVERYBODY, now):
+        if self._hellos.allow(peer, self.monotonic()):
             return None
-        return pair.Refusal("rate_limit", "too many pairing requests, wait a minute")
+        return pair.Refusal("rate_limit", _TOO_MANY)
 
     def run(self, stream: Stream, peer: str, req_id: int, on_hello: Callable[[], None]) -> bool:
         """Serve one connection, which the caller closes; whether a device paired.
@@ -73,7 +73,8 @@ class Handshake:
         try:
             stream.allow(self.settings.hello_timeout_s)
             token, repeating = self._hello(stream)
-        except RefusedHelloError as refused:
+        except RefusedHelloError as error:
+            refused = self._limited(error)
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
             self.on_change()
             stream.send(pair.Refusal(refused.reason, refused.msg).encode())
@@ -112,6 +113,16 @@ class Handshake:
             raise RefusedHelloError(
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
             ) from None
+
+    def _limited(self, refused: RefusedHelloError) -> RefusedHelloError:
+        """The refusal, or that there were too many like it from all addresses together.
+
+        Only what came without the right token counts, and only that is told: whoever has many addresses
+        must not be able to keep the owner's phone out.
+        """
+        if refused.reason not in _NO_TOKEN or self._wrong_hellos.allow(_EVERYBODY, self.monotonic()):
+            return refused
+        return RefusedHelloError("rate_limit", _TOO_MANY)
 
     def _register(
         self, stream: Stream, token: Secret, peer: str, repeating: bool, began: float
