@@ -27,7 +27,9 @@ from novakey.wire.reply import Outcome
 log = logging.getLogger(__name__)
 
 ASK_S = 30.0  # how long a question stays on the screen
-AFTER_DENIAL_S = 10.0  # a phone that goes on asking must not wear its owner down
+# A phone that goes on asking must not wear its owner down: each denial in a row makes it wait twice as long.
+AFTER_DENIAL_S = 10.0
+AFTER_DENIALS_S = 3600.0
 
 ALLOW, DENY = "allow", "deny"
 
@@ -92,6 +94,7 @@ class Approvals:
         self._on_decided = on_decided
         self._questions: dict[str, Question] = {}
         self._denied: dict[str, float] = {}  # until when
+        self._denials: dict[str, int] = {}  # in a row
 
     @property
     def _on_computer(self) -> bool:
@@ -180,24 +183,32 @@ class Approvals:
             self._settings.approve_window_ms,
             _window(focus) if self._on_computer else None,
         )
-        self._denied.pop(device_id, None)
+        self._forgive(device_id)
         self._end(device_id)
         program = (focus.program or "") if focus is not None else ""
         self._on_decided("approved", device_id, program)
         return program
 
     def deny(self, device_id: str) -> None:
-        """The owner denies it: an open approval is closed, and it may not ask again for a moment."""
+        """The owner denies it: an open approval is closed, and it may not ask again for a while.
+
+        Twice as long after each question in a row that was denied, up to an hour; saying it once more
+        without a question prolongs nothing.
+        """
         question = self._questions.get(device_id)
         self._gate.close(device_id)
-        self._denied[device_id] = self._monotonic() + AFTER_DENIAL_S
+        if question is not None:
+            self._denials[device_id] = self._denials.get(device_id, 0) + 1
+        if question is not None or not self._is_denied(device_id):
+            doubled = AFTER_DENIAL_S * 2.0 ** min(self._denials.get(device_id, 1) - 1, 20)
+            self._denied[device_id] = self._monotonic() + min(doubled, AFTER_DENIALS_S)
         self._end(device_id)
         self._on_decided("denied", device_id, question.program if question is not None else "")
 
     def forget(self, device_id: str) -> None:
         """What a device had asked or been told is over: it was revoked."""
         self._gate.close(device_id)
-        self._denied.pop(device_id, None)
+        self._forgive(device_id)
         self._end(device_id)
 
     def close(self) -> None:
@@ -233,9 +244,17 @@ class Approvals:
             self.deny(device_id)
         self._end(device_id)
 
+    def _is_denied(self, device_id: str) -> bool:
+        return self._monotonic() < self._denied.get(device_id, 0.0)
+
     def _refuse_denied(self, device_id: str) -> None:
-        if self._monotonic() < self._denied.get(device_id, 0.0):
-            raise Refused(Outcome.NEEDS_APPROVE, "denied on the computer")
+        if self._is_denied(device_id):
+            left = int(self._denied[device_id] - self._monotonic()) + 1
+            raise Refused(Outcome.NEEDS_APPROVE, f"denied on the computer: it can be asked again in {left} s")
+
+    def _forgive(self, device_id: str) -> None:
+        self._denied.pop(device_id, None)
+        self._denials.pop(device_id, None)
 
     def _focus(self) -> Focus | None:
         return self._look() if self._on_computer else None

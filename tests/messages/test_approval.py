@@ -163,6 +163,35 @@ def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
     assert len(scene.asked) == 2
 
 
+def test_who_is_denied_again_and_again_waits_twice_as_long_each_time_up_to_an_hour_until_allowed() -> None:
+    answer = DENY
+    scene = Scene(lambda question: answer, two_man_approver="computer")
+
+    def quiet_s() -> float:
+        """Seconds after a denial until the owner is asked again, which is denied too."""
+        began, asked = scene.now, len(scene.asked)
+        while len(scene.asked) == asked:
+            scene.now += 5.0
+            scene.send()
+            settle()
+        return scene.now - began
+
+    scene.send()
+    settle()
+    assert [quiet_s() for _ in range(10)] == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
+    scene.approvals.deny("a")
+    scene.approvals.deny("a")
+    assert quiet_s() == 3600, "saying it again prolongs nothing"
+    answer = ALLOW
+    assert quiet_s() == 3600
+    assert scene.send() is None
+    scene.gates.close("a")
+    answer = DENY
+    scene.send()
+    settle()
+    assert quiet_s() == 10
+
+
 def test_after_a_denial_the_phone_does_not_approve_itself_for_a_moment_either() -> None:
     scene = Scene(lambda question: DENY, two_man_approver="either")
     scene.send()
