@@ -154,7 +154,7 @@ class Injector:
                 permit = aim.at(self._permit(device_id, still))
                 outcome, msg = self.courier.deliver(secret, permit, still)
             else:
-                outcome, msg = self.courier.copy(secret, still)
+                outcome, msg = self.courier.copy(secret, lambda: self._may_copy(device_id, still, aim))
         except _TakenBackError as error:
             raise error.refused from None
         except NotApprovedError as error:
@@ -166,6 +166,12 @@ class Injector:
         if outcome.success:
             self._use_up(device_id)
         return outcome, msg, aim.program
+
+    def _may_copy(self, device_id: str, still: Callable[[], None], aim: _Aim) -> None:
+        """The clipboard is for every window, but what the owner allowed was for the one they looked at."""
+        if self.approvals.is_for_a_window(device_id):
+            aim.at(self.approvals.permit(device_id))(self.courier.focus())
+        still()  # looking takes a moment
 
     def _permit(self, device_id: str, still: Callable[[], None]) -> Permit:
         """All that is to be said about the window with the focus."""

@@ -167,6 +167,18 @@ def test_what_the_owner_takes_back_is_not_put_on_the_clipboard_either(tmp_path: 
     assert scene.screen.typed == []
 
 
+def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, allow_clipboard_when_disarmed=True)
+    scene.looked.set()
+    scene.approvals.grant("phone")
+    scene.screen.shown = ELSEWHERE
+    assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert scene.screen.typed == []
+    scene.screen.shown = HERE
+    assert scene.start().get(timeout=5) is Outcome.COPIED
+    assert scene.screen.typed == ["clipboard"]
+
+
 def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_long_enough(
     tmp_path: Path,
 ) -> None:
