@@ -208,6 +208,8 @@ class Daemon:
         self._notices.revoked(device)
 
     def _decided(self, decision: str, device_id: str, program: str) -> None:
+        if decision == "denied":
+            self._handler.injector.asks.take_back(device_id)
         self._audit.happened(decision, device_id, program=program)
 
     def _asked(self, asking: Asking, became: str, device_id: str) -> None:

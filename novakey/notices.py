@@ -75,7 +75,10 @@ class Notices:
 
     def confirm(self, asking: Asking) -> bool:
         """An `asks.Confirm`: may this program have a secret?"""
+        phones = " or ".join(map(self._called, asking.phones))
         body = f"{asking.named} says: {asking.prompt}"
+        if phones:  # first: a prompt may be long
+            body = f"{phones} may send it. {body}"
         try:
             answer = self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S)
         except CannotAskError as error:

@@ -33,6 +33,7 @@ MAX_PROMPT = 500  # characters
 # How often a program in the queue is told its place; only while one waits.
 PLACE_S = 1.0
 _MAX_SHOWN = 8  # names of phones in a cure
+_MAX_ASKED = 3  # names of phones in a question
 
 
 class Owner:
@@ -138,6 +139,7 @@ class Owner:
         self._devices.remove(found)
         self._handler.gates.close(found.id)
         self._approvals.forget(found.id)
+        self._asks.take_back(found.id)
         self._pairing.revoked(len(self._devices))
         self._account.activity.forget(found.id)
         log.warning("the owner revoked the device %s", escape(found.id))
@@ -162,9 +164,10 @@ class Owner:
             row["device"]
             for gate in (gates.arming, gates.approval)
             for row in overview.open_for(self._parts, gate)
-        }
+        } | self._asks.approved()
         gates.close_all()
         for device_id in sorted(closed):
+            self._asks.take_back(device_id)
             self._on_changed("disarmed", device_id)
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
@@ -182,7 +185,8 @@ class Owner:
         """Take back one approval or all of them, and refuse what waits for one; armed stays armed."""
         if device is None:
             open_now = [row["device"] for row in overview.open_for(self._parts, self._handler.gates.approval)]
-            denied = sorted({*open_now, *(question.device_id for question in self._approvals.questions())})
+            asked = (question.device_id for question in self._approvals.questions())
+            denied = sorted({*open_now, *asked, *self._asks.approved()})
         else:
             denied = [self._device(device).id]
         for device_id in denied:
@@ -199,7 +203,9 @@ class Owner:
         wanted = None if device is None else self._device(device).id
         who = processes.describe(pid)
         asks = self._asks
-        asking = asks.begin(who.program, pid, prompt, wanted, seen=who.on_terminal)
+        phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
+        named = phones if len(phones) <= _MAX_ASKED else ()
+        asking = asks.begin(who.program, pid, prompt, wanted, who.on_terminal, named)
         log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
         try:
             # Where nobody can be asked that is known by then, and it never waited for a phone.

@@ -97,7 +97,8 @@ class Approvals:
         self._denials: dict[str, int] = {}  # in a row
 
     @property
-    def _on_computer(self) -> bool:
+    def on_computer(self) -> bool:
+        """Whether the owner here approves, alone or as well as the phone."""
         return self._settings.two_man_enabled and self._settings.two_man_approver != "phone"
 
     def by_phone(self, device_id: str) -> str:
@@ -125,7 +126,7 @@ class Approvals:
         It is about `focus`, or else what has the focus now. `may_ask` raises `Refused` where the
         owner need not be asked. Returns whether or not there is an approval then: `check` tells.
         """
-        if not self._on_computer or self._is_open(device_id):
+        if not self.on_computer or self._is_open(device_id):
             return
         self._refuse_denied(device_id)
         question = self._questions.get(device_id)
@@ -145,7 +146,7 @@ class Approvals:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""
         if not self._settings.two_man_enabled or self._is_open(device_id):
             return
-        if not self._on_computer:
+        if not self.on_computer:
             raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
         self._refuse_denied(device_id)
         raise Refused(Outcome.NEEDS_APPROVE, "approve it on the computer, then send again")
@@ -180,13 +181,17 @@ class Approvals:
         The program of that window; empty where the approval is for any, or it is not known.
         """
         question = self._questions.get(device_id)
-        focus = question.focus if question is not None else self._focus()
-        self._gate.open(
-            device_id,
-            self._now_ms(),
-            self._settings.approve_window_ms,
-            _window(focus) if self._on_computer else None,
-        )
+        return self._approve(device_id, question.focus if question is not None else self._focus())
+
+    def grant_for(self, device_id: str, focus: Focus) -> None:
+        """The owner has approved the device's next secret already, in another question: for `focus` only."""
+        is_enough = self._is_open(device_id) and self._gate.bound_to(device_id) in (None, focus.window)
+        if self.on_computer and not is_enough:
+            self._approve(device_id, focus)
+
+    def _approve(self, device_id: str, focus: Focus | None) -> str:
+        window = _window(focus) if self.on_computer else None
+        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms, window)
         self._forgive(device_id)
         self._end(device_id)
         program = (focus.program or "") if focus is not None else ""
@@ -261,7 +266,7 @@ class Approvals:
         self._denials.pop(device_id, None)
 
     def _focus(self) -> Focus | None:
-        return self._look() if self._on_computer else None
+        return self._look() if self.on_computer else None
 
     def _end(self, device_id: str) -> None:
         question = self._questions.pop(device_id, None)

@@ -37,13 +37,19 @@ CONFIRM_S = 8.0  # waiting for the owner while the phone waits, below its patien
 
 @dataclass(eq=False)
 class Asking:
-    """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted."""
+    """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted.
+
+    `phones` are the devices that the question about it names, and `approved` those of them that the
+    owner's answer was for: nothing more need be asked about them.
+    """
 
     number: int
     program: str
     pid: int
     prompt: str
     device_id: str | None
+    phones: tuple[str, ...] = ()
+    approved: set[str] = field(default_factory=set)
     confirmed: Event = field(default_factory=Event, repr=False)
     given: Event = field(default_factory=Event, repr=False)
     taken: Event = field(default_factory=Event, repr=False)
@@ -107,7 +113,13 @@ class Asks:
         return self._queue[0].focus if self._queue else None
 
     def begin(
-        self, program: str, pid: int, prompt: str, device_id: str | None = None, seen: bool = False
+        self,
+        program: str,
+        pid: int,
+        prompt: str,
+        device_id: str | None = None,
+        seen: bool = False,
+        phones: tuple[str, ...] = (),
     ) -> Asking:
         """Queue a request. `seen` is one that its owner sees anyway, on the terminal that it came from."""
         if len(self._queue) >= MAX_WAITING:
@@ -115,7 +127,7 @@ class Asks:
                 f"{MAX_WAITING} requests wait for a secret already", "answer or end some: novakey.py status"
             )
         self._numbers += 1
-        asking = Asking(self._numbers, program, pid, prompt, device_id)
+        asking = Asking(self._numbers, program, pid, prompt, device_id, phones)
         self._queue.append(asking)
         self._mark()
         self._note(asking, "waiting", "")
@@ -174,6 +186,7 @@ class Asks:
         self._refuse_second_tap(asking, self._digest(secret))
         if not asking.confirmed.wait(min(CONFIRM_S, seconds)):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
+        self._refuse_over(asking)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         """Hand the secret over, after `await_owner`; what the phone is told.
@@ -181,8 +194,7 @@ class Asks:
         `Refused` where the request is over, or the program does not take it. Nothing else runs before the
         secret is on its way.
         """
-        if asking not in self._queue or asking.refused or asking.given.is_set():
-            raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
+        self._refuse_over(asking)
         self._last_given, self._waited_then = self._digest(secret), self._numbers
         asking.secret = Secret(secret.reveal())
         asking.given.set()
@@ -191,6 +203,19 @@ class Asks:
             raise Refused(Outcome.INTERNAL_ERROR, f"{asking.named} did not take the secret")
         self._note(asking, "given", device_id)
         return f"given to {asking.named}"
+
+    def approved(self) -> set[str]:
+        """The devices that the owner has allowed to answer a request that waits."""
+        return {device_id for asking in self._queue for device_id in asking.approved}
+
+    def take_back(self, device_id: str) -> None:
+        """What the owner allowed this device is so no more; the requests themselves stay."""
+        for asking in self._queue:
+            asking.approved.discard(device_id)
+
+    def _refuse_over(self, asking: Asking) -> None:
+        if asking not in self._queue or asking.refused or asking.given.is_set():
+            raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
 
     def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
         """The same secret twice within a moment was meant for the program before, and for none behind it.
@@ -217,6 +242,8 @@ class Asks:
         except NovaKeyError as error:
             problem = error.in_one_line
         asking.refused = problem
+        if not problem:
+            asking.approved.update(asking.phones)
         asking.confirmed.set()
         if problem:
             self.end(asking)

@@ -15,7 +15,7 @@ from handlerbench import handler
 from novakey.config import Settings
 from novakey.desktop.base import Backend, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.approval import Approvals
+from novakey.messages.approval import Approvals, Question
 from novakey.messages.asks import Asking, Asks
 from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
@@ -84,11 +84,17 @@ class Scene:
         self.devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
         self.gates = Gates()
         courier = Courier(made, lambda: self.screen)
-        self.approvals = Approvals(made, self.gates, courier.focus)
-        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5))
+        self.asked: list[object] = []
+        self.allows = True
+        self.approvals = Approvals(made, self.gates, courier.focus, self._ask)
+        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5) and self.allows)
         self.injector = Injector(
             made, self.devices, courier, self.gates, self.approvals, self.asks, self._look_for_the_lock
         )
+
+    def _ask(self, question: Question, seconds: float) -> str | None:
+        self.asked.append(question.focus.window if question.focus is not None else None)
+        return None
 
     def _look_for_the_lock(self) -> bool:
         self.looked.wait(5)
@@ -224,6 +230,58 @@ def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_fi
     phone_approves(scene)
     assert scene.start().get(timeout=5) is Outcome.OK
     assert taking.get(timeout=5) == "correct horse"
+
+
+# ---- one question for a request ----
+
+
+@pytest.mark.parametrize("approver", ["computer", "either"])
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_request_that_the_owner_allowed_from_this_phone_is_not_asked_about_again(
+    tmp_path: Path, approver: str, order: str
+) -> None:
+    scene = Scene(tmp_path, two_man_approver=approver)
+    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    taking = gevent.spawn(take, scene, asking)
+    if order == "before":
+        scene.confirmed.set()
+        gevent.sleep(0.02)
+        sent = scene.start()
+    else:
+        sent = scene.send()
+        scene.confirmed.set()
+    assert sent.get(timeout=5) is Outcome.OK
+    assert taking.get(timeout=5) == "correct horse" and scene.asked == []
+    assert scene.gates.approval.until(0) == {}, "and it is used up"
+
+
+@pytest.mark.parametrize("why", ["another phone was named", "denied since", "revoked since"])
+def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_it_back(
+    tmp_path: Path, why: str
+) -> None:
+    scene = Scene(tmp_path)
+    asking = scene.asks.begin("ssh-add", 1, "", phones=("other" if why.startswith("another") else "phone",))
+    scene.confirmed.set()
+    gevent.sleep(0.02)
+    if why == "denied since":
+        scene.deny()
+        scene.asks.take_back("phone")
+        scene.approvals.forget("phone")  # the moment after it is over
+    elif why == "revoked since":
+        scene.asks.take_back("phone")
+    assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
+    gevent.sleep(0.02)
+    assert scene.asked == ["request 1"] and asking.secret is None
+
+
+def test_a_request_that_the_owner_refused_meanwhile_is_not_asked_about_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.allows = False
+    scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    sent = scene.send()
+    scene.confirmed.set()
+    assert sent.get(timeout=5) is Outcome.NOT_ARMED
+    assert scene.asked == []
 
 
 # ---- how long it may take ----

@@ -17,6 +17,8 @@ from dunstbench import Dunst
 from procwatch import Watcher, as_nobody
 from pullbench import SSH, Scene, Terminal, found_in, needs, ordinary_user, random_secret, sshd
 
+from novakey.control import client
+from novakey.paths import Paths
 from novakey.phone import Profile
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -166,6 +168,37 @@ def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_al
     shown = dunst.history()[0]
     assert shown["summary"]["data"] == f"{row['program']} asks for a secret"
     assert f"(process {row['pid']}) says: Password for the vault:" in shown["body"]["data"]
+
+
+def test_with_an_owner_who_approves_it_is_asked_about_once_and_the_question_shows_phone_and_program(
+    screen: XServer, tmp_path: Path
+) -> None:
+    with message_bus() as bus:
+        bus.env["DISPLAY"] = screen.display
+        dunst = Dunst(bus, tmp_path)
+        env = {"DBUS_SESSION_BUS_ADDRESS": bus.address}
+        with Scene(env=env, ask_confirm=True, two_man_approver="computer") as scene:
+            for _ in range(2):
+                asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+                row = scene.asked(asking)
+                dunst.press("Allow")
+                dunst.wait_until_shown(0)
+                assert scene.tap(SECRET).outcome is Outcome.OK
+                assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+            assert [summary for summary, _ in dunst.told()] == [f"{row['program']} asks for a secret"] * 2
+            body = dunst.history()[0]["body"]["data"]
+            assert body.startswith('"phone-1" may send it. ') and f"(process {row['pid']}) says: Pass" in body
+
+            asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+            row = scene.asked(asking)
+            dunst.press("Allow")
+            dunst.wait_until_shown(0)
+            folder = Paths.under(scene.daemon.folder)
+            assert client.ask(folder, "deny") == {"denied": ["phone-1"]}, "it can be taken back"
+            assert scene.tap(SECRET).outcome is Outcome.NEEDS_APPROVE
+            assert client.ask(folder, "approve")["approved"] == "phone-1"
+            assert scene.tap(SECRET).outcome is Outcome.OK
+            assert asking.wait() == 0
 
 
 def test_one_that_the_owner_denies_gets_nothing(notified: tuple[Scene, Dunst]) -> None:
