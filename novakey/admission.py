@@ -8,7 +8,7 @@ which a paired device was heard of late gets in while strangers fill the rest.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Protocol
 
 RECENT_S = 7 * 24 * 3600.0  # a phone that is used on working days is still known on Monday
@@ -57,17 +57,18 @@ class Admission:
         self._limits = limits
         self._most = limits.max_connections if most is None else min(most, limits.max_connections)
         self.inside = 0
-        self.strangers: Counter[str] = Counter()
+        self.strangers: dict[str, int] = {}
         self._heard: OrderedDict[str, float] = OrderedDict()
 
     def enter(self, peer: str, now: float) -> Visit | None:
         """Let a connection from this address in; None when it must be closed."""
-        if self.strangers[peer] >= self._limits.max_unauthenticated_per_address:
+        strangers = self.strangers.get(peer, 0)
+        if strangers >= self._limits.max_unauthenticated_per_address:
             return None
         if self.inside >= self._most - (0 if self.knows(peer, now) else self._kept_back()):
             return None
         self.inside += 1
-        self.strangers[peer] += 1
+        self.strangers[peer] = strangers + 1
         return Visit(self, peer)
 
     def remember(self, peer: str, now: float) -> None:

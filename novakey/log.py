@@ -137,16 +137,18 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
         style = "journal" if _is_journal(stderr) else "terminal"
         terminal.setFormatter(LineFormatter(style, redacting=redacting))
         handlers.append(terminal)
-    throttle = Throttle(lambda record: [handler.handle(record) for handler in handlers])
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old.formatter, LineFormatter)]:
-        root.removeHandler(old)
-        old.close()
-    for handler in handlers:
-        handler.addFilter(throttle)
-        root.addHandler(handler)
+    root, before = logging.getLogger(), outlet()
+    if before is not None:
+        root.removeHandler(before)
+        before.close()
+    root.addHandler(Throttle(handlers))
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+
+
+def outlet() -> Throttle | None:
+    """What `configure` sends every record through."""
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, Throttle)), None)
 
 
 def _is_journal(stream: TextIO) -> bool:

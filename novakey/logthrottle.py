@@ -12,14 +12,13 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 EVERY_S = 1.0
 MAX_LINES = 4096  # different lines remembered, as many as addresses in the other tables
 
 _REQUEST = re.compile(r"^request [0-9]+ ")
-_DECIDED = "novakey_throttled"
 
 
 @dataclass
@@ -33,44 +32,53 @@ class _Line:
     held: int = 0
 
 
-class Throttle(logging.Filter):
-    """A filter for all handlers together: the first that asks decides about a record.
+class Throttle(logging.Handler):
+    """Stands before `handlers`: decides about a record once, and passes it on to all of them.
 
     What was held back is counted in the next equal line or, when none comes,
-    written by `flush`, which runs by itself a second after the last one.
+    written by `tell`, which runs by itself a second after the last one.
     """
 
     def __init__(
         self,
-        handle: Callable[[logging.LogRecord], object],
+        handlers: Sequence[logging.Handler],
         clock: Callable[[], float] = time.monotonic,
         later: Callable[[float, Callable[[], None]], None] | None = None,
     ) -> None:
         super().__init__()
-        self._handle = handle
+        self.handlers = list(handlers)
         self._clock = clock
         self._later = later or _in_a_thread
         self._lines: OrderedDict[tuple[object, ...], _Line] = OrderedDict()
-        self._flushing = False
+        self._telling = False
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is written now."""
-        decided = getattr(record, _DECIDED, None)
-        if decided is None:
-            decided = self._decide(record)
-            setattr(record, _DECIDED, decided)
-        return bool(decided)
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Pass it on, or hold it back. Each handler has its lock; this one needs none."""
+        passed = self._decide(record)
+        if passed:
+            self._pass_on(record)
+        return passed
 
-    def flush(self) -> None:
+    def close(self) -> None:
+        """Close all of them."""
+        super().close()
+        for handler in self.handlers:
+            handler.close()
+
+    def tell(self) -> None:
         """Write down what was held back and has no equal line within a second."""
-        self._flushing = False
+        self._telling = False
         now = self._clock()
         for key, line in list(self._lines.items()):
             if now - line.since >= EVERY_S:
                 del self._lines[key]
-                self._tell(line)
+                self._tell_of(line)
         if any(line.held for line in self._lines.values()):
-            self._flush_later()
+            self._tell_later()
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        for handler in self.handlers:
+            handler.handle(record)
 
     def _decide(self, record: logging.LogRecord) -> bool:
         try:
@@ -83,27 +91,25 @@ class Throttle(logging.Filter):
         if line is not None and now - line.since < EVERY_S:
             line.held += 1
             line.text = text
-            self._flush_later()
+            self._tell_later()
             return False
         if line is not None and line.held:
             record.msg, record.args = f"{text} ({line.held} more like it)", ()
         self._lines[key] = _Line(record.name, record.levelno, text, now)
         self._lines.move_to_end(key)
         if len(self._lines) > MAX_LINES:
-            self._tell(self._lines.popitem(last=False)[1])
+            self._tell_of(self._lines.popitem(last=False)[1])
         return True
 
-    def _tell(self, line: _Line) -> None:
+    def _tell_of(self, line: _Line) -> None:
         if line.held:
             more = f" ({line.held - 1} more like it)" if line.held > 1 else ""
-            record = logging.LogRecord(line.name, line.level, "", 0, line.text + more, (), None)
-            setattr(record, _DECIDED, True)
-            self._handle(record)
+            self._pass_on(logging.LogRecord(line.name, line.level, "", 0, line.text + more, (), None))
 
-    def _flush_later(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._later(EVERY_S, self.flush)
+    def _tell_later(self) -> None:
+        if not self._telling:
+            self._telling = True
+            self._later(EVERY_S, self.tell)
 
 
 def _in_a_thread(seconds: float, call: Callable[[], None]) -> None:

@@ -73,13 +73,14 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         """Write all of it."""
-        self._limit()
-        try:
-            self._sock.sendall(data)
-        except TimeoutError:
-            raise DeadlineError("it took too long") from None
-        except OSError:
-            raise EndOfStreamError("the peer hung up") from None
+        while data:
+            self._limit()
+            try:
+                data = data[self._sock.send(data) :]
+            except TimeoutError:
+                raise DeadlineError("it took too long") from None
+            except OSError:
+                raise EndOfStreamError("the peer hung up") from None
 
     def finish(self) -> None:
         """Close so that what was sent arrives.

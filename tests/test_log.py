@@ -252,7 +252,9 @@ def test_a_full_disk_and_a_closed_terminal_stop_nothing(tmp_path: Path) -> None:
     logger, terminal = configured(tmp_path)
     terminal.close()
     with open("/dev/full", "w") as full:
-        handler = next(h for h in logging.getLogger().handlers if isinstance(h, logfile.OwnerOnlyFile))
+        outlet = log.outlet()
+        assert outlet is not None
+        handler = next(h for h in outlet.handlers if isinstance(h, logfile.OwnerOnlyFile))
         handler._file, before = full.fileno(), handler._file
         for _ in range(10_000):
             logger.info("there is no room for this line")

@@ -9,6 +9,17 @@ from novakey import logthrottle
 from novakey.logthrottle import Throttle
 
 
+class Lines(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
 class Log:
     """Two handlers behind one throttle, and a clock."""
 
@@ -16,15 +27,14 @@ class Log:
         self.now = 100.0
         self.lines: list[list[str]] = [[], []]
         self.due: list[Callable[[], None]] = []
-        self.throttle = Throttle(self.handle, lambda: self.now, lambda seconds, call: self.due.append(call))
-
-    def handle(self, record: logging.LogRecord) -> None:
-        for lines in self.lines:
-            if self.throttle.filter(record):
-                lines.append(record.getMessage())
+        self.throttle = Throttle(
+            [Lines(lines) for lines in self.lines],
+            lambda: self.now,
+            lambda seconds, call: self.due.append(call),
+        )
 
     def say(self, text: str, *args: object, level: int = logging.INFO) -> None:
-        self.handle(logging.LogRecord("novakey.test", level, "", 0, text, args, None))
+        self.throttle.handle(logging.LogRecord("novakey.test", level, "", 0, text, args, None))
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from novakey.feed import Feed, Subscription
-from novakey.log import LineFormatter, one_line, redact
+from novakey.log import LineFormatter, one_line, outlet, redact
 from novakey.logfile import OwnerOnlyFile
 
 MAX_LINES = 200
@@ -41,14 +41,12 @@ class LogFeed(logging.Handler):
                 while follow:
                     yield from self._next(new)
             finally:
-                if len(self._lines.listeners) == 1:
-                    logging.getLogger().removeHandler(self)
+                if len(self._lines.listeners) == 1 and self in _handlers():
+                    _handlers().remove(self)
 
     def _begin(self) -> None:
-        root = logging.getLogger()
-        # What is held back from the file, as one of a flood of equal lines, is held back here too.
-        self.filters = [held for handler in root.handlers if handler is not self for held in handler.filters]
-        root.addHandler(self)
+        if self not in _handlers():
+            _handlers().append(self)
 
     @staticmethod
     def _next(new: Subscription[str]) -> Iterator[str]:
@@ -62,11 +60,11 @@ class LogFeed(logging.Handler):
 
 def last_lines(count: int) -> list[str]:
     """The last `count` lines of our log file, redacted also where the file is not."""
-    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, OwnerOnlyFile)]
-    if not handlers or count <= 0:
+    written = [handler for handler in _handlers() if isinstance(handler, OwnerOnlyFile)]
+    if not written or count <= 0:
         return []
     try:
-        with open(handlers[0].path, "rb") as file:
+        with open(written[0].path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             start = file.seek(max(0, size - _TAIL))
             text = file.read(_TAIL).decode("utf-8", "replace")
@@ -74,3 +72,9 @@ def last_lines(count: int) -> list[str]:
         return []
     lines = text.splitlines()[1 if start else 0 :]
     return [one_line(redact(line)) for line in lines[-count:]]
+
+
+def _handlers() -> list[logging.Handler]:
+    """Those of the log; what is held back from the file is held back from whoever stands beside it."""
+    throttle = outlet()
+    return [] if throttle is None else throttle.handlers

@@ -15,6 +15,7 @@ from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
 LAST_S = 0.5  # left for the clipboard, where typing took all the time
+READY_S = 1.0  # what was made ready is not looked at again for so long, however often a phone arms
 FOCUS_S = 1.0  # reading it is quick, or it hangs
 
 
@@ -56,6 +57,7 @@ class Courier:
         self._deadline_s = float(settings.delivery_timeout_s)
         self._job: gevent.Greenlet | None = None
         self._preparing: gevent.Greenlet | None = None
+        self._prepared = float("-inf")
         self._stopping = False
 
     def deliver(self, text: Secret, permit: Permit, still: Still = _always) -> tuple[Outcome, str]:
@@ -77,7 +79,9 @@ class Courier:
 
     def prepare(self) -> None:
         """A phone has armed, so that a delivery is likely to follow; returns at once."""
-        if self._preparing is None or self._preparing.dead:
+        now = time.monotonic()
+        if now - self._prepared >= READY_S and (self._preparing is None or self._preparing.dead):
+            self._prepared = now
             self._preparing = gevent.spawn(self._prepare)
 
     def _prepare(self) -> None:

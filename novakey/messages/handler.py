@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from novakey.config import Settings
 from novakey.devices.store import DeviceStore
@@ -27,8 +28,7 @@ from novakey.wire.reply import Outcome, Reply, stage
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """What became of one message, for whoever keeps account. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
@@ -113,18 +113,10 @@ class Handler:
     ) -> Reply:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
-        log.log(
-            level,
-            "request %d from %s: %s %s: %s",
-            req_id,
-            peer,
-            stage(kind),
-            outcome.reason,
-            msg,
-        )
-        now = int(self.unix_time())
-        self.on_answer(Answered(now, req_id, peer, device_id, stage(kind), outcome, program, by_policy))
-        return Reply(outcome, stage(kind), msg, now, req_id)
+        name, now = stage(kind), int(self.unix_time())
+        log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, msg)
+        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, by_policy))
+        return Reply(outcome, name, msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
         """The reply to what did not even become a payload."""

@@ -13,8 +13,8 @@ be changed; lengths must fit exactly, so no message has a second encoding.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from novakey.secret import Secret, erase
 from novakey.wire import Malformed, NotAuthenticated, crypto
@@ -39,8 +39,7 @@ class MessageType(IntEnum):
     DISARM = 4
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A payload taken apart but not opened: nothing in it is to be trusted yet."""
 
     device_id: bytes
@@ -58,8 +57,7 @@ class Envelope:
         return self.header + self.nonce + self.sealed
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """An authenticated message. `payload` is the secret of an inject."""
 
     timestamp: int

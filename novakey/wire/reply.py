@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from novakey.wire import Malformed, jsonline
 from novakey.wire.message import MessageType
@@ -27,29 +27,22 @@ class Outcome(Enum):
     COPIED_WAYLAND = (0x09, "inject_unavailable_wayland")
     INTERNAL_ERROR = (0x7F, "internal_error")
 
-    @property
-    def status(self) -> int:
-        """The number on the wire."""
-        return self.value[0]
+    def __init__(self, status: int, reason: str) -> None:
+        """The number and the name on the wire, together unique; whether a phone shows it as a success."""
+        self.status = status
+        self.reason = reason
+        self.success = status in (0x00, 0x09)
 
-    @property
-    def reason(self) -> str:
-        """The name on the wire; with the status it is unique."""
-        return self.value[1]
 
-    @property
-    def success(self) -> bool:
-        """Whether a phone shows it as a success."""
-        return self.status in (0x00, 0x09)
+_STAGES: dict[MessageType | None, str] = {None: "msg", **{message_type: message_type.name.lower() for message_type in MessageType}}
 
 
 def stage(message_type: MessageType | None) -> str:
     """The stage's name: `msg` until the type is known."""
-    return "msg" if message_type is None else message_type.name.lower()
+    return _STAGES[message_type]
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What a phone is told. `msg` is for people; `req_id` is the log's request id."""
 
     outcome: Outcome
@@ -72,14 +65,15 @@ class Reply:
         return jsonline.encode(members) + b"\n"
 
 
+_ROWS = {(outcome.status, outcome.reason): outcome for outcome in Outcome}
+
+
 def decode(line: bytes) -> Reply:
     """The phone's side; `Malformed` when it is not a reply of version 1."""
     members = jsonline.decode(line)
-    row = (jsonline.integer(members, "status"), jsonline.string(members, "reason"))
-    try:
-        outcome = Outcome(row)
-    except ValueError:
-        raise Malformed("a reply that is not in the table") from None
+    outcome = _ROWS.get((jsonline.integer(members, "status"), jsonline.string(members, "reason")))
+    if outcome is None:
+        raise Malformed("a reply that is not in the table")
     if jsonline.integer(members, "v") != 1:
         raise Malformed("not a reply of version 1")
     return Reply(
