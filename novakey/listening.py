@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import gevent
-from gevent.pool import Group
 from gevent.server import StreamServer
 
 from novakey.config import parse_listen_addr
@@ -31,7 +30,7 @@ _AT_ONCE = 20
 
 
 class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
-    """Serves each connection that `admit` has a visit for, in a greenlet of `running`."""
+    """Serves each connection that `admit` has a visit for, in a greenlet of its own."""
 
     max_accept = _AT_ONCE
 
@@ -40,9 +39,8 @@ class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
         sock: socket.socket,
         admit: Callable[[str], Visit | None],
         serve: Callable[[socket.socket, Visit], None],
-        running: Group,
     ) -> None:
-        super().__init__(sock, serve, spawn=running.spawn)
+        super().__init__(sock, serve)
         self._admit = admit
 
     def do_read(self) -> tuple[socket.socket, tuple[str, int]] | None:

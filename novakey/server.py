@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gevent.pool import Group
+import gevent
 
 from novakey import process, systemd
 from novakey.admission import Admission, Visit
@@ -50,7 +50,7 @@ class Server:
             log.warning("the limit on open files allows %d connections only: see `ulimit -n`", room)
         self._admission = Admission(self._limits, room)
         self._seats = Seats(self._limits.max_pairing_connections)
-        self._running = Group()
+        self._running: set[gevent.Greenlet] = set()
         self._listener: Listener[Visit] | None = None
 
     def start(self) -> tuple[str, int]:
@@ -59,7 +59,7 @@ class Server:
         A socket that the service manager listens on already goes before `listen_addr`.
         """
         sock = systemd.take_listener() or listen(self.listen_addr)
-        self._listener = Listener(sock, self._admit, self._serve, self._running)
+        self._listener = Listener(sock, self._admit, self._serve)
         self._listener.start()
         host, port = sock.getsockname()[:2]
         return host, port
@@ -71,9 +71,10 @@ class Server:
         """
         if self._listener is not None:
             self._listener.close()
-        self._running.join(timeout=GRACE_S)
+        gevent.sleep(0)  # whoever was just accepted gets to its first read
+        gevent.joinall(list(self._running), timeout=GRACE_S)
         self.handshake.pairing.stop()
-        self._running.kill()
+        gevent.killall(list(self._running))
 
     def _admit(self, address: str) -> Visit | None:
         peer = address_key(address)
@@ -86,6 +87,8 @@ class Server:
         req_id, peer = next(self._ids), visit.peer
         stream = Stream(sock)
         route = None
+        running = gevent.getcurrent()
+        self._running.add(running)
         try:
             stream.allow(self._limits.preface_timeout_s)
             route = preface.parse(stream.line(self._limits.preface_max_len))
@@ -107,6 +110,7 @@ class Server:
         finally:
             stream.abort()
             visit.leave()
+            self._running.discard(running)
 
     def _answer(self, stream: Stream, reply: Reply) -> None:
         stream.allow(self._limits.reply_timeout_s)

@@ -34,7 +34,7 @@ class Outcome(Enum):
         self.success = status in (0x00, 0x09)
 
 
-_STAGES: dict[MessageType | None, str] = {None: "msg", **{message_type: message_type.name.lower() for message_type in MessageType}}
+_STAGES: dict[MessageType | None, str] = {kind: kind.name.lower() for kind in MessageType} | {None: "msg"}
 
 
 def stage(message_type: MessageType | None) -> str:
