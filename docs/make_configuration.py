@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from novakey.configkeys import SECTIONS, default, keys
+from novakey.configkeys import SECTIONS, keys
 
 HEAD = """\
 # Configuration
@@ -58,7 +58,7 @@ def page() -> str:
             lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
             lines += ["| key | default | allowed | meaning, and when to change it |"]
             lines += ["| --- | --- | --- | --- |"]
-        value = default(name)
+        value = key.default
         shown = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
         lines.append(f"| `{name}` | `{shown}` | {key.allowed} | {key.means} {key.when} |")
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ A message comes in at the top and goes down; an import points down too. A test
     session/                notify lock accessible bus: the person at the computer, over the message bus
     devices/                store serverkeys sealed sealing/: what is kept, and under which key
     stream log logfile logthrottle terminal systemd feed  bounded reads; logging; who listens
-    config configcheck configfile configkeys  settings
+    config configcheck configfile configkeys configkey  settings
     wire/                   pair message reply control uri preface crypto jsonline: pure bytes
     files paths secret errors process processes  leaves, which import nothing of ours but each other
 

@@ -23,11 +23,13 @@ def main() -> int:
 
 def patch() -> None:
     """gevent's monkey-patching."""
-    from gevent import events, monkey
+    from gevent import config, events, monkey
 
     # gevent asks every installed package for plugins at each step of it. That takes half of a start, and no
     # other package is to decide what happens here.
     events.notify_and_call_entry_points = events.notify
+    # What gevent would print a failure's context with pulls in as much again as all of our wire protocol.
+    config.format_context = "builtins.repr"
     monkey.patch_all(ssl=False)  # nothing here speaks TLS
 
 

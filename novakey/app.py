@@ -7,7 +7,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -17,8 +18,6 @@ from novakey import logfile, systemd
 from novakey.audit import FILE, Audit
 from novakey.config import Settings
 from novakey.control import listener
-from novakey.control.overview import Parts
-from novakey.control.owner import Owner
 from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser
 from novakey.devices.activity import Activity
@@ -171,18 +170,26 @@ class Daemon:
         if not listener.AVAILABLE:
             log.warning("this system does not say who connects to a local socket, so the owner has none")
             return
-        parts = Parts(
-            self._settings,
-            self._devices,
-            self._pairing,
-            self._windows,
-            self._handler,
-            self._account,
-            self._chooser,
-            bound,
-        )
-        owner = Owner(parts, self._revoked, self._audit.happened)
-        self._control = ControlServer(self._paths.runtime, owner.operations())
+        since = int(time.time())
+
+        def operations() -> Mapping[str, Callable[..., Any]]:
+            from novakey.control.overview import Parts
+            from novakey.control.owner import Owner
+
+            parts = Parts(
+                self._settings,
+                self._devices,
+                self._pairing,
+                self._windows,
+                self._handler,
+                self._account,
+                self._chooser,
+                bound,
+                since,
+            )
+            return Owner(parts, self._revoked, self._audit.happened).operations()
+
+        self._control = ControlServer(self._paths.runtime, operations)
         self._control.start()
 
     def _stop(self) -> None:

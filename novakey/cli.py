@@ -10,18 +10,30 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from novakey import __version__, process
-from novakey.commands import ask, audit, completion, control, owner, pair, phone, setup
 from novakey.errors import NovaKeyError
 
 _EXIT_CODES = """\
 exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
             3 store or keys unusable, 4 environment
 """
+
+# The modules of `novakey.commands`, in the order of the help, and the words that each adds.
+COMMANDS = {
+    "setup": {"setup"},
+    "owner": {"serve", "config", "doctor", "import", "reset"},
+    "pair": {"pair"},
+    "control": {"status", "arm", "disarm", "approve", "deny", "log", "devices", "rename", "revoke"},
+    "audit": {"audit"},
+    "ask": {"ask", "exec", "askpass", "pinentry", "agent"},
+    "phone": {"phone"},
+    "completion": {"completion"},
+}
 
 # Programs that want one word for a command get a link of this name to the launch script.
 _BY_NAME = {"novakey-askpass": "askpass", "novakey-pinentry": "pinentry"}
@@ -32,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     process.close_up()
     command = _BY_NAME.get(Path(sys.argv[0]).name)
     # What such a program is given is never an option: a prompt may begin as one does.
-    words = parser().parse_args(argv if command is None else [command, "--", *argv])
+    words = _parse(argv if command is None else [command, "--", *argv])
     try:
         return int(words.run(words))
     except NovaKeyError as error:
@@ -43,6 +55,20 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The words of the command line, with only those commands made whose names are among them.
+
+    All of them take longer to make than the daemon takes to start, and are needed for help and for errors.
+    """
+    named = [module for module, words in COMMANDS.items() if not words.isdisjoint(argv)]
+    if {"-h", "--help"}.isdisjoint(argv):
+        try:
+            return parser(named, _Part).parse_args(argv)
+        except _NotInPart:
+            pass
+    return parser().parse_args(argv)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,9 +85,25 @@ class _Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; completion is made from it."""
-    top = _Parser(
+class _NotInPart(Exception):
+    """A part of the command line cannot be what was meant, or it is wrong; the whole can tell."""
+
+
+class _Part(_Parser):
+    """Leaves help and errors to the whole command line, so it need not know how wide the terminal is."""
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        return argparse.HelpFormatter(self.prog, width=80)
+
+    def error(self, message: str) -> NoReturn:
+        raise _NotInPart
+
+
+def parser(
+    modules: Iterable[str] = COMMANDS, kind: type[argparse.ArgumentParser] = _Parser
+) -> argparse.ArgumentParser:
+    """The command line of these modules; completion is made from the whole of it."""
+    top = kind(
         prog="novakey" if Path(sys.argv[0]).name == "novakey" else "novakey.py",
         description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",
         epilog=_EXIT_CODES,
@@ -72,8 +114,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
     )
-    top.set_defaults(run=owner.serve, yes=False, command_line=top)  # completion reads it
-    commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (setup, owner, pair, control, audit, ask, phone, completion):
-        module.add(commands)
+    top.set_defaults(run=_serve, yes=False, command_line=parser)  # completion reads the whole
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", prog=top.prog)
+    for module in modules:
+        import_module(f"novakey.commands.{module}").add(commands)
     return top
+
+
+def _serve(words: argparse.Namespace) -> int:
+    from novakey.commands import owner
+
+    return owner.serve(words)

@@ -14,7 +14,7 @@ from typing import Any
 
 from novakey.configcheck import checked, from_text, parse_listen_addr, plain_name, shown
 from novakey.configfile import Entry, FileFault, Value, read
-from novakey.configkeys import SECTIONS, Settings, default, keys
+from novakey.configkeys import SECTIONS, Settings, keys
 from novakey.errors import ConfigError
 
 __all__ = ["Settings", "effective", "example", "load", "parse_listen_addr"]
@@ -72,7 +72,7 @@ def example() -> str:
             lines += ["", f"# ---- {SECTIONS[name]} ----"]
         words = f"{key.means} {key.when} Allowed: {key.allowed}."
         lines += ["", *(f"# {line}" for line in textwrap.wrap(words, 100, break_long_words=False))]
-        value = default(name)
+        value = key.default
         lines.append(f"{name}: {json.dumps(list(value) if isinstance(value, tuple) else value)}")
     return "\n".join(lines) + "\n"
 
@@ -190,7 +190,7 @@ class _Loading:
             self.faults.append(f"{where}: found {what}, allowed at most {limit} ({bound})")
 
     def _value(self, name: str) -> Any:
-        return self.values.get(name, default(name))
+        return self.values.get(name, self.keys[name].default)
 
     def _where(self, *names: str) -> str:
         """The place to mend: of the first of these keys that is not at its default."""

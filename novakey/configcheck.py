@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from novakey.configfile import Norway, Plain, Value
-from novakey.configkeys import Key
+from novakey.configkey import Key
 from novakey.errors import ConfigError
 
 _MAX_NAMES = 1000

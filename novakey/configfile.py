@@ -13,10 +13,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Ten thousand times what a configuration needs; a log or a disk image given by mistake is not read whole.
 MAX_BYTES = 1 << 20
@@ -26,16 +25,14 @@ MAX_DEPTH = 20
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Plain:
+class Plain(NamedTuple):
     """A scalar that is neither text nor boolean nor a plain decimal number, as it stands in the file."""
 
     raw: str
     what: str
 
 
-@dataclass(frozen=True)
-class Norway:
+class Norway(NamedTuple):
     """A bare word such as `no` that YAML reads as a boolean, though a list of names meant a text."""
 
     raw: str
@@ -46,8 +43,7 @@ Scalar = str | int | bool | Plain | Norway
 Value = Scalar | list[Scalar]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One `key: value` of a file; `value` is a `Plain` also for what no key can be."""
 
     line: int
@@ -55,8 +51,7 @@ class Entry:
     value: Value
 
 
-@dataclass(frozen=True)
-class FileFault:
+class FileFault(NamedTuple):
     """Something wrong with the file itself. `line` is 0 where no line is to blame."""
 
     line: int

@@ -6,69 +6,12 @@ documentation are all made from it, so a key is added here and nowhere else.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
-Kind = Literal["flag", "number", "choice", "text", "address", "host", "path", "names", "programs"]
-
-_ALLOWED = {
-    "flag": "true or false",
-    "text": "text without control characters",
-    "address": 'host:port, "[ipv6]:port" or a port alone',
-    "host": 'a host name or an address without a port, or ""',
-    "path": "a path without control characters",
-    "names": "a list of non-empty texts",
-    "programs": "a list of names of executables, without their folders",
-}
-
-
-@dataclass(frozen=True)
-class Key:
-    """What is known about one key. `low`, `high` and `unit` are for numbers, `choices` for choices."""
-
-    kind: Kind
-    means: str
-    when: str
-    low: int = 0
-    high: int = 0
-    unit: str = ""
-    choices: tuple[str, ...] = ()
-    may_be_empty: bool = False
-
-    @property
-    def allowed(self) -> str:
-        """What may stand there, for people."""
-        if self.kind == "number":
-            return f"a whole number from {self.low} to {self.high} ({self.unit})"
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        if self.kind == "path" and self.may_be_empty:
-            return _ALLOWED["path"] + ', or ""'
-        return _ALLOWED[self.kind]
-
-
-def _flag(default: bool, means: str, when: str) -> Any:
-    return field(default=default, metadata={"key": Key("flag", means, when)})
-
-
-def _number(default: int, low: int, high: int, unit: str, means: str, when: str) -> Any:
-    return field(default=default, metadata={"key": Key("number", means, when, low, high, unit)})
-
-
-def _choice(default: str, choices: tuple[str, ...], means: str, when: str) -> Any:
-    return field(default=default, metadata={"key": Key("choice", means, when, choices=choices)})
-
-
-def _string(kind: Kind, default: str, means: str, when: str) -> Any:
-    return field(default=default, metadata={"key": Key(kind, means, when, may_be_empty=default == "")})
-
-
-def _names(means: str, when: str, kind: Kind = "names") -> Any:
-    return field(default=(), metadata={"key": Key(kind, means, when)})
-
+from novakey.configkey import Key, choice, flag, names, number, string
 
 # Upper bounds are not taste: past them a mistaken unit (seconds for milliseconds, bytes for megabytes)
 # is likelier than a wish, and a window that never closes is no window.
@@ -78,231 +21,258 @@ _NO_MORE = 100_000
 
 
 # fmt: off
-@dataclass(frozen=True)
 class Settings:
     """All settings; valid when they come from `novakey.config.load`. Units are in the names."""
 
     # network
-    listen_addr: str = _string("address", "0.0.0.0:60768",
+    listen_addr: str = string("address", "0.0.0.0:60768",
         "Where the daemon listens; a port alone means every IPv4 address, port 0 lets the system choose one.",
         "Change it to listen on one network only, on IPv6 (\"[::]:60768\") or on another port.")
-    advertise_host: str = _string("host", "",
+    advertise_host: str = string("host", "",
         "The host in the pairing QR; \"\" means the address listened on or that of the default route.",
         "Set it when phones reach this machine otherwise: forwarded port, container, VPN, host name.")
-    max_payload_len: int = _number(4096, 1536, 65535, "bytes",
+    max_payload_len: int = number(4096, 1536, 65535, "bytes",
         "The longest message taken from a phone.",
         "Raise it together with max_inject_len for very long secrets.")
-    max_requests_per_min: int = _number(60, 1, _NO_MORE, _PER_MIN,
+    max_requests_per_min: int = number(60, 1, _NO_MORE, _PER_MIN,
         "How many messages one paired device may send in a minute.",
         "Lower it on a machine where a person sends a few a day.")
-    unauthenticated_max_per_min: int = _number(120, 1, _NO_MORE, _PER_MIN,
+    unauthenticated_max_per_min: int = number(120, 1, _NO_MORE, _PER_MIN,
         "How many messages that fail authentication one address may send before it is refused unread.",
         "Lower it on a hostile network; raise it when many phones share one address.")
 
     # pairing
-    pair_hello_max_per_min: int = _number(30, 1, _NO_MORE, _PER_MIN,
+    pair_hello_max_per_min: int = number(30, 1, _NO_MORE, _PER_MIN,
         "How many attempts to begin a pairing one address may make in a minute.",
         "Lower it on a hostile network.")
-    pair_window_s: int = _number(600, 1, 86_400, "seconds",
+    pair_window_s: int = number(600, 1, 86_400, "seconds",
         "How long a pairing QR is valid.",
         "Lower it where strangers can see the screen.")
-    pair_max_attempts: int = _number(3, 1, 100, "handshakes",
+    pair_max_attempts: int = number(3, 1, 100, "handshakes",
         "How many handshakes may fail before a pairing window ends.",
         "Raise it where the network drops connections often.")
-    pair_max_windows: int = _number(5, 1, 1000, "windows",
+    pair_max_windows: int = number(5, 1, 1000, "windows",
         "How many windows may end interrupted, over restarts, before pairing locks until a reset.",
         "Raise it only while setting up on a bad network.")
-    rotate_kyber_keys: bool = _flag(False,
+    rotate_kyber_keys: bool = flag(False,
         "Make new server keys at each start; paired phones are dropped for it only when the owner agrees.",
         "Switch it on for one start, to have every phone pair again under new keys.")
-    rotate_device_psk_on_repair: bool = _flag(False,
+    rotate_device_psk_on_repair: bool = flag(False,
         "Let a device that is paired already pair again under its id with a new key; else it is refused.",
         "Switch it on where phones are reinstalled often; without it, revoke the old pairing first.")
 
     # storage
-    devices_file: str = _string("path", "devices.json",
+    devices_file: str = string("path", "devices.json",
         "The sealed store of paired devices; a relative path is inside the data folder.",
         "Change it to keep the store elsewhere.")
-    server_keys_file: str = _string("path", "server_keys.json",
+    server_keys_file: str = string("path", "server_keys.json",
         "The sealed key pair of this server; a relative path is inside the data folder.",
         "Change it together with devices_file.")
-    device_store: Literal["keyfile", "keyring", "passphrase"] = _choice("keyfile",
+    device_store: Literal["keyfile", "keyring", "passphrase"] = choice("keyfile",
         ("keyfile", "keyring", "passphrase"),
         "What keeps the key that seals both files: an owner-only file, the system's keyring, a passphrase.",
         "Choose keyring on a desktop with an unlocked keyring, passphrase in a container.")
-    keyring_timeout_s: int = _number(20, 1, 600, "seconds",
+    keyring_timeout_s: int = number(20, 1, 600, "seconds",
         "How long one answer of the keyring may take; a prompt that nobody sees must not hang the daemon.",
         "Raise it for a hardware key that waits for a touch.")
-    require_sealed_device_store: bool = _flag(True,
+    require_sealed_device_store: bool = flag(True,
         "Refuse to pair when device_store does not work; false falls back to keyfile, aloud.",
         "Switch it off where pairing matters more than which backend seals the store.")
 
     # arming and approval
-    arm_duration_ms: int = _number(20_000, 1, _HOUR_MS, "milliseconds",
+    arm_duration_ms: int = number(20_000, 1, _HOUR_MS, "milliseconds",
         "How long a device stays armed when it does not say for how long.",
         "Raise it when people take longer between arming and sending.")
-    arm_max_ms: int = _number(120_000, 1, _HOUR_MS, "milliseconds",
+    arm_max_ms: int = number(120_000, 1, _HOUR_MS, "milliseconds",
         "The longest arming that a phone can ask for; more is cut to this.",
         "Lower it to force short armings.")
-    arm_consume_on_inject: bool = _flag(True,
+    arm_consume_on_inject: bool = flag(True,
         "A delivery uses the arming up.",
         "Switch it off to send several secrets after arming once.")
-    two_man_enabled: bool = _flag(True,
+    two_man_enabled: bool = flag(True,
         "A secret is delivered only after an approve message for the same device.",
         "Switch it off where one deliberate step on the phone is enough.")
-    two_man_approver: Literal["phone", "computer", "either"] = _choice("phone",
+    two_man_approver: Literal["phone", "computer", "either"] = choice("phone",
         ("phone", "computer", "either"),
         "Who approves: the phone that sends, the owner at this computer (a notification asks), or either.",
         "Choose computer where a phone alone must not be enough.")
-    approve_wait_ms: int = _number(0, 0, 8000, "milliseconds",
+    approve_wait_ms: int = number(0, 0, 8000, "milliseconds",
         "How long a secret waits for the owner's approval here before the phone is told to ask again.",
         "Raise it, below the phone's own deadline, so that one tap on each side is enough.")
-    approve_window_ms: int = _number(15_000, 1, _HOUR_MS, "milliseconds",
+    approve_window_ms: int = number(15_000, 1, _HOUR_MS, "milliseconds",
         "How long an approval stays open.",
         "Raise it when people take longer between approving and sending.")
-    approve_consume_on_inject: bool = _flag(True,
+    approve_consume_on_inject: bool = flag(True,
         "A delivery uses the approval up.",
         "Switch it off to send several secrets after approving once.")
-    ask_confirm: bool = _flag(True,
+    ask_confirm: bool = flag(True,
         "A program without a terminal that asks for a secret gets it only after the owner has allowed it.",
         "Switch it off on a server, where nobody sees a notification.")
-    notify: bool = _flag(True,
+    notify: bool = flag(True,
         "Tell of pairings, revocations, refusals and use of the clipboard by notifications.",
         "Switch it off where the screen is shown to others.")
-    refuse_when_locked: bool = _flag(True,
+    refuse_when_locked: bool = flag(True,
         "Refuse secrets while the screen is locked, where a service tells that it is.",
         "Switch it off to type into the screen locker itself.")
 
     # delivery
     desktop_backend: Literal[
         "auto", "x11", "wayland", "wlroots", "gnome", "portal", "windows", "macos", "none"
-    ] = _choice("auto",
+    ] = choice("auto",
         ("auto", "x11", "wayland", "wlroots", "gnome", "portal", "windows", "macos", "none"),
         "How text reaches the focused window; auto looks at the session, wayland allows any of its ways.",
         "Name one when auto picks the wrong one, or none on a machine without a display.")
-    max_inject_len: int = _number(256, 1, 60_000, "characters",
+    max_inject_len: int = number(256, 1, 60_000, "characters",
         "The longest text that is delivered.",
         "Raise it for long passphrases or keys; max_payload_len bounds it.")
-    allow_newlines: bool = _flag(False,
+    allow_newlines: bool = flag(False,
         "Take text that holds line ends; a line end in a terminal runs what was typed.",
         "Switch it on to send text of several lines, when you trust every paired phone with a shell.")
-    allow_tabs: bool = _flag(False,
+    allow_tabs: bool = flag(False,
         "Take text that holds tabs; a tab moves the focus in a form.",
         "Switch it on to send a name and a password with a tab between them.")
-    allow_typing_fallback: bool = _flag(True,
+    allow_typing_fallback: bool = flag(True,
         "Type the text as key events where it cannot be put straight into the focused control.",
         "Switch it off only where key events must never be sent; on X11 nothing is typed then.")
-    allow_clipboard_when_disarmed: bool = _flag(False,
+    allow_clipboard_when_disarmed: bool = flag(False,
         "Put a secret that arrives while not armed on the clipboard instead of refusing it.",
         "Switch it on when pasting by hand is the wanted way; any program can read the clipboard.")
-    allow_clipboard_on_inject_failure: bool = _flag(False,
+    allow_clipboard_on_inject_failure: bool = flag(False,
         "Put a secret that could not be typed on the clipboard.",
         "Switch it on for sessions that let nobody type; any program can read the clipboard.")
-    clipboard_clear_s: int = _number(15, 1, 3600, "seconds",
+    clipboard_clear_s: int = number(15, 1, 3600, "seconds",
         "How long a secret stays on the clipboard; it is taken back then, and at exit, if it is still ours.",
         "Raise it when people take longer to paste.")
-    macos_prefer_clipboard: bool = _flag(True,
+    macos_prefer_clipboard: bool = flag(True,
         "On macOS, paste through the clipboard rather than type.",
         "Switch it off when the clipboard is synchronised to other devices.")
 
     # where a secret may go
-    target_policy_enabled: bool = _flag(False,
+    target_policy_enabled: bool = flag(False,
         "Type only into windows that the lists below allow; where the focus cannot be read, into none.",
         "Switch it on to keep secrets out of chats and editors.")
-    use_built_in_allowlist: bool = _flag(False,
+    use_built_in_allowlist: bool = flag(False,
         "Add common browsers, terminals, password prompts, password managers and remote desktops to "
         "allowed_process_names; on by itself when the policy is on and all four lists are empty.",
         "Switch it on to add your own names to the built-in ones.")
-    allowed_process_names: tuple[str, ...] = _names(
+    allowed_process_names: tuple[str, ...] = names(
         "Programs that may receive a secret: whole names of executables, in any case. Empty means all.",
         "List them when the policy is on. A script's program is its interpreter.", "programs")
-    allowed_window_titles: tuple[str, ...] = _names(
+    allowed_window_titles: tuple[str, ...] = names(
         "Parts of window titles, in any case; of the allowed programs, only windows with one of them may "
         "receive a secret. Weak: a web page chooses its title. Empty means all.",
         "List them to narrow down an allowed program.")
-    denied_process_names: tuple[str, ...] = _names(
+    denied_process_names: tuple[str, ...] = names(
         "Programs that never receive a secret, by executable or window class; they win over what is allowed.",
         "List them when the policy is on.", "programs")
-    denied_window_titles: tuple[str, ...] = _names(
+    denied_window_titles: tuple[str, ...] = names(
         "Parts of window titles that never receive a secret; they win over what is allowed. Weak: a web "
         "page chooses its title.",
         "List them when the policy is on.")
-    require_password_field: bool = _flag(False,
+    require_password_field: bool = flag(False,
         "Type only while a password field has the focus, as the focused program tells assistive "
         "technologies (AT-SPI, Linux only); programs that tell nothing, as terminals do, are refused.",
         "Switch it on where secrets are only ever typed into password fields.")
 
     # limits
-    preface_max_len: int = _number(64, 16, 4096, "bytes",
+    preface_max_len: int = number(64, 16, 4096, "bytes",
         "The longest first line of a connection; the two that exist have 13 and 14 bytes.",
         "Leave it: whoever sends more does not speak this protocol.")
-    preface_timeout_s: int = _number(5, 1, 60, "seconds",
+    preface_timeout_s: int = number(5, 1, 60, "seconds",
         "How long the first line may take in all, however slowly its bytes come.",
         "Raise it on a link with seconds of delay.")
-    hello_max_len: int = _number(1024, 128, 65_536, "bytes",
+    hello_max_len: int = number(1024, 128, 65_536, "bytes",
         "The longest pairing hello; one has about 70 bytes, and phones may add members.",
         "Raise it for a phone that sends more.")
-    hello_timeout_s: int = _number(5, 1, 60, "seconds",
+    hello_timeout_s: int = number(5, 1, 60, "seconds",
         "How long a pairing hello may take in all.",
         "Raise it on a link with seconds of delay.")
-    register_max_len: int = _number(4096, 1536, 65_536, "bytes",
+    register_max_len: int = number(4096, 1536, 65_536, "bytes",
         "The longest pairing register; one has about 1300 bytes.",
         "Raise it for a phone that sends more. A stranger without the token never gets so far.")
-    register_timeout_s: int = _number(10, 1, 120, "seconds",
+    register_timeout_s: int = number(10, 1, 120, "seconds",
         "How long a register may take in all; the pairing window is taken meanwhile.",
         "Raise it on a link with seconds of delay.")
-    pairing_timeout_s: int = _number(25, 2, 300, "seconds",
+    pairing_timeout_s: int = number(25, 2, 300, "seconds",
         "How long a whole pairing may take, from the first line to the acknowledgement.",
         "Raise it where the keyring asks a person while a phone pairs.")
-    message_timeout_s: int = _number(10, 1, 120, "seconds",
+    message_timeout_s: int = number(10, 1, 120, "seconds",
         "How long a message may take to arrive whole.",
         "Raise it on a link with seconds of delay.")
-    reply_timeout_s: int = _number(2, 1, 60, "seconds",
+    reply_timeout_s: int = number(2, 1, 60, "seconds",
         "How long writing a reply may take; a peer that reads nothing must not hold a connection.",
         "Raise it on a link with seconds of delay.")
-    delivery_timeout_s: int = _number(5, 1, 60, "seconds",
+    delivery_timeout_s: int = number(5, 1, 60, "seconds",
         "How long typing one text may take; the next one waits for it.",
         "Raise it for long texts into slow programs.")
-    max_connections: int = _number(64, 4, 4096, "connections",
+    max_connections: int = number(64, 4, 4096, "connections",
         "How many connections may be open at once; each takes a file descriptor.",
         "Raise it for very many phones, together with the limit on open files.")
-    max_unauthenticated_per_address: int = _number(16, 1, 4096, "connections",
+    max_unauthenticated_per_address: int = number(16, 1, 4096, "connections",
         "How many connections of one address may be open at once without a genuine message.",
         "Raise it when many phones share one address.")
-    max_pairing_connections: int = _number(2, 1, 64, "connections",
+    max_pairing_connections: int = number(2, 1, 64, "connections",
         "How many connections may be in pairing; one that is silent gives way to a newer one.",
         "Leave it: only one phone at a time can take the window.")
-    reserved_connections: int = _number(8, 0, 1024, "connections",
+    reserved_connections: int = number(8, 0, 1024, "connections",
         "How many of them are kept for addresses from which a paired device was heard in the last week.",
         "Raise it on a hostile network with several phones.")
-    max_tracked_addresses: int = _number(4096, 16, 1_000_000, "addresses",
+    max_tracked_addresses: int = number(4096, 16, 1_000_000, "addresses",
         "How many addresses each table of addresses holds; the least recently used are forgotten.",
         "Lower it where memory is short.")
 
     # log
-    log_dir: str = _string("path", "",
+    log_dir: str = string("path", "",
         "The folder of the log files; \"\" means the log folder of the system for this user.",
         "Change it to keep logs on another disk.")
-    log_file: str = _string("path", "",
+    log_file: str = string("path", "",
         "The name of the log file in it; \"\" means novakey.log.",
         "Change it when several daemons share a log folder.")
-    log_rotate_mb: int = _number(10, 1, 1024, "megabytes",
+    log_rotate_mb: int = number(10, 1, 1024, "megabytes",
         "The size at which a log file is put aside and a new one begun.",
         "Lower it on a small disk.")
-    log_keep: int = _number(10, 1, 1000, "files",
+    log_keep: int = number(10, 1, 1000, "files",
         "How many log files put aside are kept.",
         "Lower it on a small disk.")
-    log_stderr: bool = _flag(True,
+    log_stderr: bool = flag(True,
         "Log to the terminal or the service manager too.",
         "Switch it off when only the files are read.")
-    log_redact: bool = _flag(True,
+    log_redact: bool = flag(True,
         "Blank out whatever looks like a key, a token or a pairing URI, should it ever reach the log.",
         "Switch it off only to look for a fault, with devices that you pair anew afterwards.")
+    # fmt: on
 
-    # Where the values came from: not keys, and no part of what makes two settings equal.
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    read_from: Path | None = field(default=None, compare=False, repr=False)
-# fmt: on
+    origins: Mapping[str, str]
+    read_from: Path | None
+
+    def __init__(
+        self,
+        *,
+        origins: Mapping[str, str] = MappingProxyType({}),
+        read_from: Path | None = None,
+        **values: Any,
+    ) -> None:
+        """Values by the names of their keys, defaults for the rest; `TypeError` for a name that is no key's.
+
+        Where they came from, `origins` and `read_from`, is no part of what makes two settings equal.
+        """
+        if unknown := values.keys() - _KEYS.keys():
+            raise TypeError(f"no keys: {', '.join(sorted(unknown))}")
+        of_keys = {name: values.get(name, key.default) for name, key in _KEYS.items()}
+        self.__dict__.update(of_keys, origins=origins, read_from=read_from)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("settings do not change")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Settings):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _KEYS)
+
+    __hash__ = None  # type: ignore[assignment]  # lists may be among the values
+
+
+_KEYS: dict[str, Key] = {name: key for name, key in vars(Settings).items() if isinstance(key, Key)}
 
 # The first key of each part of the example and of the documentation.
 SECTIONS = {
@@ -319,9 +289,4 @@ SECTIONS = {
 
 def keys() -> dict[str, Key]:
     """All keys, in the order in which people are shown them."""
-    return {f.name: f.metadata["key"] for f in dataclasses.fields(Settings) if "key" in f.metadata}
-
-
-def default(name: str) -> object:
-    """The default of a key."""
-    return getattr(Settings, name)
+    return _KEYS

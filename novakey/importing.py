@@ -11,7 +11,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
         key = choose.backend(settings.device_store, paths, settings).load_or_create()
         config_file = _write_config(taken, paths)
         serverkeys.save(paths.data / settings.server_keys_file, key, server)
-        known = replace(known, backend=settings.device_store, fallback=False)
+        known = known._replace(backend=settings.device_store, fallback=False)
         record.save(paths.pairing, known)
         ledger.begin(paths.replay_ledger, int(time.time()))
         # The store comes last but one: with it the import is done, and a second one is refused.

@@ -73,13 +73,20 @@ def listen(listen_addr: str) -> socket.socket:
     """A listening socket on a `listen_addr`; `[::]` takes IPv4 too. `NovaKeyError` when it cannot be."""
     host, port = parse_listen_addr(listen_addr)
     try:
-        family, _, _, _, bound = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        dual = family == socket.AF_INET6 and ipaddress.ip_address(str(bound[0])).is_unspecified
-        return socket.create_server(bound[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        address = _address(host)
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        dual = address.version == 6 and address.is_unspecified
+        return socket.create_server((str(address), port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
         raise NovaKeyError(*_why_not_listening(host, port, error)) from None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:  # a name; asking for one starts the resolver's threads
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return ipaddress.ip_address(str(found[0][4][0]))
 
 
 def _why_not_listening(host: str, port: int, error: OSError) -> tuple[str, str]:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 EVERY_S = 1.0
 MAX_LINES = 4096  # different lines remembered, as many as addresses in the other tables
@@ -21,15 +20,15 @@ MAX_LINES = 4096  # different lines remembered, as many as addresses in the othe
 _REQUEST = re.compile(r"^request [0-9]+ ")
 
 
-@dataclass
 class _Line:
     """What the last record said, and no more: an exception would keep its frames, and what they hold."""
 
-    name: str
-    level: int
-    text: str
-    since: float  # of the last one that was written
-    held: int = 0
+    def __init__(self, name: str, level: int, text: str, since: float) -> None:
+        self.name = name
+        self.level = level
+        self.text = text
+        self.since = since  # of the last one that was written
+        self.held = 0
 
 
 class Throttle(logging.Handler):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from novakey.files import private_folder
 
 _APP = "novakey"
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """The folders of one installation; files are named relative to them."""
 
     config: Path

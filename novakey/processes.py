@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _STAT_TTY = 4  # tty_nr, counted behind the name in /proc/PID/stat
 _STAT_PARENT = 1
 _LAUNCHERS = ("python", "novakey")
 
 
-@dataclass(frozen=True)
-class Who:
+class Who(NamedTuple):
     """A process: its program's name, and whether it has a controlling terminal."""
 
     program: str

@@ -12,7 +12,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import gevent
 
@@ -32,19 +31,24 @@ log = logging.getLogger(__name__)
 GRACE_S = 5
 
 
-@dataclass
 class Server:
     """Serves one address until `stop`."""
 
-    listen_addr: str
-    max_payload_len: int
-    handshake: Handshake
-    handler: Handler
-    monotonic: Callable[[], float] = time.monotonic
-    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    def __post_init__(self) -> None:
-        self._limits = self.handler.settings
+    def __init__(
+        self,
+        listen_addr: str,
+        max_payload_len: int,
+        handshake: Handshake,
+        handler: Handler,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.listen_addr = listen_addr
+        self.max_payload_len = max_payload_len
+        self.handshake = handshake
+        self.handler = handler
+        self.monotonic = monotonic
+        self._ids = itertools.count(1)
+        self._limits = handler.settings
         room = process.room_for_connections()
         if room < self._limits.max_connections:
             log.warning("the limit on open files allows %d connections only: see `ulimit -n`", room)

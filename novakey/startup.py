@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from novakey import files
 from novakey.config import Settings
@@ -31,8 +31,7 @@ from novakey.wire import crypto
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Installation:
+class Installation(NamedTuple):
     """What a daemon serves with. Without a working backend nothing can be stored, so `can_pair` is false."""
 
     devices: DeviceStore
@@ -166,7 +165,7 @@ def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
     key = None if pairing.state is State.LOCKED else _probe(paths, settings, pairing)
     if key is None:
         # Nothing can be stored and no window opens; there are only messages to refuse.
-        nothing = DeviceStore(path, Secret(secrets.token_bytes(KEY_SIZE)), {}, None)
+        nothing = DeviceStore(path, Secret(os.urandom(KEY_SIZE)), {}, None)
         return Installation(nothing, crypto.ExpandedKey.generate(), pairing, can_pair=False)
     server = _server_keys(paths, settings, key)
     return Installation(DeviceStore(path, key, {}, None), server, pairing, can_pair=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from novakey.config import Settings
 from novakey.devices import store
@@ -13,8 +13,7 @@ from novakey.pairing.parts import WAY_OUT, Record
 from novakey.paths import Paths
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """How pairing stands, why it is so, and the way out of it."""
 
     pairing: str

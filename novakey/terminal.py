@@ -7,16 +7,13 @@ whatever goes to a terminal goes through `printable`.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from novakey.log import one_line
 
 
-@dataclass(frozen=True)
-class Screen:
+class Screen(NamedTuple):
     """The output as it is now. `moves` is whether the cursor can be moved."""
 
     columns: int
@@ -28,6 +25,8 @@ class Screen:
     @classmethod
     def of(cls, stream: TextIO) -> Screen:
         """What `stream` leads to. `NO_COLOR` (no-color.org) and `TERM=dumb` are heeded."""
+        import shutil  # where there is a terminal only; it pulls in three compressors
+
         terminal = stream.isatty()
         moves = terminal and os.environ.get("TERM", "dumb") != "dumb"
         size = shutil.get_terminal_size()

@@ -15,6 +15,7 @@ from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.replay import ReplayGuard
 from novakey.wire import crypto
 
 
@@ -30,11 +31,12 @@ def handler(
     monotonic: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> Handler:
-    """The options are fields of `Handler`."""
+    """The options are parameters of `Handler`."""
     gates = Gates()
     approvals = Approvals(settings, gates, monotonic=monotonic)
     injector = Injector(
         settings, devices, Courier(settings, choose), gates, approvals, Asks(gates), monotonic=monotonic
     )
     keys = server or crypto.ExpandedKey.generate()
+    options.setdefault("replays", ReplayGuard())
     return Handler(settings, devices, keys, injector, monotonic=monotonic, **options)

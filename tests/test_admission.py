@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from novakey.admission import RECENT_S, Admission
 from novakey.config import Settings
 from novakey.pairing.seats import Seats
 
-LIMITS = replace(
-    Settings(),
+LIMITS = Settings(
     max_connections=10,
     max_unauthenticated_per_address=4,
     reserved_connections=2,

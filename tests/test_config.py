@@ -164,7 +164,7 @@ def test_lists_in_variables_are_separated_by_commas(tmp_path: Path) -> None:
 
 def test_every_key_can_be_set_by_its_variable(tmp_path: Path) -> None:
     for name, key in configkeys.keys().items():
-        value = configkeys.default(name)
+        value = key.default
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         loaded = config.load(None, {f"NOVAKEY_{name.upper()}": text}, tmp_path)
         assert getattr(loaded, name) == value, key

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "config.py": "the configuration: each fault names file, line, key and what is allowed",
     "configcheck.py": "the configuration",
     "configfile.py": "the configuration",
+    "configkey.py": "the configuration; docs/configuration.md is made from it",
     "configkeys.py": "the configuration; docs/configuration.md is made from it",
     "log.py": "the log itself",
     "logfile.py": "the log itself",

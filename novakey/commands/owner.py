@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +109,8 @@ def _no_file(words: argparse.Namespace) -> str:
 
 
 def _doctor(words: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from novakey import doctor
 
     good = True

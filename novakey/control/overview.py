@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from novakey import __version__, status
 from novakey.config import Settings
@@ -19,8 +17,7 @@ from novakey.pairing.state import Pairing
 from novakey.pairing.windows import Windows
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """The parts of a running daemon that its owner sees and commands."""
 
     settings: Settings
@@ -31,7 +28,7 @@ class Parts:
     account: Account
     chooser: Chooser
     bound: tuple[str, int]
-    since: int = field(default_factory=lambda: int(time.time()))
+    since: int
 
 
 def of(parts: Parts) -> dict[str, object]:

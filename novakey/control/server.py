@@ -7,6 +7,7 @@ hangs up. What goes wrong here must not stop a delivery.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -40,14 +41,15 @@ Live = Iterator[Event | Answer]
 class ControlServer:
     """The socket in `folder`, whose lock the caller holds.
 
-    `operations` has a function for each of `wire.control.OPERATIONS`, which
-    takes its arguments by name. It gives an answer, or `Live` where the
-    operation is live; a `NovaKeyError` is told to the owner.
+    `operations` makes, when the owner first comes, a function for each of
+    `wire.control.OPERATIONS`, which takes its arguments by name. It gives an
+    answer, or `Live` where the operation is live; a `NovaKeyError` is told to
+    the owner.
     """
 
-    def __init__(self, folder: Path, operations: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, folder: Path, operations: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
         self._folder = folder
-        self._operations = operations
+        self._operations = functools.cache(operations)
         self._live = 0
         self._listener = listener.listen(folder)
         self._pool = Pool(MAX_CONNECTIONS)
@@ -99,7 +101,7 @@ class ControlServer:
             if request.live:
                 self._follow(stream, sock, request)
             else:
-                self._say(stream, Done(self._operations[request.op](**request.arguments)))
+                self._say(stream, Done(self._operations()[request.op](**request.arguments)))
         except NovaKeyError as error:
             self._say(stream, Refused(error.problem, error.cure or ""))
 
@@ -108,7 +110,7 @@ class ControlServer:
         if self._live >= MAX_LIVE:
             raise NovaKeyError("too many are following already", "end one of them")
         who = {"pid": listener.peer_pid(sock)} if control.OPERATIONS[request.op].asks_who else {}
-        live: Live = self._operations[request.op](**request.arguments, **who)
+        live: Live = self._operations()[request.op](**request.arguments, **who)
         watcher = gevent.spawn(_wait_for_end, sock, gevent.getcurrent())
         self._live += 1
         try:

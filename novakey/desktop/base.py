@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from novakey.secret import Secret
 
@@ -40,8 +39,7 @@ class NoDisplayError(Exception):
     """No desktop can be reached; the message says why."""
 
 
-@dataclass(frozen=True)
-class Unusable:
+class Unusable(NamedTuple):
     """Why a backend cannot run here, and what a person can do about it; each one line."""
 
     reason: str
@@ -51,8 +49,7 @@ class Unusable:
         return self.reason
 
 
-@dataclass(frozen=True)
-class Focus:
+class Focus(NamedTuple):
     """What has the keyboard focus. `window` identifies it for as long as it exists.
 
     `program` is the name of the process's executable, `classes` are the names
@@ -64,7 +61,10 @@ class Focus:
     pid: int | None = None
     program: str | None = None
     classes: tuple[str, ...] = ()
-    title: str = field(default="", repr=False)
+    title: str = ""
+
+    def __repr__(self) -> str:
+        return f"Focus({self.program}, pid {self.pid}, window {self.window})"
 
 
 Permit = Callable[[Focus | None], None]

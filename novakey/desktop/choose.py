@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from novakey.desktop.base import Backend, NoDisplayError, Permission
 
 OFF = "desktop_backend is none"
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One backend as people are told about it; `reason` and `cure` when it cannot run here."""
 
     name: str

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from novakey import files
 from novakey.devices import sealed
@@ -24,13 +24,15 @@ log = logging.getLogger(__name__)
 LABEL = b"NovaKey activity v1"
 
 
-@dataclass
-class Figures:
+class Figures(NamedTuple):
     """Of one device: unix seconds of the last message, accepted messages, delivered secrets."""
 
     last_seen: int = 0
     messages: int = 0
     delivered: int = 0
+
+
+_NEVER = Figures()
 
 
 class Activity:
@@ -44,16 +46,12 @@ class Activity:
 
     def get(self, device_id: str) -> Figures:
         """The figures of a device; zeros where it was never heard."""
-        return self._figures.get(device_id, Figures())
+        return self._figures.get(device_id, _NEVER)
 
     def count(self, device_id: str, at: int, delivered: bool) -> None:
         """Count a message of the device."""
-        figures = self._figures.get(device_id)
-        if figures is None:
-            figures = self._figures[device_id] = Figures()
-        figures.last_seen = at
-        figures.messages += 1
-        figures.delivered += delivered
+        figures = self.get(device_id)
+        self._figures[device_id] = Figures(at, figures.messages + 1, figures.delivered + delivered)
         self.dirty = True
 
     def forget(self, device_id: str) -> None:
@@ -65,7 +63,7 @@ class Activity:
         """Write the figures where they changed. A failure is logged: they are not worth more."""
         if not self.dirty:
             return
-        document = {"devices": {device_id: asdict(figures) for device_id, figures in self._figures.items()}}
+        document = {"devices": {device_id: figures._asdict() for device_id, figures in self._figures.items()}}
         try:
             sealed.write(self._path, self._key, LABEL, document)
             self.dirty = False
@@ -90,4 +88,4 @@ def _parse(document: Mapping[str, object]) -> Iterator[tuple[str, Figures]]:
     for device_id, row in devices.items():
         if not isinstance(row, dict):
             raise Malformed("a device is not an object")
-        yield device_id, Figures(*(jsonline.integer(row, name) for name in asdict(Figures())))
+        yield device_id, Figures(*(jsonline.integer(row, name) for name in Figures._fields))

@@ -9,7 +9,7 @@ cannot be put in the place of another.
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ SERVER_KEYS_LABEL = b"NovaKey server keys v1"
 
 def write(path: Path, key: Secret, label: bytes, document: Mapping[str, object]) -> None:
     """Seal the document and replace the file with it, durably; `StoreError` when that fails."""
-    nonce = secrets.token_bytes(crypto.NONCE_SIZE)
+    nonce = os.urandom(crypto.NONCE_SIZE)
     sealed = crypto.seal(key.reveal(), nonce, jsonline.encode(document), label)
     members = {
         "v": 1,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from novakey import files
 from novakey.devices import sealed, serverkeys
@@ -16,8 +15,7 @@ from novakey.wire import Malformed, crypto, jsonline, message
 RESTORE = "restore it from a backup, or give up every pairing with: novakey.py reset"
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """A paired phone. `paired_unix` is 0 where it is not known (an imported store).
 
     `name` is what its owner calls it; the id is the phone's own and never changes.
@@ -61,7 +59,7 @@ class DeviceStore:
 
     def rename(self, device: Device, name: str) -> None:
         """Give the device another name, durably, or raise `StoreError` and change nothing."""
-        self.replace_all({**self._devices, device.id: replace(device, name=name)}, self.server_fingerprint)
+        self.replace_all({**self._devices, device.id: device._replace(name=name)}, self.server_fingerprint)
 
     def remove(self, device: Device) -> None:
         """Forget the device, durably, or raise `StoreError` and change nothing."""

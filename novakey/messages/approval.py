@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import gevent
 from gevent.event import Event
@@ -44,15 +43,15 @@ class CannotAskError(Exception):
     """There is no way to ask the person on the screen; says why."""
 
 
-@dataclass
 class Question:
     """A device that waits for the owner's word, and what it would type into."""
 
-    device_id: str
-    focus: Focus | None
-    until: float
-    answered: Event = field(default_factory=Event, repr=False)
-    asking: gevent.Greenlet | None = field(default=None, repr=False)
+    def __init__(self, device_id: str, focus: Focus | None, until: float) -> None:
+        self.device_id = device_id
+        self.focus = focus
+        self.until = until
+        self.answered = Event()
+        self.asking: gevent.Greenlet | None = None
 
     @property
     def program(self) -> str:

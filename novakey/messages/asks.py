@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import secrets
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
@@ -35,7 +34,6 @@ TAKE_S = 2.0  # the program that asked reads from a local socket
 CONFIRM_S = 8.0  # waiting for the owner while the phone waits, below its patience
 
 
-@dataclass(eq=False)
 class Asking:
     """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted.
 
@@ -43,19 +41,28 @@ class Asking:
     owner's answer was for: nothing more need be asked about them.
     """
 
-    number: int
-    program: str
-    pid: int
-    prompt: str
-    device_id: str | None
-    phones: tuple[str, ...] = ()
-    approved: set[str] = field(default_factory=set)
-    confirmed: Event = field(default_factory=Event, repr=False)
-    given: Event = field(default_factory=Event, repr=False)
-    taken: Event = field(default_factory=Event, repr=False)
-    secret: Secret | None = field(default=None, repr=False)
-    refused: str = ""
-    question: Greenlet | None = field(default=None, repr=False)
+    def __init__(
+        self,
+        number: int,
+        program: str,
+        pid: int,
+        prompt: str,
+        device_id: str | None,
+        phones: tuple[str, ...] = (),
+    ) -> None:
+        self.number = number
+        self.program = program
+        self.pid = pid
+        self.prompt = prompt
+        self.device_id = device_id
+        self.phones = phones
+        self.approved: set[str] = set()
+        self.confirmed = Event()
+        self.given = Event()
+        self.taken = Event()
+        self.secret: Secret | None = None
+        self.refused = ""
+        self.question: Greenlet | None = None
 
     @property
     def named(self) -> str:
@@ -101,7 +108,7 @@ class Asks:
         cut_short = marker is not None and marker.exists()  # the daemon before us had a request
         self._late_until = monotonic() + LATE_S if cut_short else float("-inf")
         self._again_until = float("-inf")
-        self._digest_key = secrets.token_bytes(32)
+        self._digest_key = os.urandom(32)
         self._last_given, self._waited_then = b"", 0
 
     def waiting(self) -> list[Asking]:

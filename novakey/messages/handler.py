@@ -7,10 +7,9 @@ found and becomes the reply in one place.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from novakey.config import Settings
@@ -46,26 +45,34 @@ class Answered(NamedTuple):
     by_policy: bool = False
 
 
-@dataclass
 class Handler:
     """Everything that decides about a message. Clocks are parameters."""
 
-    settings: Settings
-    devices: DeviceStore
-    server: crypto.Decapsulator
-    injector: Injector
-    replays: ReplayGuard = field(default_factory=ReplayGuard)
-    unix_time: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    on_message: Callable[[str], None] = lambda device_id: None
-    on_answer: Callable[[Answered], None] = lambda answered: None
-
-    def __post_init__(self) -> None:
-        settings = self.settings
+    def __init__(
+        self,
+        settings: Settings,
+        devices: DeviceStore,
+        server: crypto.Decapsulator,
+        injector: Injector,
+        replays: ReplayGuard,
+        unix_time: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_message: Callable[[str], None] = lambda device_id: None,
+        on_answer: Callable[[Answered], None] = lambda answered: None,
+    ) -> None:
+        self.settings = settings
+        self.devices = devices
+        self.server = server
+        self.injector = injector
+        self.replays = replays
+        self.unix_time = unix_time
+        self.monotonic = monotonic
+        self.on_message = on_message
+        self.on_answer = on_answer
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
-        self._dummy_key = Secret(secrets.token_bytes(crypto.KEY_SIZE))
+        self._dummy_key = Secret(os.urandom(crypto.KEY_SIZE))
 
     @property
     def gates(self) -> Gates:

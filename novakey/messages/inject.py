@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Lock
 
 from novakey.config import Settings
@@ -30,23 +29,31 @@ EXCHANGE_S = 10.0  # from when a message was read to its first key: what waited 
 QUEUE_S = 4.0  # waiting for the delivery before this one, within that
 
 
-@dataclass
 class Injector:
     """Delivers secrets of authenticated devices. Clocks are parameters."""
 
-    settings: Settings
-    devices: DeviceStore
-    courier: Courier
-    gates: Gates
-    approvals: Approvals
-    asks: Asks
-    locked: Callable[[], bool | None] = lambda: None
-    monotonic: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        devices: DeviceStore,
+        courier: Courier,
+        gates: Gates,
+        approvals: Approvals,
+        asks: Asks,
+        locked: Callable[[], bool | None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.devices = devices
+        self.courier = courier
+        self.gates = gates
+        self.approvals = approvals
+        self.asks = asks
+        self.locked = locked
+        self.monotonic = monotonic
         self._delivering = Lock()
-        self._target = TargetPolicy(self.settings)
-        self._password_field = PasswordField(self.settings)
+        self._target = TargetPolicy(settings)
+        self._password_field = PasswordField(settings)
 
     def inject(self, device_id: str, secret: Secret, until: float) -> tuple[Outcome, str, str]:
         """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case.

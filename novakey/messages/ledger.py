@@ -13,13 +13,12 @@ outlives `kill -9` but, without a sync for each message, no loss of power.
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from novakey import files
 from novakey.errors import StoreError
@@ -44,8 +43,7 @@ class DamagedError(Exception):
     """The ledger does not tell everything that was accepted; says why."""
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(NamedTuple):
     """What a ledger tells: the accepted (key, timestamp) pairs, and the newest forgotten timestamp."""
 
     entries: Sequence[tuple[bytes, int]]
@@ -158,7 +156,7 @@ def boot_id() -> bytes:
     try:
         return bytes.fromhex(_BOOT_ID.read_text().strip().replace("-", ""))[:16].ljust(16, b"\0")
     except (OSError, ValueError):
-        return secrets.token_bytes(16)
+        return os.urandom(16)
 
 
 def parse(data: bytes, boot: bytes) -> Past:

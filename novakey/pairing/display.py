@@ -11,7 +11,6 @@ from pathlib import Path
 
 from novakey import files
 from novakey.errors import StoreError
-from novakey.pairing import qr
 from novakey.pairing.parts import Window
 from novakey.terminal import Screen, printable
 from novakey.wire.uri import PairingUri
@@ -41,6 +40,8 @@ class Display:
 
     def show(self, uri: PairingUri, now: int) -> None:
         """Show the QR; `StoreError` when its picture cannot be written."""
+        from novakey.pairing import qr  # drawing needs a library: only where a window is shown
+
         qr.write_picture(self.picture, uri)
         log.info("waiting for a phone: scan the QR in %s", self.picture)
         if _is_loopback(uri.host):
@@ -67,6 +68,8 @@ def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "
     At most as many lines as the screen has, so that nothing scrolls; `note` is
     shown before what is only nice to know.
     """
+    from novakey.pairing import qr
+
     drawing = qr.draw(uri, screen)
     left, notes = time_left(uri, now), [note] if note else []
     if not screen.fits(drawing.width, len(drawing.lines) + 1):

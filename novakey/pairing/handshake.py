@@ -6,17 +6,15 @@ hello -> server key -> register -> stored durably -> acknowledgement
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from novakey.config import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.log import escape
 from novakey.messages.ratelimit import RateLimiter
-from novakey.pairing.clock import WindowClock
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
 from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
@@ -34,21 +32,29 @@ class HandshakeError(Exception):
     """The handshake ended without a device; says why, for the log."""
 
 
-@dataclass
 class Handshake:
     """Serves `/pair`. One object for the daemon; a handshake lives in `run`."""
 
-    settings: Settings
-    pairing: Pairing
-    devices: DeviceStore
-    server: crypto.Decapsulator
-    on_paired: Callable[[Device], None]
-    on_change: Callable[[], None]  # called when the window may have ended
-    clock: Callable[[], int] = field(default_factory=WindowClock)
-    monotonic: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        settings = self.settings
+    def __init__(
+        self,
+        settings: Settings,
+        pairing: Pairing,
+        devices: DeviceStore,
+        server: crypto.Decapsulator,
+        on_paired: Callable[[Device], None],
+        on_change: Callable[[], None],
+        clock: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_change` is called when the window may have ended."""
+        self.settings = settings
+        self.pairing = pairing
+        self.devices = devices
+        self.server = server
+        self.on_paired = on_paired
+        self.on_change = on_change
+        self.clock = clock
+        self.monotonic = monotonic
         self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
         self._wrong_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
@@ -143,7 +149,7 @@ class Handshake:
             raise HandshakeError("the phone hung up") from None
         device = self._known(registration) if repeating else self._store(registration, token, peer)
         key = None if registration.device_key else device.key
-        return device, reader.acknowledge(secrets.token_bytes(crypto.NONCE_SIZE), device.id, key)
+        return device, reader.acknowledge(os.urandom(crypto.NONCE_SIZE), device.id, key)
 
     def _time_to_register(self, now: int, began: float) -> int:
         """Seconds: a phone does it in well under one, and the window has to be given back soon."""
@@ -155,11 +161,11 @@ class Handshake:
     def _store(self, registration: pair.Registration, token: Secret, peer: str) -> Device:
         if not self.pairing.holds(token):
             raise HandshakeError("the window was closed meanwhile")
-        device_id = registration.device_id or f"ios-{secrets.token_hex(8)}"
+        device_id = registration.device_id or f"ios-{os.urandom(8).hex()}"
         if self.devices.get(device_id) and not self.settings.rotate_device_psk_on_repair:
             raise HandshakeError(f"the device {escape(device_id)} is already paired: revoke it first")
         now = self.clock()
-        key = registration.device_key or Secret(secrets.token_bytes(crypto.KEY_SIZE))
+        key = registration.device_key or Secret(os.urandom(crypto.KEY_SIZE))
         device = Device(device_id, key, now, peer)
         self.devices.add(device, crypto.fingerprint(self.server.public))
         self.pairing.registered(now, device.id, len(self.devices))

@@ -5,15 +5,14 @@ Only values; everything that changes them is in `novakey.pairing.state`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from novakey.secret import Secret
 
 WAY_OUT = "only a full reset lifts this: novakey.py reset"  # of a lock
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What outlives a restart."""
 
     interrupted: int = 0
@@ -36,8 +35,7 @@ class Record:
     """A weaker backend that may still hold a copy of the key that moved to `backend`."""
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """One chance to pair: a token, until when, and how many handshakes it may still see fail."""
 
     token: Secret
@@ -45,8 +43,7 @@ class Window:
     attempts: int
 
 
-@dataclass(frozen=True)
-class Repeat:
+class Repeat(NamedTuple):
     """A registration whose acknowledgement may have been lost."""
 
     token: Secret

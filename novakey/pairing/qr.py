@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from novakey import files
 from novakey.terminal import Screen
@@ -28,8 +27,7 @@ def write_picture(path: Path, uri: PairingUri) -> None:
     files.replace_private(path, picture.getvalue())
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """A QR as lines of text, and how many columns they take."""
 
     lines: list[str]

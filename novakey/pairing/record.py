@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from novakey import files
@@ -22,12 +21,11 @@ def load(path: Path) -> Record:
         return Record()
     try:
         members = jsonline.decode(data)
-        if members.pop("v", None) != 1 or members.keys() != {field.name for field in fields(Record)}:
+        if members.pop("v", None) != 1 or members.keys() != set(Record._fields):
             raise Malformed("not our members")
         record = Record(**members)
-        for field in fields(Record):
-            if type(getattr(record, field.name)) is not type(field.default):
-                raise Malformed("a member of another type")
+        if any(type(member) is not type(default) for member, default in zip(record, Record(), strict=True)):
+            raise Malformed("a member of another type")
         if min(record.interrupted, record.sealing_failures, record.devices_before) < 0:
             raise Malformed("a negative count")
         if not {record.backend, record.left_behind} <= {"", *choose.WEAKEST_FIRST}:
@@ -42,13 +40,12 @@ def load(path: Path) -> Record:
 
 def save(path: Path, record: Record) -> None:
     """Replace the record, durably; `StoreError` when that fails."""
-    files.replace_private(path, jsonline.encode({"v": 1, **asdict(record)}) + b"\n")
+    files.replace_private(path, jsonline.encode({"v": 1, **record._asdict()}) + b"\n")
 
 
 def imported(known: Record) -> Record:
     """The record after devices came from elsewhere: as after a pairing, but a lock stays."""
-    return replace(
-        known,
+    return known._replace(
         interrupted=0,
         handshake_running=False,
         devices_before=0,

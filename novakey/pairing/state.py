@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 
 from novakey.errors import StoreError
@@ -118,7 +117,7 @@ class Pairing:
         if record.handshake_running:
             self._after_crash()
         elif not record.locked and record.interrupted >= max_windows:  # the limit was lowered
-            self._keep(replace(record, locked=_too_many(record.interrupted)))
+            self._keep(record._replace(locked=_too_many(record.interrupted)))
             self.state = State.LOCKED
 
     def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> Window:
@@ -142,7 +141,7 @@ class Pairing:
                 raise RefusedHelloError("bad_token", "this QR is not the one on the computer's screen")
             if self.state is State.HANDSHAKE:
                 raise RefusedHelloError("busy", "another phone is pairing at this moment")
-            begun = replace(self.record, handshake_running=True, devices_before=self._devices)
+            begun = self.record._replace(handshake_running=True, devices_before=self._devices)
             try:
                 self._change(Event.HELLO, begun)
             except StoreError:
@@ -190,22 +189,22 @@ class Pairing:
     def sealing_failed(self) -> None:
         """The sealing backend failed before any device was stored; three in a row lock."""
         failures = self.record.sealing_failures + 1
-        record = replace(self.record, sealing_failures=failures)
+        record = self.record._replace(sealing_failures=failures)
         if failures >= MAX_SEALING_FAILURES:
             reason = f"secure storage failed {failures} times in a row"
-            self._change(Event.LOCKED, replace(record, locked=reason))
+            self._change(Event.LOCKED, record._replace(locked=reason))
         else:
             self._keep(record)
 
     def sealing_worked(self, backend: str, fallback: bool) -> None:
         """The probe passed: failures are no longer in a row, and a store would be sealed under `backend`."""
-        self._keep(replace(self.record, sealing_failures=0, backend=backend, fallback=fallback))
+        self._keep(self.record._replace(sealing_failures=0, backend=backend, fallback=fallback))
 
     def sealed_under(self, backend: str, fallback: bool = False, left_behind: str = "") -> None:
         """The sealing key of a store with devices is in `backend`: it was found, or moved there."""
         self._keep(
-            replace(
-                self.record, backend=backend, fallback=fallback, device_stored=True, left_behind=left_behind
+            self.record._replace(
+                backend=backend, fallback=fallback, device_stored=True, left_behind=left_behind
             )
         )
 
@@ -215,7 +214,7 @@ class Pairing:
         self.state = self._after(Event.REVOKED)
         if self.record.handshake_running:
             with contextlib.suppress(StoreError):
-                self._keep(replace(self.record, devices_before=devices))
+                self._keep(self.record._replace(devices_before=devices))
         self.repeat = None  # it may be the very device that could ask for its acknowledgement again
 
     def forget_repeat(self, device_id: str) -> None:
@@ -242,7 +241,7 @@ class Pairing:
             self._end(Event.ENDED)
         else:
             self._end(Event.FAILED)
-            self.window = replace(self.window, attempts=left)
+            self.window = self.window._replace(attempts=left)
 
     def _interrupt(self) -> None:
         self._end(Event.INTERRUPTED, self._one_more_interrupted())
@@ -250,16 +249,16 @@ class Pairing:
             self.state = self._after(Event.LOCKED)
 
     def _settled(self) -> Record:
-        return replace(self.record, handshake_running=False, devices_before=0)
+        return self.record._replace(handshake_running=False, devices_before=0)
 
     def _succeeded(self) -> Record:
-        return replace(self._settled(), interrupted=0, sealing_failures=0, device_stored=True)
+        return self._settled()._replace(interrupted=0, sealing_failures=0, device_stored=True)
 
     def _one_more_interrupted(self) -> Record:
         """The count and the lock that follows from it are one change: no crash comes between them."""
         count = self.record.interrupted + 1
         too_many = _too_many(count) if count >= self._max_windows else ""
-        return replace(self._settled(), interrupted=count, locked=self.record.locked or too_many)
+        return self._settled()._replace(interrupted=count, locked=self.record.locked or too_many)
 
     def _end(self, event: Event, record: Record | None = None) -> None:
         """A handshake or a window ends, also where that cannot be saved: see the module's docstring."""

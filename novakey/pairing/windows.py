@@ -8,9 +8,9 @@ the owner at the machine, and by nothing else.
 from __future__ import annotations
 
 import logging
-import secrets
-from dataclasses import dataclass
+import os
 from threading import Lock
+from typing import NamedTuple
 
 import gevent
 
@@ -35,16 +35,14 @@ FAILED = "too many handshakes failed"
 STOPPED = "the daemon stopped"
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """A window is over: the device that paired in it, or why none did."""
 
     device: Device | None
     why: str = ""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A handshake ended without a device; the window goes on."""
 
     attempts_left: int
@@ -138,7 +136,7 @@ class Windows:
     def _open(self) -> PairingUri:
         host, port = self._display.host(self._bound[0]), self._bound[1]
         now = self._clock.begin()
-        token = Secret(secrets.token_bytes(crypto.TOKEN_SIZE))
+        token = Secret(os.urandom(crypto.TOKEN_SIZE))
         settings = self._settings
         window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
         uri = self._display.uri(window, host, port)

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from novakey.configcheck import parse_listen_addr
-from novakey.configkeys import default
+from novakey.configkeys import keys
 from novakey.errors import ConfigError
 
 NETWORK, HERE = "network", "here"
@@ -32,7 +32,7 @@ class Answers:
     @property
     def listen_addr(self) -> str:
         """The configuration's key of that name."""
-        _, port = parse_listen_addr(str(default("listen_addr")))
+        _, port = parse_listen_addr(keys()["listen_addr"].default)
         host = {NETWORK: "0.0.0.0", HERE: "127.0.0.1"}.get(self.reach, self.reach)  # noqa: S104
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -12,8 +12,8 @@ is not in `OPERATIONS`, or of another type, is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from novakey.wire import Malformed, jsonline
 
@@ -22,15 +22,16 @@ SOCKET_NAME = "control.sock"
 MAX_REQUEST = 4096  # the longest is a rename: an id of 255 bytes and a name of 64, each escaped
 MAX_LINE = 4 << 20  # a list of some thousand devices; from a daemon of the same user
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class Operation:
+
+class Operation(NamedTuple):
     """What one operation takes: its arguments' types, which of them it needs, whether events come.
 
     `asks_who` is for one whose meaning depends on the process that asks.
     """
 
-    arguments: Mapping[str, type] = field(default_factory=dict)
+    arguments: Mapping[str, type] = _NOTHING
     needs: frozenset[str] = frozenset()
     live: bool = False
     asks_who: bool = False
@@ -57,12 +58,11 @@ class OtherVersion(Malformed):
     """The other end speaks another version of this protocol."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One operation with its arguments, which are as `OPERATIONS` says."""
 
     op: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = _NOTHING
 
     @property
     def live(self) -> bool:
@@ -74,31 +74,28 @@ class Request:
         return _line({"op": self.op, "args": dict(self.arguments)})
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened while a live operation runs."""
 
     name: str
-    members: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = _NOTHING
 
     def encode(self) -> bytes:
         """The line, with its line end."""
         return _line({"event": {"name": self.name, **self.members}})
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """The operation was carried out; its result."""
 
-    members: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = _NOTHING
 
     def encode(self) -> bytes:
         """The line, with its line end."""
         return _line({"ok": dict(self.members)})
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(NamedTuple):
     """It was not, and nothing was changed: why, and what the owner can do."""
 
     problem: str

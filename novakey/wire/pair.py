@@ -15,7 +15,7 @@ import base64
 import binascii
 import struct
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from novakey.secret import Secret
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, uri
@@ -29,8 +29,7 @@ _KEM_LENGTH = struct.pack(">H", crypto.CIPHERTEXT_SIZE)
 _SEALED_AT = len(_KEM_LENGTH) + crypto.CIPHERTEXT_SIZE + crypto.NONCE_SIZE
 
 
-@dataclass(frozen=True)
-class ServerKey:
+class ServerKey(NamedTuple):
     """The server's answer to a hello. `expires` is in unix seconds."""
 
     public: bytes
@@ -49,8 +48,7 @@ class ServerKey:
         return jsonline.encode(members) + b"\n"
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why the server will not pair: one word for programs, one sentence for people."""
 
     reason: str
@@ -62,8 +60,7 @@ class Refusal:
         return jsonline.encode(members) + b"\n"
 
 
-@dataclass(frozen=True)
-class Registration:
+class Registration(NamedTuple):
     """What a phone registers; None where it leaves the choice to the server."""
 
     device_id: str | None

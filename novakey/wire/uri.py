@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from novakey.secret import Secret
@@ -14,8 +14,7 @@ from novakey.wire.crypto import TOKEN_SIZE
 VERSION = 3
 
 
-@dataclass(frozen=True)
-class PairingUri:
+class PairingUri(NamedTuple):
     """The members of a `novakey://pair` URI. `expires` is in unix seconds."""
 
     host: str

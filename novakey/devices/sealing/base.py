@@ -7,7 +7,7 @@ to a stronger backend moves the very same key, so no file is sealed anew.
 
 from __future__ import annotations
 
-import secrets
+import os
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -45,7 +45,7 @@ class SealingBackend(ABC):
         key = self.load()
         if key is not None:
             return key
-        new = Secret(secrets.token_bytes(KEY_SIZE))
+        new = Secret(os.urandom(KEY_SIZE))
         self.store(new)
         if self.load() != new:
             raise StoreError(f"the {self.name} backend does not give back the key that it was given")
