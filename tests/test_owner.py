@@ -197,6 +197,7 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
             crypto.ExpandedKey.generate(),
             on_paired=lambda device: None,
             on_change=lambda: None,
+            clock=lambda: int(time.time()),
         )
         token, now = Secret(bytes(16)), int(time.time())
         pairing.open_window(token, now, 600, 3)

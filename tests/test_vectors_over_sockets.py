@@ -21,6 +21,7 @@ from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.replay import ReplayGuard
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
@@ -69,7 +70,7 @@ class Listener:
             Approvals(settings, gates),
             Asks(gates),
         )
-        handler = Handler(settings, self.store, server, injector, unix_time=lambda: NOW)
+        handler = Handler(settings, self.store, server, injector, ReplayGuard(), unix_time=lambda: NOW)
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)
 
     def __enter__(self) -> Listener:

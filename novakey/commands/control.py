@@ -158,7 +158,7 @@ def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
     holder = files.FolderLock.holder(paths.data)
     found = status.read(paths, base.settings(words))
     if words.json:
-        print(json.dumps({"running": False, "pid": holder, **vars(found)}))
+        print(json.dumps({"running": False, "pid": holder, **found._asdict()}))
         return 1
     say = base.printer()
     say("daemon:   not running" if holder is None else f"daemon:   {error}".replace("\n", ": "))

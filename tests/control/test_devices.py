@@ -33,6 +33,7 @@ from novakey.messages.deliver import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.replay import ReplayGuard
 from novakey.paths import Paths
 from novakey.phone import Profile
 from novakey.secret import Secret
@@ -223,7 +224,7 @@ class Waiting:
         injector = Injector(
             chosen, self.store, Courier(chosen, choose), self.gates, Approvals(chosen, self.gates), self.asks
         )
-        self.handler = Handler(chosen, self.store, self.server, injector)
+        self.handler = Handler(chosen, self.store, self.server, injector, ReplayGuard())
 
     def sends(self, device: Device) -> gevent.Greenlet:
         """The device's secret comes in."""
