@@ -97,7 +97,7 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise AssertionError(f"the daemon did not start ({self.process.returncode}): {self.log()}")
-            time.sleep(0.02)
+            time.sleep(0.005)
         self.host, self.port = found[1], int(found[2])
         return self
 
@@ -131,7 +131,7 @@ class Daemon:
         deadline = time.monotonic() + seconds
         while text not in self.log():
             assert time.monotonic() < deadline, f"{text!r} did not come in: {self.log()}"
-            time.sleep(0.02)
+            time.sleep(0.005)
 
     def uri(self) -> str:
         """The text of the QR in its picture."""
@@ -139,7 +139,7 @@ class Daemon:
         deadline = time.monotonic() + 10
         while not picture.exists():
             assert time.monotonic() < deadline, f"no QR came: {self.log()}"
-            time.sleep(0.02)
+            time.sleep(0.005)
         return phone.read_picture(picture)
 
     def pair(self, device_id: str = "phone-1") -> Profile:

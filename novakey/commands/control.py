@@ -162,7 +162,7 @@ def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
         return 1
     say = base.printer()
     say("daemon:   not running" if holder is None else f"daemon:   {error}".replace("\n", ": "))
-    _say_pairing(say, vars(found))
+    _say_pairing(say, found._asdict())
     say(f"devices:  {'unknown while the store is sealed' if found.devices is None else found.devices}")
     return 1
 
