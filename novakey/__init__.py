@@ -3,7 +3,7 @@
 A message comes in at the top and goes down; an import points down too. A test
 (tests/test_structure.py) holds the package to it.
 
-    __main__ cli commands/  words in, exit code out; the only place that prints an error
+    __main__ cli commandline commands/  words in, exit code out; the only place that prints an error
     app phone doctor/ setup/ importing reset completion  the daemon; the reference phone; what the owner does
     notices audit adapters/  telling and asking the person; the record; programs that ask for secrets
     server listening admission  one port, two routes, a greenlet for each connection; who may connect

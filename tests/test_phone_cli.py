@@ -18,7 +18,7 @@ import pytest
 from daemonbench import Daemon, clean_environment, command, run
 from desktopbench import RecordingXterm, XServer, differs
 
-from novakey import cli
+from novakey import cli, commandline
 from novakey.wire import uri
 
 NO_SECRET = {"stdin": subprocess.DEVNULL}
@@ -270,7 +270,7 @@ def every_command(
                 yield from every_command(below, (*words, name))
 
 
-COMMANDS = dict(every_command(cli.parser()))
+COMMANDS = dict(every_command(commandline.parser()))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -25,5 +25,5 @@ def _completion(words: argparse.Namespace) -> int:
     from novakey import completion
 
     makers = {"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}
-    print(makers[words.shell](list(completion.places(words.command_line()))), end="")
+    print(makers[words.shell](list(completion.places(words.command_line))), end="")
     return 0

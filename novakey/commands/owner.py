@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 from pathlib import Path
@@ -12,6 +11,8 @@ from novakey import config
 from novakey.commands import base
 
 if TYPE_CHECKING:
+    import argparse
+
     from novakey.commands.base import Commands
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from daemonbench import Daemon, clean_environment, command, run, say
 
-from novakey import cli, phone
+from novakey import cli, commandline, phone
 from novakey.wire.message import MessageType
 
 
@@ -114,3 +114,32 @@ def test_pair_for_scripts_is_a_line_an_event_and_one_can_pipe_it_to_a_phone(tmp_
         assert done.returncode == 0, done.stderr
         assert json.loads(pairing.communicate(timeout=30)[0]) == {"paired": "berta", "from": "127.0.0.1"}
         assert say(phone.load_profile(folder / "phone.json"), MessageType.ARM).outcome.success
+
+
+STARTS = (
+    [],
+    ["serve"],
+    ["--data-dir", "d"],
+    ["--config", "c", "--data-dir", "d", "serve"],
+    ["--config", "a b"],
+    ["serve", "--yes"],
+    ["--data-dir=d"],
+    ["status"],
+    ["--data-dir", "d", "status"],
+    ["--data", "d"],
+    ["--config", "c", "config", "show"],
+)
+
+
+@pytest.mark.parametrize("argv", STARTS, ids=" ".join)
+def test_a_plain_start_means_the_same_as_to_the_whole_command_line(argv: list[str]) -> None:
+    found, expected = vars(cli.parse(argv)), vars(commandline.parser().parse_args(argv))
+    names = {"run", "config", "data_dir", "yes"} & expected.keys()
+    assert {name: found[name] for name in names} == {name: expected[name] for name in names}
+
+
+@pytest.mark.parametrize("argv", [["--data-dir"], ["--config", "--data-dir", "d"], ["--confi"], ["sreve"]])
+def test_what_is_no_plain_start_is_refused_as_ever(argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        cli.parse(argv)
+    assert refused.value.code == 2

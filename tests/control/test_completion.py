@@ -12,7 +12,7 @@ import pytest
 from daemonbench import clean_environment, run
 from tmuxbench import Terminal
 
-from novakey import cli
+from novakey import commandline
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def places(
 
 
 def test_bash_offers_after_every_command_what_the_parser_takes(script: Path) -> None:
-    known = list(places(cli.parser()))
+    known = list(places(commandline.parser()))
     asks = "".join(
         f"COMP_WORDS=(novakey.py {' '.join(path)} ''); COMP_CWORD={len(path) + 1}; "
         f'_novakey 2>/dev/null; echo "${{COMPREPLY[*]}}"\n'

@@ -1,0 +1,50 @@
+"""The words of the command line and their help; the commands themselves are in `novakey.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from novakey import __version__
+from novakey.commands import ask, audit, completion, control, owner, pair, phone, setup
+
+_EXIT_CODES = """\
+exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
+            3 store or keys unusable, 4 environment
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests the nearest word for a mistyped one, also among a command's actions."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = list(action.choices or ())
+        if isinstance(value, str) and choices and value not in choices:
+            import difflib  # for a person's slip only
+
+            near = difflib.get_close_matches(value[:100], choices, n=1)
+            if near:
+                raise argparse.ArgumentError(action, f"there is no {value!r}; did you mean {near[0]}?")
+        super()._check_value(action, value)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; completion is made from it."""
+    top = _Parser(
+        prog="novakey" if Path(sys.argv[0]).name == "novakey" else "novakey.py",
+        description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"novakey {__version__}")
+    top.add_argument("--config", type=Path, metavar="FILE", help="the configuration, YAML or JSON")
+    top.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
+    )
+    top.set_defaults(run=owner.serve, yes=False, command_line=top)  # completion reads it
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (setup, owner, pair, control, audit, ask, phone, completion):
+        module.add(commands)
+    return top
