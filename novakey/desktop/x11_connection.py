@@ -6,18 +6,19 @@ everything back: the server drops our grab and our selections with it.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import select
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from dataclasses import dataclass
 from typing import Any
 
 from Xlib import X, Xatom, error
 from Xlib.display import Display
 from Xlib.ext import xinput
-from Xlib.protocol import rq
 
 from novakey.desktop import x11_keymap, x11_wire
+from novakey.desktop.x11_exchange import Reply, Told
 from novakey.desktop.x11_wire import KeyboardState
 
 XKB, XTEST, RESOURCE = "XKEYBOARD", "XTEST", "X-Resource"
@@ -36,41 +37,12 @@ class ServerError(Exception):
     """The server cannot be used, or answered a request with an error."""
 
 
-class Reply(rq.ReplyRequest):  # type: ignore[misc]
-    """A request as bytes that has been queued; whoever looks at `raw` sends what is queued and waits."""
+@dataclass(frozen=True)
+class Expected:
+    """What was seen when it was last looked, and is asked about before it is seen to be still so."""
 
-    _reply = None  # python-xlib tells requests with a reply by having this
-    _data: dict[str, Any] | None
-
-    def __init__(self, display: Any, binary: bytes) -> None:
-        self._display = display.display
-        self._binary = binary
-        self._serial = None
-        self._data = None
-        self._error = None
-        self._response_lock = Lock()
-        self._display.send_request(self, True)
-
-    def _parse_response(self, data: Any) -> None:
-        octets = bytes(data)
-        self._data = {"octets": octets, "sequence_number": int.from_bytes(octets[2:4], sys.byteorder)}
-
-    @property
-    def raw(self) -> bytes:
-        """The reply's bytes."""
-        self.reply()
-        assert self._data is not None
-        return bytes(self._data["octets"])
-
-
-class _Told(rq.Request):  # type: ignore[misc]
-    """A request as bytes without a reply."""
-
-    def __init__(self, display: Any, binary: bytes) -> None:
-        self._errorhandler = None
-        self._binary = binary
-        self._serial = None
-        display.display.send_request(self, False)
+    windows: tuple[int, ...] = ()  # the one with the focus, the one that this is in, and so on
+    keyboards: tuple[int, ...] = ()
 
 
 class Connection:
@@ -78,6 +50,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.display = Display()
+        self.expected = Expected()
         try:
             self._problem: str | None = None
             self.display.set_error_handler(self._note)
@@ -113,6 +86,16 @@ class Connection:
     def _note(self, problem: Exception, _request: object) -> None:
         self._problem = type(problem).__name__
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it."""
+        own = self.display.display.socket
+        try:
+            readable, _, _ = select.select([own], [], [], 0)
+            return not readable or bool(own.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close the socket at once, also when the server no longer reads from it."""
         self.display.display.socket.close()
@@ -123,7 +106,7 @@ class Connection:
 
     def tell(self, request: bytes) -> None:
         """Queue a request that has no reply."""
-        _Told(self.display, request)
+        Told(self.display, [request])
 
     def sync(self) -> None:
         """Wait until the server has done everything that was sent."""
@@ -139,14 +122,14 @@ class Connection:
         A timeout or the end of the greenlet leaves python-xlib in the middle of an exchange;
         this connection must then only be closed, which ends the grab as well.
         """
-        self.display.grab_server()
+        self.tell(x11_wire.grab_server())
         try:
             yield
         except Exception:
-            self.display.ungrab_server()
+            self.tell(x11_wire.ungrab_server())
             self.display.sync()
             raise
-        self.display.ungrab_server()
+        self.tell(x11_wire.ungrab_server())
         self.sync()
 
     def atom(self, name: str) -> int:
@@ -179,6 +162,13 @@ class Connection:
     def release(self, keycode: int) -> None:
         """A key goes up."""
         self.tell(x11_wire.fake_key(self.xtest, x11_wire.KEY_RELEASE, keycode))
+
+    def strike(self, keys: Sequence[tuple[int, bool]]) -> None:
+        """Keys go down (true) and up, one after the other."""
+        kinds = (x11_wire.KEY_RELEASE, x11_wire.KEY_PRESS)
+        requests = [x11_wire.fake_key(self.xtest, kinds[down], code) for code, down in keys]
+        if requests:
+            Told(self.display, requests)
 
     def keys_down(self) -> list[int]:
         """The keycodes that are down."""
@@ -239,6 +229,6 @@ class Connection:
     def remember(self, name: str, numbers: list[int]) -> None:
         """Keep numbers on the root window, where they outlive this process but not the server."""
         if numbers:
-            self.root.change_property(self.atom(name), Xatom.CARDINAL, 32, numbers)
+            self.tell(x11_wire.change_property(self.root.id, self.atom(name), Xatom.CARDINAL, numbers))
         else:
-            self.root.delete_property(self.atom(name))
+            self.tell(x11_wire.delete_property(self.root.id, self.atom(name)))

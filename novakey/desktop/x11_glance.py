@@ -1,9 +1,16 @@
-"""What is to be known at the beginning of each step of a delivery, asked in one round trip."""
+"""What is to be known at the beginning of each step of a delivery, asked in one round trip.
+
+Where the focus and the keyboards are as expected, that is all of it.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from novakey.desktop import x11_keymap, x11_wire
 from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_exchange import Reply
+from novakey.desktop.x11_window import Window
 from novakey.desktop.x11_wire import KeyboardState
 
 
@@ -11,6 +18,7 @@ class Glance:
     """Asked for when it is made; to be made under a server grab, where it stays true."""
 
     def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         ask, root = connection.ask, connection.root.id
         # A release of a key that is not down does nothing but make the server use the keyboard
         # map of the device that we press keys on, in case another keyboard has a different one.
@@ -27,6 +35,10 @@ class Glance:
         self._state = ask(x11_wire.xkb_get_state(connection.xkb))
         self._down = ask(x11_wire.query_keymap())
         self._devices = ask(x11_wire.xi_query_devices(connection.xinput))
+        expected = connection.expected
+        self._windows = {window: Window(connection, window) for window in expected.windows}
+        self._owners = {window: self._ask_owner(window) for window in expected.windows[:1]}
+        self._keys = {number: self._ask_keys(number) for number in expected.keyboards}
 
     @property
     def keyboard_is_held(self) -> bool:
@@ -38,12 +50,12 @@ class Glance:
         """Whether an accessibility setting swallows keys that are short or soon repeated."""
         return x11_wire.rejects_quick_keys(self._controls.raw)
 
-    @property
+    @cached_property
     def focus(self) -> int:
         """The window with the focus, or a number that is none."""
         return x11_wire.focus_window(self._focus.raw)
 
-    @property
+    @cached_property
     def is_managed(self) -> bool:
         """Whether there is a window manager."""
         return x11_wire.property_value(self._manager.raw) is not None
@@ -57,17 +69,38 @@ class Glance:
         """The keyboard map; read quickly where it is the last one again and no key is borrowed."""
         return (x11_keymap.parse_again if none_is_lent else x11_keymap.parse)(self._map.raw)
 
-    @property
+    @cached_property
     def state(self) -> KeyboardState:
         """Modifiers and group."""
         return x11_wire.keyboard_state(self._state.raw)
 
-    @property
+    @cached_property
     def keys_down(self) -> set[int]:
         """The keycodes that are down on the core keyboard."""
         return x11_wire.keys_down(self._down.raw)
 
-    @property
+    @cached_property
     def keyboards(self) -> list[tuple[int, str]]:
         """Number and name of every keyboard that the core keyboard sums up."""
         return x11_wire.keyboards(self._devices.raw)
+
+    def keys_down_on(self, keyboard: int) -> set[int]:
+        """The keycodes that are down on one of them."""
+        if keyboard not in self._keys:
+            self._keys |= {number: self._ask_keys(number) for number, _ in self.keyboards}
+        return x11_wire.device_keys_down(self._keys[keyboard].raw)
+
+    def window(self, window: int) -> Window:
+        """What there is to know about a window."""
+        return self._windows.get(window) or Window(self._connection, window)
+
+    def owner_of(self, window: int) -> Reply | None:
+        """The server's word on whose a window is; None where it cannot be asked."""
+        return self._owners[window] if window in self._owners else self._ask_owner(window)
+
+    def _ask_owner(self, window: int) -> Reply | None:
+        resource = self._connection.resource
+        return None if resource is None else self._connection.ask(x11_wire.query_client_ids(resource, window))
+
+    def _ask_keys(self, keyboard: int) -> Reply:
+        return self._connection.ask(x11_wire.query_device_state(self._connection.xinput, keyboard))

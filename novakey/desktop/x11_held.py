@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from novakey.desktop import x11_wire
-from novakey.desktop.x11_connection import XTEST, Connection, Reply
+from novakey.desktop.x11_connection import XTEST, Connection
 from novakey.desktop.x11_glance import Glance
 
 _DEVICE_KEY_PRESS, _DEVICE_KEY_RELEASE = 1, 2  # counted from the first event of the extension
@@ -27,17 +27,23 @@ class HeldKeys:
     def __init__(self, connection: Connection, glance: Glance) -> None:
         self._connection = connection
         self._glance = glance
-        self._asked = [(name, number, self._ask(number)) for number, name in glance.keyboards]
 
     @cached_property
     def _ours(self) -> set[int]:
         """On the keyboard that programs press keys on."""
-        return {code for name, _, reply in self._asked if _XTEST_NAME in name for code in _down(reply)}
+        mine = [number for number, name in self._glance.keyboards if _XTEST_NAME in name]
+        return {code for number in mine for code in self._glance.keys_down_on(number)}
 
     @cached_property
     def _persons(self) -> dict[int, set[int]]:
         """On each of a person's keyboards."""
-        return {number: _down(reply) for name, number, reply in self._asked if _XTEST_NAME not in name}
+        others = [number for number, name in self._glance.keyboards if _XTEST_NAME not in name]
+        return {number: self._glance.keys_down_on(number) for number in others}
+
+    @property
+    def are_none(self) -> bool:
+        """Whether no key is down, on the core keyboard or on any that it sums up."""
+        return not (self._glance.keys_down or self._ours or any(self._persons.values()))
 
     def release(self, also: set[int]) -> None:
         """Put them up, and `also` keys that merely our device may believe to be down."""
@@ -56,18 +62,15 @@ class HeldKeys:
             self._connection.press(code)
         for device, before in self._persons.items():
             codes = set(filter(wanted, before))
-            for code in codes & _down(self._ask(device)) if codes else ():
+            for code in codes & self._down_now(device) if codes else ():
                 # Up first: a press of what is down there would be taken for a repetition.
                 self._fake(device, _DEVICE_KEY_RELEASE, code)
                 self._fake(device, _DEVICE_KEY_PRESS, code)
 
-    def _ask(self, device: int) -> Reply:
-        return self._connection.ask(x11_wire.query_device_state(self._connection.xinput, device))
+    def _down_now(self, device: int) -> set[int]:
+        reply = self._connection.ask(x11_wire.query_device_state(self._connection.xinput, device))
+        return x11_wire.device_keys_down(reply.raw)
 
     def _fake(self, device: int, kind: int, code: int) -> None:
         kind += self._connection.xinput_event
         self._connection.tell(x11_wire.fake_device_key(self._connection.xtest, kind, code, device))
-
-
-def _down(reply: Reply) -> set[int]:
-    return x11_wire.device_keys_down(reply.raw)

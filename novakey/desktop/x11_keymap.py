@@ -72,10 +72,10 @@ class Key:
         level = kind.level(modifiers)
         return symbols[level] if level < len(symbols) else 0
 
-    @property
-    def symbols(self) -> set[int]:
+    @cached_property
+    def symbols(self) -> frozenset[int]:
         """Every keysym on it."""
-        return {symbol for _, row in self.groups for symbol in row if symbol}
+        return frozenset(symbol for _, row in self.groups for symbol in row if symbol)
 
 
 @dataclass(frozen=True)

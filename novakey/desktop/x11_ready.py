@@ -7,16 +7,15 @@ takes it: an unused connection is told of every change of the keyboard, and keep
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from threading import RLock
 
 import gevent
 
 from novakey.desktop.x11_connection import ERRORS, Connection, ServerError
+from novakey.desktop.x11_target import expect
 
 KEEP_S = 120.0
-FRESH_S = 0.1  # between the question whether the display can be used and the delivery
 AFTER_S = 0.05  # the reply to the phone goes first
 MAKE_S = 2.0
 
@@ -29,7 +28,6 @@ class Ready:
         self._busy = RLock()
         self._connection: Connection | None = None
         self._place: tuple[str | None, str | None] = (None, None)
-        self._answered = 0.0
         self._closing: gevent.Greenlet | None = None
 
     def take(self) -> Connection:
@@ -45,8 +43,9 @@ class Ready:
 
     def make(self) -> None:
         """Have one ready for a while; where that fails, the delivery will say why."""
-        with suppress(ServerError, *ERRORS), gevent.Timeout(MAKE_S, False):
+        with suppress(ServerError, *ERRORS), gevent.Timeout(MAKE_S, False), self._busy:
             self.probe()
+            self._expect()
 
     def make_soon(self) -> None:
         """The same, after what is going on now."""
@@ -66,25 +65,22 @@ class Ready:
         assert connection is not None
         return connection
 
+    def _expect(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            expect(self._connection)
+        except BaseException:  # a timeout in the middle of an exchange: it is of no more use
+            self.close()
+            raise
+
     def _is_good(self) -> bool:
-        connection = self._connection
-        if connection is None or self._place != _place():
-            return False
-        if time.monotonic() - self._answered > FRESH_S:
-            try:
-                connection.sync()
-            except (ServerError, *ERRORS):
-                return False
-            except BaseException:  # a timeout in the middle of an exchange: it is of no more use
-                self.close()
-                raise
-            self._answered = time.monotonic()
-        return self._connection is connection  # it may have been closed meanwhile
+        """Whether it leads to the server still; that this one hangs is noticed by the delivery's deadline."""
+        return self._connection is not None and self._place == _place() and self._connection.is_open
 
     def _keep(self, connection: Connection) -> None:
         self.close()  # one that somebody else has made ready meanwhile
         self._connection, self._place = connection, _place()
-        self._answered = time.monotonic()
         if self._closing is not None:
             self._closing.kill(block=False)
         self._closing = gevent.spawn_later(KEEP_S, self._expire)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from novakey.desktop import x11_wire
 from novakey.desktop.base import DesktopError, Focus
-from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11_connection import Connection, Expected
 from novakey.desktop.x11_glance import Glance
+from novakey.desktop.x11_window import Window
 from novakey.processes import executable
 
 NO_FOCUS = "no window has the keyboard focus"
@@ -27,42 +28,14 @@ class Target:
     answers_ping: bool
 
 
-class _Window:
-    """What is asked about a window, all of it at once."""
-
-    def __init__(self, connection: Connection, window: int) -> None:
-        self._connection = connection
-        self.id = window
-        self._tree = connection.ask(x11_wire.query_tree(window))
-        self._attributes = connection.ask(x11_wire.get_window_attributes(window))
-        names = ("WM_STATE", "WM_PROTOCOLS", "WM_CLASS", "_NET_WM_NAME", "WM_NAME")
-        self._properties = {
-            name: connection.ask(x11_wire.get_property(window, connection.atom(name))) for name in names
-        }
-
-    def parent(self) -> int:
-        return x11_wire.parent(self._tree.raw)
-
-    def is_viewable(self) -> bool:
-        return x11_wire.map_state(self._attributes.raw) == x11_wire.VIEWABLE
-
-    def property(self, name: str) -> list[int] | bytes | None:
-        return x11_wire.property_value(self._properties[name].raw)
-
-    def text(self, name: str) -> str:
-        value = self.property(name)
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
-
-
 def find(connection: Connection, glance: Glance) -> Target:
     """The window with the focus; `DesktopError` when there is none to type into."""
-    window, managed = glance.focus, glance.is_managed
+    window = glance.focus
     if window in (0, _POINTER_ROOT, connection.root.id):
         raise DesktopError(NO_FOCUS)
-    resource = connection.resource
-    whose = None if resource is None else connection.ask(x11_wire.query_client_ids(resource, window))
-    top = _top_level(connection, window, managed)
-    if not top.is_viewable():
+    whose = glance.owner_of(window)
+    top = _top_level(connection, glance)
+    if not top.is_viewable:
         raise DesktopError(NO_FOCUS)
     # The server knows whose local connection it is; where it cannot be asked, the window's word counts.
     pid = _claimed_pid(connection, top.id) if whose is None else x11_wire.client_pid(whose.raw)
@@ -78,19 +51,33 @@ def find(connection: Connection, glance: Glance) -> Target:
     return Target(window, top.id, focus, answers_ping=connection.atom("_NET_WM_PING") in protocols)
 
 
-def _top_level(connection: Connection, window: int, managed: bool) -> _Window:
+def expect(connection: Connection) -> None:
+    """Note what has the focus, for a delivery that comes soon: it then asks about that with all the rest."""
+    keyboards = connection.ask(x11_wire.xi_query_devices(connection.xinput))
+    window = x11_wire.focus_window(connection.ask(x11_wire.get_input_focus()).raw)
+    windows: list[int] = []
+    while window not in (0, _POINTER_ROOT, connection.root.id) and len(windows) < MAX_DEPTH:
+        windows.append(window)
+        asked = Window(connection, window)
+        window = asked.parent if asked.property("WM_STATE") is None else 0
+    numbers = tuple(number for number, _ in x11_wire.keyboards(keyboards.raw))
+    connection.expected = Expected(tuple(windows), numbers)
+
+
+def _top_level(connection: Connection, glance: Glance) -> Window:
     """The window that the window manager manages (it has WM_STATE), or the topmost where there is no manager.
 
     A focused window that is in no managed window is the manager's own, or the desktop's:
     window managers put the focus there when no window has it.
     """
+    window = glance.focus
     for _ in range(MAX_DEPTH):
-        asked = _Window(connection, window)
-        if managed and asked.property("WM_STATE") is not None:
+        asked = glance.window(window)
+        if glance.is_managed and asked.property("WM_STATE") is not None:
             return asked
-        window = asked.parent()
+        window = asked.parent
         if window in (0, connection.root.id):
-            if managed:
+            if glance.is_managed:
                 raise DesktopError(NO_FOCUS)
             return asked
     raise DesktopError(NO_FOCUS)

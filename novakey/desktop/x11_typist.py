@@ -63,7 +63,7 @@ class Typist:
             held = HeldKeys(self._connection, glance)
             target = self._aim(glance)
             keyboard = glance.keymap(none_is_lent=not self._lent)
-            with self._neutral(keyboard, glance.state.latched, held) as layout:
+            with self._neutral(keyboard, glance, held) as layout:
                 batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free}))
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
@@ -99,14 +99,17 @@ class Typist:
         return target
 
     @contextmanager
-    def _neutral(self, keyboard: Keymap, latched: int, held: HeldKeys) -> Iterator[Layout]:
+    def _neutral(self, keyboard: Keymap, glance: Glance, held: HeldKeys) -> Iterator[Layout]:
         """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
-        connection = self._connection
+        connection, latched = self._connection, glance.state.latched
         num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
-        # Also modifiers that are up: one that is stuck on our device could not be pressed.
-        held.release(also=set(keyboard.modifiers))
-        # Only now: a Caps Lock that is just being pressed unlocks, or not, when it comes up.
-        state = connection.keyboard_state()
+        if held.are_none and glance.state.only_locked:
+            state = glance.state
+        else:
+            # Also modifiers that are up: one that is stuck on our device could not be pressed.
+            held.release(also=set(keyboard.modifiers))
+            # Only now: a Caps Lock that is just being pressed unlocks, or not, when it comes up.
+            state = connection.keyboard_state()
         locked = state.locked & ~num_lock
         layout = Layout(keyboard, state.group, state.locked & num_lock, without=self._lent)
         x11_mark.put(connection, locked, self._lent)
@@ -143,18 +146,17 @@ class Typist:
         self._connection.put_on_keys(wanted)
 
     def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
+        keys: list[tuple[int, bool]] = []  # and whether it goes down
         holding: tuple[int, ...] = ()
         for stroke in (*strokes, None):
             wanted = () if stroke is None else (*always, *stroke.holding)
             if wanted != holding:
-                for code in reversed(holding):
-                    self._connection.release(code)
-                for code in wanted:
-                    self._connection.press(code)
+                keys += [(code, False) for code in reversed(holding)]
+                keys += [(code, True) for code in wanted]
                 holding = wanted
             if stroke is not None:
-                self._connection.press(stroke.keycode)
-                self._connection.release(stroke.keycode)
+                keys += [(stroke.keycode, True), (stroke.keycode, False)]
+        self._connection.strike(keys)
 
     def give_back(self) -> None:
         """Free the borrowed keys, except those that somebody else has changed meanwhile."""

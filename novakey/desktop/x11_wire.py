@@ -9,6 +9,7 @@ Extension: Protocol Specification, 16.3; XTEST; X Input 1 and 2; X-Resource 1.2.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,6 +39,11 @@ class KeyboardState:
     latched: int
     locked: int
     group: int
+
+    @property
+    def only_locked(self) -> bool:
+        """Whether no modifier counts that is not locked."""
+        return not self.latched and self.modifiers == self.locked
 
 
 def xkb_use_extension(opcode: int) -> bytes:
@@ -138,7 +144,17 @@ def keys_down(reply: bytes) -> set[int]:
 
 
 def _codes(bits: bytes) -> set[int]:
+    if not any(bits):
+        return set()
     return {code for code in range(8, 256) if bits[code >> 3] & 1 << (code & 7)}
+
+
+def grab_server() -> bytes:
+    return _request(36, 0)
+
+
+def ungrab_server() -> bytes:
+    return _request(37, 0)
 
 
 def grab_keyboard(window: int) -> bytes:
@@ -198,6 +214,16 @@ def property_value(reply: bytes) -> list[int] | bytes | None:
     if width in (16, 32):
         return list(struct.unpack_from(f"={count}{'H' if width == 16 else 'I'}", reply, 32))
     return None
+
+
+def change_property(window: int, atom: int, kind: int, numbers: Sequence[int]) -> bytes:
+    """Put numbers of 32 bits in the place of what was there."""
+    head = struct.pack("=IIIB3xI", window, atom, kind, 32, len(numbers))
+    return _request(18, 0, head + struct.pack(f"={len(numbers)}I", *numbers))
+
+
+def delete_property(window: int, atom: int) -> bytes:
+    return _request(19, 0, struct.pack("=II", window, atom))
 
 
 def query_client_ids(opcode: int, window: int) -> bytes:

@@ -17,7 +17,7 @@ from Xlib import X, display
 from Xlib.protocol import rq
 
 from novakey.desktop import x11_mark
-from novakey.desktop.base import DesktopError
+from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11 import X11Backend
 from novakey.desktop.x11_connection import Connection
 from novakey.secret import Secret
@@ -329,3 +329,31 @@ def test_it_says_why_it_cannot_run() -> None:
                 X11Backend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         finally:
             del os.environ["DISPLAY"]
+
+
+def test_the_window_with_the_focus_counts_and_not_the_one_that_had_it_when_the_phone_armed(
+    backend: X11Backend, server: XServer, window: Recorder
+) -> None:
+    backend.prepare()
+    asked: list[Focus | None] = []
+    with RecordingGtkEntry(server) as other:
+        backend.type_text(Secret("abé字".encode()), DEADLINE_S, asked.append)
+        assert differs(other.wait_for("abé字"), "abé字") is None
+        backend.prepare()
+    server.focus(window.window)
+    # The window that was there when the phone armed is gone.
+    backend.type_text(Secret("ab字".encode()), DEADLINE_S, asked.append)
+    assert differs(window.wait_for("ab字"), "ab字") is None
+    assert [focus and focus.pid for focus in asked] == [other.process.pid, window.process.pid]
+
+
+def test_answers_are_told_apart_after_more_requests_than_their_numbers_can_count(
+    connection: Connection,
+) -> None:
+    unused = connection.display.display.info.max_keycode
+    for _ in range(5):
+        connection.strike([(unused, False)] * 20_011)
+        connection.remember("_NOVAKEY_TEST", [7, 8])
+        assert connection.property(connection.root.id, "_NOVAKEY_TEST") == [7, 8]
+    connection.remember("_NOVAKEY_TEST", [])
+    assert connection.property(connection.root.id, "_NOVAKEY_TEST") is None
