@@ -100,7 +100,7 @@ class Server:
                 case preface.Route.PAIR:
                     self._pair(stream, visit, req_id)
                 case preface.Route.MSG:
-                    self._answer(stream, self._message(stream, visit, req_id))
+                    self._answer(stream, *self._message(stream, visit, req_id))
                 case None:
                     log.info("request %d from %s: closed: not this protocol's first line", req_id, peer)
         except (DeadlineError, EndOfStreamError, TooLongError) as error:
@@ -116,27 +116,30 @@ class Server:
             visit.leave()
             self._running.discard(running)
 
-    def _answer(self, stream: Stream, reply: Reply) -> None:
+    def _answer(self, stream: Stream, reply: Reply, whole: bool = False) -> None:
         stream.allow(self._limits.reply_timeout_s)
         stream.send(reply.encode())
-        stream.finish()
+        stream.finish(whole)
 
-    def _message(self, stream: Stream, visit: Visit, req_id: int) -> Reply:
-        """Read the one message and answer it; what does not arrive whole is answered too."""
+    def _message(self, stream: Stream, visit: Visit, req_id: int) -> tuple[Reply, bool]:
+        """Read the one message: the reply, also to one that does not arrive whole, and whether it did."""
         peer, seconds = visit.peer, self._limits.message_timeout_s
         stream.allow(seconds)
         try:
             prefix = stream.exactly(message.LENGTH_SIZE)
             payload = stream.exactly(message.frame_length(prefix, self.max_payload_len))
         except Malformed as error:
-            return self.handler.malformed(str(error), peer, req_id)
+            return self.handler.malformed(str(error), peer, req_id), False
         except EndOfStreamError:
-            return self.handler.malformed("the message ends too early", peer, req_id)
+            return self.handler.malformed("the message ends too early", peer, req_id), False
         except DeadlineError:
-            return self.handler.malformed(f"the message did not arrive within {seconds} s", peer, req_id)
-        return self.handler.answer(
+            return self.handler.malformed(
+                f"the message did not arrive within {seconds} s", peer, req_id
+            ), False
+        reply = self.handler.answer(
             payload, peer, req_id, on_genuine=lambda: visit.authenticated(self.monotonic())
         )
+        return reply, True
 
     def _pair(self, stream: Stream, visit: Visit, req_id: int) -> None:
         """One pairing, where there is a seat for it; whoever gets or keeps none is told so."""

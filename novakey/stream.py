@@ -82,13 +82,17 @@ class Stream:
             except OSError:
                 raise EndOfStreamError("the peer hung up") from None
 
-    def finish(self) -> None:
+    def finish(self, whole: bool = False) -> None:
         """Close so that what was sent arrives.
 
         Closing a socket with unread bytes resets the connection, and a reset
         may overtake the reply; so the sending side is shut first and a bounded
-        rest is read away.
+        rest is read away. `whole` is that the peer has sent all that it had to:
+        then nothing is waited for, unless more has come all the same.
         """
+        if whole and not self._more():
+            self._sock.close()
+            return
         with contextlib.suppress(OSError, DeadlineError, EndOfStreamError):
             self._sock.shutdown(socket.SHUT_WR)
             self.allow(_LINGER_S)
@@ -108,6 +112,14 @@ class Stream:
     def abort(self) -> None:
         """Close at once, whatever is pending."""
         self._sock.close()
+
+    def _more(self) -> bool:
+        """Whether bytes have come that nobody has read."""
+        if not self._buffer:
+            self._sock.settimeout(0)
+            with contextlib.suppress(OSError):  # nothing has, or the peer is gone
+                self._buffer += self._sock.recv(_CHUNK)
+        return bool(self._buffer)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._buffer[:count])

@@ -195,3 +195,25 @@ def test_limits_are_keys_of_the_configuration(tmp_path: Path) -> None:
         assert 1.9 < seconds(hello) < 5
         assert json.loads(ask(daemon.connect(), PAIR + b"x" * 128))["reason"] == "bad_request"
         assert ask(daemon.connect(), b"N" * 16) == b""
+
+
+@pytest.mark.parametrize("more", [1, 50_000])
+def test_a_phone_that_sends_more_than_its_message_gets_the_reply_and_no_reset(
+    tmp_path: Path, more: int
+) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        for _ in range(20):
+            with daemon.connect() as sock:
+                sock.sendall(MSG + b"\x00\x09abcdefghi" + b"x" * more)
+                received = b"".join(iter(lambda: sock.recv(4096), b""))
+                assert json.loads(received)["reason"] == "bad_request"
+
+
+def test_after_a_whole_message_the_connection_is_closed_at_once(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon, daemon.connect() as sock:
+        sock.sendall(MSG + b"\x00\x09abcdefghi")
+        assert json.loads(read_all(sock))["reason"] == "bad_request"
+        sock.sendall(b"x")  # is answered by a reset where nobody reads any more
+        time.sleep(0.3)
+        with pytest.raises(OSError):
+            sock.sendall(b"x")
