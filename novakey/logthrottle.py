@@ -59,8 +59,10 @@ class Throttle(logging.Handler):
         return passed
 
     def close(self) -> None:
-        """Close all of them."""
+        """Write down what was held back, and close all of them."""
         super().close()
+        while self._lines:
+            self._tell_of(self._lines.popitem(last=False)[1])
         for handler in self.handlers:
             handler.close()
 

@@ -84,3 +84,13 @@ def test_the_table_of_lines_is_bounded_and_loses_no_count() -> None:
         log.say("line %s", f"<{number}>")
     assert len(log.throttle._lines) == logthrottle.MAX_LINES
     assert log.lines[0].count("the first") == 2
+
+
+def test_closing_loses_no_count_and_writes_nothing_afterwards() -> None:
+    log = Log()
+    for number in range(3):
+        log.say("request %d from %s: closed", number, "192.0.2.1")
+    log.throttle.close()
+    assert log.lines[0][1:] == ["request 2 from 192.0.2.1: closed (1 more like it)"]
+    log.pass_time(1)
+    assert len(log.lines[0]) == 2
