@@ -200,7 +200,7 @@ class Recorder:
         self._output = folder / "typed"
         argv = self._argv(folder, self._output)
         quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        others = set(self._found())  # of the same name
+        others = self._others()
         self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
         try:
             wait_until((folder / "typed.ready").exists, "a window")
@@ -219,6 +219,10 @@ class Recorder:
         if self.process.stdin is not None:
             self.process.stdin.close()
         self._folder.cleanup()
+
+    def _others(self) -> set[str]:
+        """The windows that were there before, which `_found` would find too."""
+        return set(self._found())
 
     def _found(self) -> list[str]:
         search = ("xdotool", "search", "--onlyvisible", "--name", f"^{self.title}$")

@@ -77,6 +77,9 @@ class _MutterWindow(Recorder):
 
     server: Mutter
 
+    def _others(self) -> set[str]:
+        return set()
+
     def _found(self) -> list[str]:
         return ["the newest"]
 

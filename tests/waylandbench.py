@@ -187,6 +187,9 @@ class Sway(Compositor):
 class SwayRecorder(Recorder):
     """A window under sway in which a program writes down what it is typed."""
 
+    def _others(self) -> set[str]:
+        return set()
+
     def _found(self) -> list[str]:
         return [str(w["id"]) for w in self.server.windows() if w["pid"] == self.process.pid]
 
