@@ -16,6 +16,7 @@ from attack import attack  # noqa: E402
 from figures import Figure  # noqa: E402
 from messages import growth, messages  # noqa: E402
 from start import idle, memory, start  # noqa: E402
+from typing_sway import sway  # noqa: E402
 from typing_x11 import typing  # noqa: E402
 
 PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
     "idle": idle,
     "attack": attack,
     "typing": typing,
+    "sway": sway,
 }
 
 
