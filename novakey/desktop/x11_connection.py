@@ -174,17 +174,17 @@ class Connection:
         """The keycodes that are down."""
         return sorted(x11_wire.keys_down(self.ask(x11_wire.query_keymap()).raw))
 
-    def put_on_keys(self, symbols: dict[int, int]) -> None:
-        """Give each of these keys one symbol for every state; 0 frees a key.
+    def put_on_keys(self, pairs: dict[int, x11_keymap.Pair]) -> None:
+        """Give each of these keys its symbols without Shift and with it; `NOTHING` frees a key.
 
         In one request where that can be: every program on the desktop is told of each change and
         reads the whole map again, window managers even grab their shortcuts anew.
         """
-        if not symbols:
+        if not pairs:
             return
         keymap = self.keymap()
         if self._keyboards_agree():
-            change = x11_keymap.change(keymap, symbols)
+            change = x11_keymap.change(keymap, pairs)
             info = self.display.display.info
             keycodes = (info.min_keycode, info.max_keycode)
             self.tell(
@@ -193,8 +193,8 @@ class Connection:
                 )
             )
         else:
-            for code, symbol in symbols.items():
-                self.display.change_keyboard_mapping(code, [(symbol,) * 4 if symbol else (X.NoSymbol,)])
+            for code, pair in pairs.items():
+                self.display.change_keyboard_mapping(code, [pair * 2 if any(pair) else (X.NoSymbol,)])
         state = self.keyboard_state()
         spare = keymap.unused_modifier()
         if state.group and spare and not state.modifiers & spare:

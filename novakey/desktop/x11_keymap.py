@@ -17,10 +17,16 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import takewhile
 
 from novakey.desktop import keysyms
 
 SHIFT, LOCK, CONTROL, MOD1 = 1, 2, 4, 8
+
+Pair = tuple[int, int]
+"""What a borrowed key gives, without Shift and with it. The same, where there are keys enough."""
+
+NOTHING: Pair = (0, 0)
 
 
 class UnreachableError(Exception):
@@ -77,6 +83,10 @@ class Key:
         """Every keysym on it."""
         return frozenset(symbol for _, row in self.groups for symbol in row if symbol)
 
+    def gives(self, pair: Pair) -> bool:
+        """Whether it is borrowed for these and gives nothing else."""
+        return (self.symbol(0, 0), self.symbol(0, SHIFT)) == pair and self.symbols == set(pair)
+
 
 @dataclass(frozen=True)
 class Keymap:
@@ -123,7 +133,7 @@ class Batch:
     """The strokes for the first keysyms of a text, and the keysyms that borrowed keys need for them."""
 
     strokes: tuple[Stroke, ...]
-    borrowed: dict[int, int]  # keycode: keysym
+    borrowed: dict[int, Pair]
 
 
 class Layout:
@@ -160,6 +170,12 @@ class Layout:
         key = self._keymap.keys.get(code)
         return key.symbol(self._group, 0) if key else 0
 
+    @property
+    def shift(self) -> int | None:
+        """The key to hold for the second of a pair."""
+        key = self.key_of(keysyms.SHIFTS, SHIFT)
+        return key[0] if key else None
+
     def key_of(self, wanted: Iterable[int], allowed: int = 0xFF) -> tuple[int, int] | None:
         """The first key that gives one of these keysyms by itself, and the modifiers it sets."""
         wanted = frozenset(wanted)
@@ -190,21 +206,18 @@ def next_batch(wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Ba
     `UnreachableError` when some of it can never be typed: then nothing is.
     """
     table = layout.strokes
-    if not free and any(symbol not in table for symbol in wanted):
+    missing = list(dict.fromkeys(symbol for symbol in wanted if symbol not in table))
+    if missing and not free:
         raise UnreachableError
-    spare = list(reversed(free))
-    strokes: list[Stroke] = []
-    lent: dict[int, int] = {}  # keysym: keycode
-    for symbol in wanted:
-        stroke = table.get(symbol)
-        if stroke is None:
-            if symbol not in lent:
-                if not spare:
-                    break
-                lent[symbol] = spare.pop()
-            stroke = Stroke(lent[symbol])
-        strokes.append(stroke)
-    return Batch(tuple(strokes), {code: symbol for symbol, code in lent.items()})
+    first, shift = missing[: len(free)], layout.shift
+    # A key that gives the same with Shift can go wrong in fewer ways: so pairs only where keys lack.
+    second = missing[len(free) : 2 * len(free)] if shift else []
+    lent = {symbol: Stroke(code) for symbol, code in zip(first, free)}  # noqa: B905  # free ones are left
+    lent |= {symbol: Stroke(code, (shift,)) for symbol, code in zip(second, free) if shift}  # noqa: B905
+    reach = table | lent
+    strokes = tuple(reach[symbol] for symbol in takewhile(reach.__contains__, wanted))
+    pairs = zip(first, [*second, *first[len(second) :]], strict=True)
+    return Batch(strokes, dict(zip(free, pairs)))  # noqa: B905
 
 
 @dataclass(frozen=True)
@@ -217,20 +230,20 @@ class Change:
     wire: bytes
 
 
-def change(keymap: Keymap, symbols: dict[int, int]) -> Change:
-    """Put one keysym on each of these keys, for every state of the keyboard; 0 frees a key.
+def change(keymap: Keymap, pairs: dict[int, Pair]) -> Change:
+    """Put a pair of keysyms on each of these keys, for every group of the keyboard; `NOTHING` frees a key.
 
     A key gets one group with both levels of the type that XKB reserves as the second,
-    TWO_LEVEL: Shift and the group make no difference, and a client without XKB, which would
-    make up a capital letter for a missing second level, sees one.
+    TWO_LEVEL, so a client without XKB, which would make up a capital letter for a missing
+    second level, sees one.
     """
-    first, last = min(symbols), max(symbols)
+    first, last = min(pairs), max(pairs)
     wires = []
     for code in range(first, last + 1):
         wire = keymap.keys[code].wire
-        if code in symbols:
-            symbol = symbols[code]
-            wire = struct.pack("=4sBBHII", b"\1\1\1\1", 1, 2, 2, symbol, symbol) if symbol else bytes(8)
+        if code in pairs:
+            pair = pairs[code]
+            wire = bytes(8) if pair == NOTHING else struct.pack("=4sBBHII", b"\1\1\1\1", 1, 2, 2, *pair)
         wires.append(wire)
     data = b"".join(wires)
     return Change(first, len(wires), (len(data) - 8 * len(wires)) // 4, data)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_glance import Glance
 from novakey.desktop.x11_held import HeldKeys
+from novakey.desktop.x11_keymap import NOTHING
 
 MARK = "_NOVAKEY_DELIVERY"
 
@@ -38,7 +39,7 @@ def put_right(connection: Connection) -> None:
     locked, *codes = found
     HeldKeys(connection, Glance(connection)).release_ours()
     keys = connection.keymap().keys
-    connection.put_on_keys({code: 0 for code in codes if code in keys})
+    connection.put_on_keys({code: NOTHING for code in codes if code in keys})
     if not connection.keyboard_state().locked & locked:
         connection.set_locks(locked, locked, 0)
     take_off(connection)

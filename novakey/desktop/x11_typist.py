@@ -16,7 +16,16 @@ from novakey.desktop.base import DesktopError, Permit
 from novakey.desktop.x11_connection import Connection
 from novakey.desktop.x11_glance import Glance
 from novakey.desktop.x11_held import HeldKeys
-from novakey.desktop.x11_keymap import Batch, Keymap, Layout, Stroke, UnreachableError, next_batch
+from novakey.desktop.x11_keymap import (
+    NOTHING,
+    Batch,
+    Keymap,
+    Layout,
+    Pair,
+    Stroke,
+    UnreachableError,
+    next_batch,
+)
 from novakey.desktop.x11_listener import Listener
 from novakey.desktop.x11_target import Target, find
 
@@ -29,7 +38,7 @@ class Typist:
     def __init__(self, connection: Connection, permit: Permit) -> None:
         self._connection = connection
         self._permit = permit
-        self._lent: dict[int, int] = {}  # keycode: keysym that we put there
+        self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
         self._unlocked = 0  # modifiers that are unlocked meanwhile
         self._target: Target | None = None
         self.sent = 0
@@ -68,7 +77,8 @@ class Typist:
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")
-                new = {c: s for c, s in batch.borrowed.items() if keyboard.keys[c].symbols != {s}}
+                keys = keyboard.keys
+                new = {code: pair for code, pair in batch.borrowed.items() if not keys[code].gives(pair)}
                 self._borrow(new)
                 if new and target.answers_ping:
                     return target
@@ -138,7 +148,7 @@ class Typist:
         else:
             x11_mark.take_off(self._connection)
 
-    def _borrow(self, wanted: dict[int, int]) -> None:
+    def _borrow(self, wanted: dict[int, Pair]) -> None:
         if not wanted:
             return
         self._lent |= wanted
@@ -164,7 +174,7 @@ class Typist:
             return
         with self._connection.grabbed():
             keys = self._connection.keymap().keys
-            ours = [code for code, symbol in self._lent.items() if keys[code].symbols == {symbol}]
-            self._connection.put_on_keys(dict.fromkeys(ours, 0))
+            ours = [code for code, pair in self._lent.items() if keys[code].gives(pair)]
+            self._connection.put_on_keys(dict.fromkeys(ours, NOTHING))
             x11_mark.take_off(self._connection)
         self._lent.clear()

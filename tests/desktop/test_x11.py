@@ -212,7 +212,7 @@ def test_what_a_killed_delivery_left_on_keys_is_taken_off(
     dying = Connection()
     code = dying.keymap().free[0]
     x11_mark.put(dying, 0, [code])
-    dying.put_on_keys({code: 0x01005B57})
+    dying.put_on_keys({code: (0x01005B57, 0x01005B57)})
     dying.sync()
     dying.close()
     assert server.keymap() != before

@@ -81,19 +81,34 @@ def test_a_third_level_key_that_also_sets_control_is_not_used() -> None:
 
 def test_characters_outside_the_layout_borrow_each_one_key() -> None:
     batch = next_batch([sym(c) for c in "字a字é"], layout(), FREE)
-    assert batch.borrowed == {8: sym("字"), 93: sym("é")}
+    assert batch.borrowed == {8: (sym("字"),) * 2, 93: (sym("é"),) * 2}
     assert [stroke.keycode for stroke in batch.strokes] == [8, A_KEY, 8, 93]
 
 
-def test_more_characters_than_free_keys_come_in_batches() -> None:
-    rest = [sym(c) for c in "1a23a4"]
+def test_where_free_keys_lack_each_gives_two_characters_the_second_with_shift() -> None:
+    batch = next_batch([sym(c) for c in "字a日本日"], layout(), FREE)
+    assert batch.borrowed == {8: (sym("字"), sym("本")), 93: (sym("日"),) * 2}
+    assert [(stroke.keycode, stroke.holding) for stroke in batch.strokes] == [
+        (8, ()), (A_KEY, ()), (93, ()), (8, (SHIFT_KEY,)), (93, ()),
+    ]  # fmt: skip
+
+
+def test_without_a_shift_key_each_borrowed_key_gives_one_character() -> None:
+    bare = Layout(Keymap(keymap().keys, {}), 0, 0)
+    batch = next_batch([sym(c) for c in "字日本"], bare, FREE)
+    assert batch.borrowed == {8: (sym("字"),) * 2, 93: (sym("日"),) * 2}
+    assert len(batch.strokes) == 2
+
+
+def test_more_characters_than_free_keys_can_give_come_in_batches() -> None:
+    rest = [sym(c) for c in "字a日本a語a文b法"]
     sizes = []
     while rest:
         batch = next_batch(rest, layout(), FREE)
         assert len(batch.borrowed) <= len(FREE)
         sizes.append(len(batch.strokes))
         rest = rest[sizes[-1] :]
-    assert sizes == [5, 1]
+    assert sizes == [7, 3]
 
 
 def test_without_free_keys_it_is_all_or_nothing() -> None:
