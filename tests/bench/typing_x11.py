@@ -14,6 +14,8 @@ from novakey.config import Settings
 from novakey.desktop.choose import Chooser
 from novakey.messages.deliver import Courier
 
+LIMITS = (1 / 8, 1 / 4)
+
 
 class TimingXterm(RecordingXterm):
     """A terminal whose program writes down when what came."""
@@ -29,4 +31,4 @@ def typing(full: bool) -> Iterator[Figure]:
     with XServer() as server, display_of(server), TimingXterm(server) as window:
         courier = Courier(Settings(), Chooser("x11"))
         argv = ("xdotool", "type", "--delay", "1", "--file", "-")
-        yield from compared("typing", courier, window, argv, full)
+        yield from compared("typing", courier, window, argv, full, LIMITS)
