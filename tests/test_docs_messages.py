@@ -51,6 +51,7 @@ ELSEWHERE = {
     "systemd.py": "the service manager hands a socket over; the unit says which",
     "logthrottle.py": "the log itself",
     "cli.py": "help",
+    "commandline.py": "help",
     "secret.py": "faults of ours",
     "__main__.py": "the environment",
     "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",

@@ -153,7 +153,7 @@ def test_a_first_start_that_is_interrupted_says_so_and_leaves_it_marked_unfinish
             break
     os.killpg(installing.pid, signal.SIGINT)  # as a terminal does it
     said += installing.stderr.read()
-    assert installing.wait(30) == 130
+    assert installing.wait(30) == 130, said
     assert "installing into" in said and "interrupted; the next start begins the installation anew" in said
     assert (tree / "Nova Key's copy" / ".venv" / "novakey-requirements").read_text() == "unfinished\n"
 
