@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from novakey.control import listener
@@ -52,8 +51,9 @@ class ControlServer:
         self._operations = functools.cache(operations)
         self._live = 0
         self._listener = listener.listen(folder)
-        self._pool = Pool(MAX_CONNECTIONS)
-        self._server = StreamServer(self._listener, self._serve, spawn=self._pool)
+        self._running: set[gevent.Greenlet] = set()
+        self._server = StreamServer(self._listener, self._serve, spawn=self._spawn)
+        self._server.full = lambda: len(self._running) >= MAX_CONNECTIONS
 
     def start(self) -> None:
         """Begin to accept."""
@@ -62,9 +62,19 @@ class ControlServer:
     def stop(self) -> None:
         """Hang up on everybody, those first who are told the end anyway, and take the socket away."""
         self._server.close()
-        self._pool.join(timeout=FAREWELL_S)
-        self._pool.kill()
+        gevent.joinall(list(self._running), timeout=FAREWELL_S)
+        gevent.killall(list(self._running))
         listener.remove(self._folder)
+
+    def _spawn(self, serve: Callable[..., None], *arguments: object) -> None:
+        greenlet = gevent.spawn(serve, *arguments)
+        self._running.add(greenlet)
+        greenlet.link(self._ended)
+
+    def _ended(self, greenlet: gevent.Greenlet) -> None:
+        self._running.discard(greenlet)
+        if self._server.started:
+            self._server.start_accepting()  # it stops where there are as many as may be
 
     def _serve(self, sock: socket.socket, address: object) -> None:
         stream = Stream(sock)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from array import array
+from binascii import crc32
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -203,7 +203,7 @@ def _newest(data: bytes) -> int:
 
 def _header(state: int, slots: int, boot: bytes) -> bytes:
     head = _HEADER.pack(_MAGIC, state, slots, boot)
-    return (head + _CRC.pack(zlib.crc32(head))).ljust(_HEADER_SIZE, b"\0")
+    return (head + _CRC.pack(crc32(head))).ljust(_HEADER_SIZE, b"\0")
 
 
 def _floor_slots(floor: int) -> list[bytes]:
@@ -213,4 +213,4 @@ def _floor_slots(floor: int) -> list[bytes]:
 
 def _slot(key: bytes, timestamp: int, floor: int) -> bytes:
     head = _SLOT.pack(timestamp, floor + 1, key)
-    return head + _CRC.pack(zlib.crc32(head))
+    return head + _CRC.pack(crc32(head))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from novakey.secret import Secret
+
+# C0, DEL and C1, which are all of Unicode's category Cc for ever, and the separators of lines and paragraphs.
+_CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 
 
 class UnsafeTextError(Exception):
@@ -15,8 +16,7 @@ def check(secret: Secret, max_characters: int, allow_newlines: bool, allow_tabs:
     """Raise `UnsafeTextError` unless the secret is safe text of at most `max_characters`.
 
     A control character is a command to the focused program: a line end submits
-    a form or runs a shell line, an escape starts a terminal sequence. C0, DEL
-    and C1 are Unicode's category Cc; U+2028 and U+2029 are Zl and Zp.
+    a form or runs a shell line, an escape starts a terminal sequence.
     """
     count = 0
     try:
@@ -38,5 +38,5 @@ def _check_character(character: str, allow_newlines: bool, allow_tabs: bool) -> 
     elif character == "\t":
         if not allow_tabs:
             raise UnsafeTextError("the text holds a tab, and allow_tabs is off")
-    elif unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+    elif character in _CONTROLS:
         raise UnsafeTextError("the text holds a control character")
