@@ -115,9 +115,7 @@ def campaign(window: Recorder, texts: int) -> tuple[int, int]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", [MutterFoot, MutterGtkEntry], ids=["foot", "gtk"])
-def test_a_thousand_random_secrets_arrive_exactly_or_not_at_all(
-    mutter: Mutter, kind: type[Recorder]
-) -> None:
+def test_a_thousand_random_secrets_arrive_exactly_or_not_at_all(mutter: Mutter, kind: type[Recorder]) -> None:
     with kind(mutter) as window:
         exact, nothing = campaign(window, 1000)
         print(f"{window.title}: {exact} exact, {nothing} nothing typed, 0 altered")
