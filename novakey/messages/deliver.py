@@ -150,6 +150,7 @@ class Courier:
         return Outcome.COPIED, "on the clipboard, paste it"
 
     def _paste(self, backend: Backend, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
+        still()  # where nothing has the focus it stays on the clipboard, and `permit` is not asked
         try:
             with self._cleared_later(backend):
                 pasted = backend.paste(text, self._deadline_s, permit)

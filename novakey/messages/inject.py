@@ -157,14 +157,17 @@ class Injector:
             except Refused as refused:
                 raise _TakenBackError(refused) from None
 
+        def may_copy() -> None:
+            self._may_copy(device_id, still, aim)
+
         try:
             # Looking at the screen takes a moment, in which the owner may take back what was allowed.
             still()
             if armed:
                 permit = aim.at(self._permit(device_id, still))
-                outcome, msg = self.courier.deliver(secret, permit, still)
+                outcome, msg = self.courier.deliver(secret, permit, may_copy)
             else:
-                outcome, msg = self.courier.copy(secret, lambda: self._may_copy(device_id, still, aim))
+                outcome, msg = self.courier.copy(secret, may_copy)
         except _TakenBackError as error:
             raise error.refused from None
         except NotApprovedError as error:

@@ -13,7 +13,7 @@ from gevent.event import Event
 from handlerbench import handler
 
 from novakey.config import Settings
-from novakey.desktop.base import Backend, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approval import Approvals, Question
 from novakey.messages.asks import Asking, Asks
@@ -183,6 +183,46 @@ def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw
     scene.screen.shown = HERE
     assert scene.start().get(timeout=5) is Outcome.COPIED
     assert scene.screen.typed == ["clipboard"]
+
+
+def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_owner_saw_too(
+    tmp_path: Path,
+) -> None:
+    class Held(Screen):
+        """Another program holds the keyboard, which is found before the window is looked at."""
+
+        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+            raise DesktopError("another program holds the keyboard")
+
+    scene = Scene(tmp_path, allow_clipboard_on_inject_failure=True)
+    scene.screen = Held()
+    scene.looked.set()
+    scene.arm()
+    scene.approvals.grant("phone")
+    scene.screen.shown = ELSEWHERE
+    assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert scene.screen.typed == []
+    scene.screen.shown = HERE
+    assert scene.start().get(timeout=5) is Outcome.COPIED
+    assert scene.screen.typed == ["clipboard"]
+
+
+def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_window_too(tmp_path: Path) -> None:
+    class Unfocused(Screen):
+        """Nothing to paste into: it goes on the clipboard, and nobody is asked about a window."""
+
+        def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+            self.typed.append("clipboard")
+            return False
+
+    scene = Scene(tmp_path, allow_typing_fallback=False, allow_clipboard_on_inject_failure=True)
+    scene.screen = Unfocused()
+    scene.looked.set()
+    scene.arm()
+    scene.approvals.grant("phone")
+    scene.screen.shown = ELSEWHERE
+    assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
+    assert scene.screen.typed == []
 
 
 def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_long_enough(
