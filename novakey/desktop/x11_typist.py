@@ -59,6 +59,9 @@ class Typist:
         if typed:
             if not listener.has_read_keys(until):
                 raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
+            keys = self._connection.keymap().keys
+            if not all(keys[code].gives(pair) for code, pair in self._lent.items()):
+                raise DesktopError("the keyboard was changed meanwhile; some keys may be wrong", self.sent)
         elif not listener.knows_map(until):
             raise DesktopError("the window does not answer", self.sent)
 

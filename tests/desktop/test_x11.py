@@ -252,6 +252,22 @@ def test_a_terminal_that_hangs_is_said_to_have_read_nothing_for_sure(
         os.kill(terminal.process.pid, signal.SIGCONT)
 
 
+def test_borrowed_keys_that_another_program_takes_before_the_window_has_read_them_are_told(
+    backend: X11Backend, server: XServer, terminal: Recorder
+) -> None:
+    before = server.keymap()
+    os.kill(terminal.process.pid, signal.SIGSTOP)
+    setting = gevent.spawn_later(0.3, server.run, "setxkbmap", "us")
+    going_on = gevent.spawn_later(1.0, os.kill, terminal.process.pid, signal.SIGCONT)
+    try:
+        with pytest.raises(DesktopError, match="the keyboard was changed meanwhile") as caught:
+            backend.type_text(Secret("字符".encode()), DEADLINE_S, anywhere)
+    finally:
+        gevent.joinall([setting, going_on])
+    assert caught.value.typed == 2
+    assert server.keymap() == before
+
+
 def test_a_server_that_hangs_ends_at_the_deadline_while_others_run(
     backend: X11Backend, server: XServer, entry: Recorder
 ) -> None:
