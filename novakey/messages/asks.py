@@ -193,7 +193,7 @@ class Asks:
         self._refuse_second_tap(asking, self._digest(secret))
         if not asking.confirmed.wait(min(CONFIRM_S, seconds)):
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
-        self._refuse_over(asking)
+        self.refuse_over(asking)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         """Hand the secret over, after `await_owner`; what the phone is told.
@@ -201,7 +201,7 @@ class Asks:
         `Refused` where the request is over, or the program does not take it. Nothing else runs before the
         secret is on its way.
         """
-        self._refuse_over(asking)
+        self.refuse_over(asking)
         self._last_given, self._waited_then = self._digest(secret), self._numbers
         asking.secret = Secret(secret.reveal())
         asking.given.set()
@@ -220,7 +220,8 @@ class Asks:
         for asking in self._queue:
             asking.approved.discard(device_id)
 
-    def _refuse_over(self, asking: Asking) -> None:
+    def refuse_over(self, asking: Asking) -> None:
+        """Raises `Refused` where the request has what it asked for, or gets nothing any more."""
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
 

@@ -102,10 +102,13 @@ class Injector:
         if not self.approvals.on_computer:
             self.approvals.check(device_id)
         self.asks.await_owner(asking, secret, self._left(until))
-        if device_id in asking.approved:
-            self.approvals.grant_for(device_id, asking.focus)  # the one question showed this phone too
-        self.approvals.ask_for(device_id, lambda focus: None, self._left(until), asking.focus)
+        if device_id not in asking.approved:
+            self.approvals.ask_for(device_id, lambda focus: None, self._left(until), asking.focus)
         with self._turn(until):
+            self.asks.refuse_over(asking)
+            if device_id in asking.approved:
+                # The one question showed this phone too. Not before: what is being typed has an approval.
+                self.approvals.grant_for(device_id, asking.focus)
             self._check_again(device_id, asking)
             self._refuse_late(until)
             told = self.asks.give(asking, secret, device_id)

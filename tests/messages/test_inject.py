@@ -295,6 +295,41 @@ def test_a_request_that_the_owner_allowed_from_this_phone_is_not_asked_about_aga
     assert scene.gates.approval.until(0) == {}, "and it is used up"
 
 
+def test_what_the_owner_allowed_for_a_request_takes_nothing_from_the_secret_that_is_being_typed(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.arm()
+    scene.approvals.grant("phone")
+    scene.looked.set()
+    typing = scene.send()
+    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    taking = gevent.spawn(take, scene, asking)
+    scene.confirmed.set()
+    giving = scene.send()
+    scene.screen.ready.set()
+    assert typing.get(timeout=5) is Outcome.TYPED
+    assert giving.get(timeout=5) is Outcome.OK, "nor is it used up by that"
+    assert taking.get(timeout=5) == "correct horse"
+    assert scene.asked == [] and scene.gates.approval.until(0) == {}
+
+
+def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.arm()
+    scene.approvals.grant("phone")
+    scene.looked.set()
+    typing = scene.send()
+    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    scene.confirmed.set()
+    giving = scene.send()
+    scene.asks.end(asking)
+    scene.screen.ready.set()
+    assert typing.get(timeout=5) is Outcome.NOT_ARMED
+    assert giving.get(timeout=5) is Outcome.NOT_ARMED
+    assert scene.gates.approval.until(0) == {}
+
+
 @pytest.mark.parametrize("why", ["another phone was named", "denied since", "revoked since"])
 def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_it_back(
     tmp_path: Path, why: str
