@@ -106,8 +106,9 @@ class Typist:
         target = find(self._connection, glance)
         if self._target is not None and self._target.window != target.window:
             raise DesktopError("another window took the focus", self.sent)
-        if self._target is None:
-            self._permit(target.focus)  # under the grab: this is the window that the first key goes to
+        if not self.sent:
+            # Under the grab: this is the window that the first key goes to. Again in each step before that.
+            self._permit(target.focus)
         self._target = target
         return target
 

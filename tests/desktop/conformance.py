@@ -182,7 +182,8 @@ class Conformance:
         movers = []
 
         def move_soon(focus: Focus | None) -> None:
-            movers.append(gevent.spawn(stage.focus, second))
+            if not movers:  # it may be asked again before the first key
+                movers.append(gevent.spawn(stage.focus, second))
 
         typed, stopped = len(text), False
         try:
@@ -190,13 +191,13 @@ class Conformance:
         except DesktopError as error:
             typed, stopped = error.typed, True
         gevent.joinall(movers, raise_error=True)
-        assert 0 < typed <= len(text)
+        assert 0 <= typed <= len(text)  # 0 where it moved while the window was learning what the keys mean
         gevent.sleep(0.3)
         assert len(second.text()) <= (self.CHUNK if stopped else 0)
         first = window.wait_for(typed - len(second.text()))
         assert differs(first, text[: len(first)]) is None
         assert len(first) + len(second.text()) == typed
-        return stopped
+        return stopped and typed > 0
 
     def test_a_session_that_hangs_ends_at_the_deadline_while_others_run(
         self, stage: Stage, backend: Backend, window: Recorder
