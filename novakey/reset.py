@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from novakey import files
 from novakey.config import Settings
@@ -38,11 +39,14 @@ def reset(paths: Paths, settings: Settings) -> None:
 
 
 def _sealing_backends(paths: Paths, settings: Settings) -> Iterator[str]:
-    """Those that may hold a key of ours; the keyring is asked only where it was ever chosen."""
+    """Those that may hold a key of ours; the keyring is asked only where it was ever chosen.
+
+    One that was chosen, but is not installed, never had anything to keep.
+    """
     yield from ("keyfile", "passphrase")
     try:
         used = record.load(paths.pairing).backend
     except StoreError:
         used = ""  # a damaged state is one of the things that a reset is for
-    if "keyring" in (used, settings.device_store):
+    if used == "keyring" or (settings.device_store == "keyring" and find_spec("keyring")):
         yield "keyring"

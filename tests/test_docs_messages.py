@@ -91,7 +91,7 @@ NOT_LISTED = {
     "a backend that we do not have": "told as: the pairing state … is damaged",
     "a negative count": "told as: the pairing state … is damaged",
     "the configuration is good: …": "the configuration",
-    "the configuration is good: there is no file in …, so the defaults are in force": "the configuration",
+    "the configuration is good: there is no file in …, so the defaults are in force…": "the configuration",
     "open the gate for one device for a moment": _HELP,
     "close it again": _HELP,
     "approve the next secret (two-man approval)": _HELP,

@@ -210,3 +210,26 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
             with pytest.raises(HandshakeError, match="already paired"):
                 handshake._store(registration, token, "127.0.0.1")
             assert devices.get("phone-1") == old
+
+
+def test_reset_does_not_need_a_keyring_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from novakey import reset
+    from novakey.config import Settings
+    from novakey.pairing import record
+    from novakey.pairing.parts import Record
+    from novakey.paths import Paths
+
+    paths = Paths.under(tmp_path)
+    paths.prepare()
+    record.save(paths.pairing, Record(locked="storage failed"))
+    monkeypatch.setattr(reset, "find_spec", lambda name: None)
+    reset.reset(paths, Settings(device_store="keyring"))
+    assert not paths.pairing.exists(), "the lock is lifted"
+
+
+def test_config_check_without_a_file_names_the_variables_that_are_in_force(tmp_path: Path) -> None:
+    done = run("--data-dir", tmp_path, "config", "check", env={"NOVAKEY_ARM_DURATION_MS": "5000"})
+    assert done.returncode == 0
+    assert done.stdout.endswith("so the defaults are in force, but for NOVAKEY_ARM_DURATION_MS\n")

@@ -210,7 +210,7 @@ def test_the_approval_is_for_the_window_that_was_asked_about(start: Start) -> No
         reply = desk.send()
         assert (reply.outcome, reply.msg) == (
             Outcome.NEEDS_APPROVE,
-            "the approval was for another window: approve again",
+            "the approval was for another window: bring that one to the front and send again",
         )
         assert desk.nothing_is_typed() and other.text() == ""
     desk.screen.focus(desk.window.window)

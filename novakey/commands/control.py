@@ -138,8 +138,7 @@ def _status(words: argparse.Namespace) -> int:
         f"approved: {_gate_text(now['approved']) if now['two_man'] else 'not needed, two_man_enabled is off'}"
     )
     for row in now["questions"]:
-        who, where = _called(row["device"], row["name"]), row["program"] or "a window"
-        say(f"waiting:  {who} to type into {where}: approve or deny")
+        say(f"waiting:  {_called(row['device'], row['name'])} to {row['aim']}: approve or deny")
     for row in now["asks"]:
         say(f"asking:   {row['program']} (process {row['pid']}) for: {row['prompt']}")
     display = now["display"]

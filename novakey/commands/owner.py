@@ -105,8 +105,10 @@ def _config(words: argparse.Namespace) -> int:
 
 
 def _no_file(words: argparse.Namespace) -> str:
-    folder = base.paths(words).config
-    return f"the configuration is good: there is no file in {folder}, so the defaults are in force"
+    folder, origins = base.paths(words).config, base.settings(words).origins.values()
+    variables = sorted(origin for origin in origins if origin.startswith(config.PREFIX))
+    but = f", but for {', '.join(variables)}" if variables else ""
+    return f"the configuration is good: there is no file in {folder}, so the defaults are in force{but}"
 
 
 def _doctor(words: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ AFTER_DENIALS_S = 3600.0
 
 ALLOW, DENY = "allow", "deny"
 
+REQUEST = "request "  # before its number, what a program's request is called where a window would be
 NOT_KNOWN = "not known"  # the window of an approval where the focus could not be read
 
 
@@ -57,6 +58,14 @@ class Question:
     def program(self) -> str:
         """The program with the focus when it was asked; empty when that is not known."""
         return (self.focus.program or "") if self.focus is not None else ""
+
+    @property
+    def aim(self) -> str:
+        """What the secret would do there, for people."""
+        window = self.focus.window if self.focus is not None else None
+        if isinstance(window, str) and window.startswith(REQUEST):
+            return f"answer {window} of {self.program}"
+        return f"type into {self.program or 'a window'}"
 
 
 Ask = Callable[[Question, float], str | None]
@@ -162,7 +171,9 @@ class Approvals:
                 raise NotApprovedError("the approval was taken back")
             window = self._gate.bound_to(device_id)
             if window is not None and _window(focus) != window:
-                raise NotApprovedError("the approval was for another window: approve again")
+                raise NotApprovedError(
+                    "the approval was for another window: bring that one to the front and send again"
+                )
 
         return there
 
@@ -232,9 +243,7 @@ class Approvals:
 
     def _put(self, question: Question) -> None:
         shown = escape(question.device_id)
-        log.info(
-            "%s asks to type into %s: approve or deny it on this computer", shown, question.program or "?"
-        )
+        log.info("%s asks to %s: approve or deny it on this computer", shown, question.aim)
         answer: str | None = None
         try:
             answer = self._ask(question, ASK_S)

@@ -304,3 +304,16 @@ def test_what_the_policy_refuses_is_not_asked_about() -> None:
         scene.approvals.ask_for("a", refuse, WAIT_S)
     settle()
     assert scene.asked == [] and scene.approvals.questions() == []
+
+
+@pytest.mark.parametrize(
+    ("focus", "aim"),
+    [
+        (Focus(window=7, program="xterm"), "type into xterm"),
+        (Focus(window="0x7", program=None), "type into a window"),
+        (None, "type into a window"),
+        (Focus(window="request 3", pid=5, program="bash"), "answer request 3 of bash"),
+    ],
+)
+def test_the_owner_is_told_what_the_secret_would_do(focus: Focus | None, aim: str) -> None:
+    assert Question("pocket", focus, 0.0).aim == aim
