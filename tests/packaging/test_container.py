@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,9 @@ class Container:
 
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None:
-            self.process.kill()
+            # All in it end with its first process. That one no longer ends with bwrap: it changed its user.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             self.process.wait(20)
 
     def log(self) -> str:
