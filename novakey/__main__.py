@@ -28,7 +28,7 @@ def patch() -> None:
     # gevent asks every installed package for plugins at each step of it. That takes half of a start, and no
     # other package is to decide what happens here.
     events.notify_and_call_entry_points = events.notify
-    # What gevent would print a failure's context with pulls in as much again as all of our wire protocol.
+    # It would print a failure's context with `pprint`, which pulls in `dataclasses` and `inspect`.
     config.format_context = "builtins.repr"
     monkey.patch_all(ssl=False)  # nothing here speaks TLS
 

@@ -68,9 +68,9 @@ class Notices:
         """An `approval.Ask`: may this device type into that program?"""
         from novakey.session.notify import DISMISSED
 
-        program = question.program or _NO_NAME
-        body = f"into {program}. Allow only what you have just sent yourself."
-        answer = self._ask(f"{self._called(question.device_id)} wants to type", body, "Allow once", seconds)
+        summary = f"{self._called(question.device_id)} wants to {question.purpose}"
+        body = "Allow only what you have just sent yourself."
+        answer = self._ask(summary, body, "Allow once", seconds)
         return DENY if answer == DISMISSED else answer
 
     def confirm(self, asking: Asking) -> bool:

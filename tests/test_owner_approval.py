@@ -107,7 +107,7 @@ def test_a_secret_is_typed_after_allow_once_and_only_once(start: Start) -> None:
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
     desk.press(DENY)
     [first, _] = desk.dunst.told()
-    assert first == ('"pocket" wants to type', "into xterm. Allow only what you have just sent yourself.")
+    assert first == ('"pocket" wants to type into xterm', "Allow only what you have just sent yourself.")
     decided = [row for row in audit(desk) if "event" in row and row["event"] != "paired"]
     assert [(row["event"], row["program"]) for row in decided] == [("approved", "xterm"), ("denied", "xterm")]
 

@@ -138,7 +138,7 @@ def _status(words: argparse.Namespace) -> int:
         f"approved: {_gate_text(now['approved']) if now['two_man'] else 'not needed, two_man_enabled is off'}"
     )
     for row in now["questions"]:
-        say(f"waiting:  {_called(row['device'], row['name'])} to {row['aim']}: approve or deny")
+        say(f"waiting:  {_called(row['device'], row['name'])} to {row['purpose']}: approve or deny")
     for row in now["asks"]:
         say(f"asking:   {row['program']} (process {row['pid']}) for: {row['prompt']}")
     display = now["display"]

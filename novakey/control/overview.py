@@ -100,7 +100,7 @@ def _questions(parts: Parts) -> list[dict[str, object]]:
             "device": question.device_id,
             "name": name_of(parts, question.device_id),
             "program": question.program,
-            "aim": question.aim,
+            "purpose": question.purpose,
         }
         for question in parts.handler.injector.approvals.questions()
     ]

@@ -32,7 +32,6 @@ AFTER_DENIALS_S = 3600.0
 
 ALLOW, DENY = "allow", "deny"
 
-REQUEST = "request "  # before its number, what a program's request is called where a window would be
 NOT_KNOWN = "not known"  # the window of an approval where the focus could not be read
 
 
@@ -45,12 +44,15 @@ class CannotAskError(Exception):
 
 
 class Question:
-    """A device that waits for the owner's word, and what it would type into."""
+    """A device that waits for the owner's word, and what it would type into or, by its name, which request
+    of a program it would answer.
+    """
 
-    def __init__(self, device_id: str, focus: Focus | None, until: float) -> None:
+    def __init__(self, device_id: str, focus: Focus | None, until: float, request: str = "") -> None:
         self.device_id = device_id
         self.focus = focus
         self.until = until
+        self.request = request
         self.answered = Event()
         self.asking: gevent.Greenlet | None = None
 
@@ -60,12 +62,9 @@ class Question:
         return (self.focus.program or "") if self.focus is not None else ""
 
     @property
-    def aim(self) -> str:
-        """What the secret would do there, for people."""
-        window = self.focus.window if self.focus is not None else None
-        if isinstance(window, str) and window.startswith(REQUEST):
-            return f"answer {window} of {self.program}"
-        return f"type into {self.program or 'a window'}"
+    def purpose(self) -> str:
+        """What the device wants to do, for people."""
+        return f"answer {self.request}" if self.request else f"type into {self.program or 'a window'}"
 
 
 Ask = Callable[[Question, float], str | None]
@@ -128,10 +127,12 @@ class Approvals:
         may_ask: Callable[[Focus | None], None],
         seconds: float,
         focus: Focus | None = None,
+        request: str = "",
     ) -> None:
         """Ask the owner where that is needed, and wait as `approve_wait_ms` says, but for `seconds` at most.
 
-        It is about `focus`, or else what has the focus now. `may_ask` raises `Refused` where the
+        It is about `focus`, or else what has the focus now; where that stands for the request of a program,
+        `request` is how people know it. `may_ask` raises `Refused` where the
         owner need not be asked. Returns whether or not there is an approval then: `check` tells.
         """
         if not self.on_computer or self._is_open(device_id):
@@ -146,7 +147,7 @@ class Approvals:
             if self._is_open(device_id):
                 return
             self._refuse_denied(device_id)
-            question = self._questions.get(device_id) or self._begin(device_id, focus)
+            question = self._questions.get(device_id) or self._begin(device_id, focus, request)
         if self._settings.approve_wait_ms:
             question.answered.wait(min(self._settings.approve_wait_ms / 1000.0, seconds))
 
@@ -235,15 +236,15 @@ class Approvals:
         for device_id in list(self._questions):
             self._end(device_id)
 
-    def _begin(self, device_id: str, focus: Focus | None) -> Question:
-        question = Question(device_id, focus, self._monotonic() + ASK_S)
+    def _begin(self, device_id: str, focus: Focus | None, request: str) -> Question:
+        question = Question(device_id, focus, self._monotonic() + ASK_S, request)
         self._questions[device_id] = question
         question.asking = gevent.spawn(self._put, question)
         return question
 
     def _put(self, question: Question) -> None:
         shown = escape(question.device_id)
-        log.info("%s asks to %s: approve or deny it on this computer", shown, question.aim)
+        log.info("%s asks to %s: approve or deny it on this computer", shown, question.purpose)
         answer: str | None = None
         try:
             answer = self._ask(question, ASK_S)

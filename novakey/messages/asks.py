@@ -22,7 +22,6 @@ from gevent.event import Event
 
 from novakey.desktop.base import Focus
 from novakey.errors import NovaKeyError
-from novakey.messages.approval import REQUEST
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.secret import Secret
@@ -73,7 +72,7 @@ class Asking:
     @property
     def focus(self) -> Focus:
         """What an approval for it is bound to: this request and no window."""
-        return Focus(window=f"{REQUEST}{self.number}", pid=self.pid, program=self.program)
+        return Focus(window=f"request {self.number}", pid=self.pid, program=self.program)
 
 
 Confirm = Callable[[Asking], bool]

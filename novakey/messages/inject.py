@@ -103,7 +103,9 @@ class Injector:
             self.approvals.check(device_id)
         self.asks.await_owner(asking, secret, self._left(until))
         if device_id not in asking.approved:
-            self.approvals.ask_for(device_id, lambda focus: None, self._left(until), asking.focus)
+            self.approvals.ask_for(
+                device_id, lambda focus: None, self._left(until), asking.focus, asking.named
+            )
         with self._turn(until):
             self.asks.refuse_over(asking)
             if device_id in asking.approved:

@@ -307,13 +307,13 @@ def test_what_the_policy_refuses_is_not_asked_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("focus", "aim"),
+    ("focus", "named", "purpose"),
     [
-        (Focus(window=7, program="xterm"), "type into xterm"),
-        (Focus(window="0x7", program=None), "type into a window"),
-        (None, "type into a window"),
-        (Focus(window="request 3", pid=5, program="bash"), "answer request 3 of bash"),
+        (Focus(window=7, program="xterm"), "", "type into xterm"),
+        (Focus(window="request 3", program=None), "", "type into a window"),
+        (None, "", "type into a window"),
+        (Focus(window="request 3", program="bash"), "request 3 of bash", "answer request 3 of bash"),
     ],
 )
-def test_the_owner_is_told_what_the_secret_would_do(focus: Focus | None, aim: str) -> None:
-    assert Question("pocket", focus, 0.0).aim == aim
+def test_the_owner_is_told_what_the_device_wants(focus: Focus | None, named: str, purpose: str) -> None:
+    assert Question("pocket", focus, 0.0, named).purpose == purpose

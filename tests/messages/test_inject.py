@@ -84,7 +84,7 @@ class Scene:
         self.devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
         self.gates = Gates()
         courier = Courier(made, lambda: self.screen)
-        self.asked: list[object] = []
+        self.asked: list[str] = []
         self.allows = True
         self.approvals = Approvals(made, self.gates, courier.focus, self._ask)
         self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5) and self.allows)
@@ -93,7 +93,7 @@ class Scene:
         )
 
     def _ask(self, question: Question, seconds: float) -> str | None:
-        self.asked.append(question.focus.window if question.focus is not None else None)
+        self.asked.append(question.purpose)
         return None
 
     def _look_for_the_lock(self) -> bool:
@@ -173,9 +173,7 @@ def test_what_the_owner_takes_back_is_not_put_on_the_clipboard_either(tmp_path: 
     assert scene.screen.typed == []
 
 
-def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw_too(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, allow_clipboard_when_disarmed=True)
-    scene.looked.set()
+def copies_only_where_it_was_approved(scene: Scene) -> None:
     scene.approvals.grant("phone")
     scene.screen.shown = ELSEWHERE
     assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
@@ -183,6 +181,12 @@ def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw
     scene.screen.shown = HERE
     assert scene.start().get(timeout=5) is Outcome.COPIED
     assert scene.screen.typed == ["clipboard"]
+
+
+def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, allow_clipboard_when_disarmed=True)
+    scene.looked.set()
+    copies_only_where_it_was_approved(scene)
 
 
 def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_owner_saw_too(
@@ -198,13 +202,7 @@ def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_ow
     scene.screen = Held()
     scene.looked.set()
     scene.arm()
-    scene.approvals.grant("phone")
-    scene.screen.shown = ELSEWHERE
-    assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
-    assert scene.screen.typed == []
-    scene.screen.shown = HERE
-    assert scene.start().get(timeout=5) is Outcome.COPIED
-    assert scene.screen.typed == ["clipboard"]
+    copies_only_where_it_was_approved(scene)
 
 
 def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_window_too(tmp_path: Path) -> None:
@@ -346,7 +344,7 @@ def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_
         scene.asks.take_back("phone")
     assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
     gevent.sleep(0.02)
-    assert scene.asked == ["request 1"] and asking.secret is None
+    assert scene.asked == ["answer request 1 of ssh-add (process 1)"] and asking.secret is None
 
 
 def test_a_request_that_the_owner_refused_meanwhile_is_not_asked_about_again(tmp_path: Path) -> None:
