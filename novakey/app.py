@@ -14,7 +14,7 @@ import gevent
 from gevent.event import Event
 
 from novakey import log as logs
-from novakey import logfile, systemd
+from novakey import logfile
 from novakey.audit import FILE, Audit
 from novakey.config import Settings
 from novakey.control import listener
@@ -23,7 +23,6 @@ from novakey.desktop.choose import Chooser
 from novakey.devices.activity import Activity
 from novakey.devices.permission import SealedPermission
 from novakey.devices.store import Device
-from novakey.files import FolderLock, private_folder
 from novakey.messages import ledger
 from novakey.messages.account import Account
 from novakey.messages.approval import Approvals
@@ -38,9 +37,11 @@ from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.windows import Windows
-from novakey.paths import Paths
 from novakey.server import Server
 from novakey.startup import Installation, open_installation
+from novakey.system import systemd
+from novakey.system.files import FolderLock, private_folder
+from novakey.system.paths import Paths
 from novakey.wire import crypto
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from novakey import files
 from novakey.logfile import OwnerOnlyFile, parts
 from novakey.messages.handler import Answered
+from novakey.system import files
 from novakey.wire import Malformed, jsonline
 
 log = logging.getLogger(__name__)

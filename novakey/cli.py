@@ -13,8 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from novakey import process
 from novakey.errors import NovaKeyError
+from novakey.system import process
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from novakey import config, files, startup
+from novakey import config, startup
 from novakey.config import Settings
 from novakey.devices import sealed, serverkeys, store
 from novakey.devices.sealing import choose
@@ -24,8 +24,9 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError, StoreError
 from novakey.messages import ledger
 from novakey.pairing import record
-from novakey.paths import Paths
 from novakey.secret import Secret
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire import Malformed, crypto, jsonline
 
 CONFIG_NAMES = ("server_config.yaml", "server_config.yml", "server_config.json")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from novakey import files
 from novakey.config import Settings
 from novakey.devices.sealing import choose
 from novakey.errors import StoreError
 from novakey.pairing import record
-from novakey.paths import Paths
+from novakey.system import files
+from novakey.system.paths import Paths
 
 
 def reset(paths: Paths, settings: Settings) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import gevent
 
-from novakey import process, systemd
 from novakey.admission import Admission, Visit
 from novakey.listening import Listener, listen
 from novakey.messages.handler import Handler
@@ -23,6 +22,7 @@ from novakey.messages.ratelimit import address_key
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.seats import Seats
 from novakey.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.system import process, systemd
 from novakey.wire import Malformed, message, pair, preface
 from novakey.wire.reply import Outcome, Reply
 

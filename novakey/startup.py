@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from novakey import files
 from novakey.config import Settings
 from novakey.devices import serverkeys, store
 from novakey.devices.sealing import choose
@@ -24,8 +23,9 @@ from novakey.devices.store import DeviceStore
 from novakey.errors import ConfigError, StoreError
 from novakey.pairing import record
 from novakey.pairing.state import Pairing, Record, State
-from novakey.paths import Paths
 from novakey.secret import Secret
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire import crypto
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
 from novakey.pairing.parts import WAY_OUT, Record
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 
 
 class Found(NamedTuple):

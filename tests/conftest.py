@@ -88,6 +88,6 @@ def _sendable(data: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _tests_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that runs in this process must not close it up for good: later tests look at crashes."""
-    from novakey import process
+    from novakey.system import process
 
     monkeypatch.setattr(process, "close_up", lambda: None)

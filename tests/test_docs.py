@@ -89,7 +89,7 @@ def test_the_page_of_dependencies_lists_what_is_installed_and_says_why(
 
 
 def test_the_readme_names_the_folders_that_the_program_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from novakey.paths import Paths
+    from novakey.system.paths import Paths
 
     monkeypatch.setenv("HOME", "/home/you")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")

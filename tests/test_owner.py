@@ -219,7 +219,7 @@ def test_reset_does_not_need_a_keyring_that_is_not_installed(
     from novakey.config import Settings
     from novakey.pairing import record
     from novakey.pairing.parts import Record
-    from novakey.paths import Paths
+    from novakey.system.paths import Paths
 
     paths = Paths.under(tmp_path)
     paths.prepare()

@@ -19,8 +19,8 @@ from jeepney import Message
 
 from novakey.control import client
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.phone import Profile
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply
 

@@ -22,8 +22,8 @@ from novakey.control import client
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered
 from novakey.notices import QUIET_S, REPEATED, STRANGERS, STRANGERS_QUIET_S, Notices
-from novakey.paths import Paths
 from novakey.secret import Secret
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -18,10 +18,10 @@ from novakey import phone
 from novakey.config import Settings
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
-from novakey.paths import Paths
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.startup import Installation, open_installation
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -15,9 +15,9 @@ from pairbench import begin, dropped, hello, register
 from novakey.config import Settings
 from novakey.pairing import record
 from novakey.pairing.state import State
-from novakey.paths import Paths
 from novakey.secret import Secret
 from novakey.startup import open_installation
+from novakey.system.paths import Paths
 from novakey.wire import pair, uri
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

@@ -14,7 +14,7 @@ from daemonbench import ROOT, Daemon, arm_and_approve, say
 from memorywatch import copies
 from procwatch import as_nobody
 
-from novakey import process
+from novakey.system import process
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from novakey import processes
+from novakey.system import procfs
 
 
 @pytest.mark.parametrize("name", [b"sleeper", "café".encode(), b"caf\xe9"])
@@ -19,13 +19,13 @@ def test_the_name_of_an_executable_is_text_that_can_be_written_down(tmp_path: Pa
     with subprocess.Popen([program, b"60"]) as process:
         try:
             # Popen returns when the program has begun.
-            assert processes.executable(process.pid) == name.decode("utf-8", "replace")
+            assert procfs.executable(process.pid) == name.decode("utf-8", "replace")
         finally:
             process.kill()
-    assert processes.executable(None) is None
+    assert procfs.executable(None) is None
 
 
 def test_a_process_that_is_gone_has_no_name() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    assert processes.executable(process.pid) is None
+    assert procfs.executable(process.pid) is None

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, run, say
 
-from novakey import files
 from novakey.config import Settings
 from novakey.devices.sealing.keyfile import KeyFile
 from novakey.devices.store import Device
 from novakey.errors import StoreError
 from novakey.pairing import record
 from novakey.pairing.state import State
-from novakey.paths import Paths
 from novakey.secret import Secret
 from novakey.startup import open_installation
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire import crypto
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

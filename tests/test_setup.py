@@ -21,8 +21,8 @@ from tmuxbench import Terminal
 
 from novakey import phone
 from novakey.config import load
-from novakey.files import FolderLock
 from novakey.secret import Secret
+from novakey.system.files import FolderLock
 from novakey.wire.message import MessageType
 
 UNIT = ".config/systemd/user/novakey.service"

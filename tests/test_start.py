@@ -118,8 +118,8 @@ def _opening_is_refused(folder: Path) -> None:
     """What the daemon does with the folder at its start, without the half second of a new process."""
     from novakey.config import Settings
     from novakey.errors import StoreError
-    from novakey.paths import Paths
     from novakey.startup import open_installation
+    from novakey.system.paths import Paths
 
     before = content(folder)
     with pytest.raises(StoreError):
@@ -354,8 +354,8 @@ def test_everything_that_pairing_leaves_is_the_owner_s_alone(tmp_path: Path) -> 
 def test_the_sealing_key_is_not_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup of the data folder alone opens nothing."""
     from novakey.config import Settings
-    from novakey.paths import Paths
     from novakey.startup import open_installation
+    from novakey.system.paths import Paths
 
     for name in ("DATA", "CONFIG", "STATE", "RUNTIME"):
         variable = "XDG_RUNTIME_DIR" if name == "RUNTIME" else f"XDG_{name}_HOME"

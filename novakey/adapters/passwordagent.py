@@ -25,12 +25,12 @@ from pathlib import Path
 import gevent
 from gevent import Greenlet
 
-from novakey import processes
 from novakey.adapters import Ask, WaitedTooLong
 from novakey.control.client import NoDaemonError
 from novakey.errors import NovaKeyError
 from novakey.log import one_line
 from novakey.secret import Secret
+from novakey.system import procfs
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class PasswordAgent:
 
     def _secret(self, question: Question) -> Secret | None:
         """None where no phone sent one: others may still answer, and the question has its own end."""
-        who = processes.describe(question.pid).program if question.pid else "a service"
+        who = procfs.describe(question.pid).program if question.pid else "a service"
         prompt = f"{question.message} (for {who}, process {question.pid})"
         while True:
             left = question.not_after - self._monotonic() if question.not_after else ASK_S

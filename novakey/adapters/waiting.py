@@ -14,8 +14,8 @@ from novakey.adapters import WaitedTooLong
 from novakey.control import client
 from novakey.errors import NovaKeyError
 from novakey.log import one_line
-from novakey.paths import Paths
 from novakey.secret import Secret
+from novakey.system.paths import Paths
 from novakey.wire.control import Done, Event
 
 DEFAULT_S = 120.0

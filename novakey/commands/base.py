@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from novakey import config
 from novakey.config import Settings
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 
 Say = Callable[[str], None]
 

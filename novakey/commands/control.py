@@ -151,7 +151,8 @@ def _status(words: argparse.Namespace) -> int:
 
 
 def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
-    from novakey import files, status
+    from novakey import status
+    from novakey.system import files
 
     paths = base.paths(words)
     holder = files.FolderLock.holder(paths.data)

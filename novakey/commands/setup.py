@@ -16,8 +16,8 @@ PASSPHRASE_FILE = "NOVAKEY_PASSPHRASE_FILE"  # noqa: S105  # a variable's name
 if TYPE_CHECKING:
     from novakey.commands.base import Commands
     from novakey.config import Settings
-    from novakey.paths import Paths
     from novakey.setup.answers import Answers
+    from novakey.system.paths import Paths
 
 _TRIES = 5
 
@@ -146,8 +146,8 @@ def _asks_for_passphrase(settings: Settings) -> bool:
 
 def _go(words: argparse.Namespace, answers: Answers, say: base.Say, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
-    from novakey import files
     from novakey.setup import installation
+    from novakey.system import files
 
     holder = files.FolderLock.holder(base.paths(words).data)
     if answers.service and _asks_for_passphrase(base.settings(words)):

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from novakey import files
 from novakey.control import listener
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire import Malformed, control
 from novakey.wire.control import Done, Event, Refused, Request
 

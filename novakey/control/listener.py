@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from novakey import files
 from novakey.errors import NovaKeyError, SetupError, StoreError
+from novakey.system import files
 from novakey.wire.control import SOCKET_NAME
 
 AVAILABLE = hasattr(socket, "SO_PEERCRED")

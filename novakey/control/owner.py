@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from novakey import processes
 from novakey.control import overview
 from novakey.control.logfeed import LogFeed
 from novakey.control.overview import Parts
@@ -23,6 +22,7 @@ from novakey.messages.gates import Gate
 from novakey.pairing.parts import WAY_OUT
 from novakey.pairing.state import State
 from novakey.pairing.windows import Attempt, Ended
+from novakey.system import procfs
 from novakey.wire.control import Event
 from novakey.wire.uri import PairingUri
 
@@ -201,7 +201,7 @@ class Owner:
         if not len(self._devices):
             raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
         wanted = None if device is None else self._device(device).id
-        who = processes.describe(pid)
+        who = procfs.describe(pid)
         asks = self._asks
         phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
         named = phones if len(phones) <= _MAX_ASKED else ()

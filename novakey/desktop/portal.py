@@ -25,9 +25,9 @@ from novakey.desktop import wayland_session, xkb
 from novakey.desktop.base import CannotType, DesktopError, Permission, Unusable
 from novakey.desktop.remote import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland_clipboard import SelectionOwner
-from novakey.process import open_to_portals
 from novakey.secret import Secret
 from novakey.session.bus import Bus, BusError
+from novakey.system.process import open_to_portals
 
 NAME = "org.freedesktop.portal.Desktop"
 ASKS = "the desktop asks the person at the screen for permission to type: allow it there, then send again"

@@ -16,7 +16,7 @@ from typing import Any
 from novakey.desktop.base import Focus
 from novakey.desktop.wayland_sway import SwayError, SwaySocket
 from novakey.desktop.wayland_wire import Connection
-from novakey.processes import executable
+from novakey.system.procfs import executable
 
 TOPLEVELS = "zwlr_foreign_toplevel_manager_v1"
 MAX_WINDOWS = 10_000

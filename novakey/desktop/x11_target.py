@@ -10,7 +10,7 @@ from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11_connection import Connection, Expected
 from novakey.desktop.x11_glance import Glance
 from novakey.desktop.x11_window import Window
-from novakey.processes import executable
+from novakey.system.procfs import executable
 
 NO_FOCUS = "no window has the keyboard focus"
 MAX_DEPTH = 64  # of windows in windows; a tree is never that deep

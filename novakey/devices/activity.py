@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from novakey import files
 from novakey.devices import sealed
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 from novakey.wire import Malformed, jsonline
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from novakey import files
 from novakey.devices import sealed
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 
 log = logging.getLogger(__name__)
 

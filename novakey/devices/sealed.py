@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from novakey import files
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 from novakey.wire import ProtocolError, crypto, jsonline
 
 ALGORITHM = "xchacha20poly1305"

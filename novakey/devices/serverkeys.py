@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from novakey import files
 from novakey.devices import sealed
 from novakey.devices.seeded import SeededKey
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 from novakey.wire import Malformed, crypto, jsonline
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from novakey import files
 from novakey.devices import sealed, serverkeys
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 from novakey.wire import Malformed, crypto, jsonline, message
 
 RESTORE = "restore it from a backup, or give up every pairing with: novakey.py reset"

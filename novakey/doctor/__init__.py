@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from novakey.config import Settings
 from novakey.doctor import network, session, storage
 from novakey.doctor.finding import Check, Finding, Verdict
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 
 __all__ = ["Finding", "Verdict", "examine", "sealing", "typing"]
 

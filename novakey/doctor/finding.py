@@ -8,7 +8,7 @@ from enum import Enum
 
 from novakey.config import Settings
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 
 
 class Verdict(Enum):

@@ -8,13 +8,13 @@ import socket
 import time
 from pathlib import Path
 
-from novakey import files
 from novakey.config import Settings, parse_listen_addr
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
 from novakey.pairing.display import advertised
-from novakey.paths import Paths
+from novakey.system import files
+from novakey.system.paths import Paths
 
 CONNECT_S = 2.0
 _MADE_IN = 2026  # a clock that says an earlier year is wrong

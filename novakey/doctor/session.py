@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from novakey import __version__, files
+from novakey import __version__
 from novakey.config import Settings
 from novakey.control import client
 from novakey.desktop.base import NoDisplayError
@@ -14,9 +14,10 @@ from novakey.desktop.choose import Chooser, candidates
 from novakey.desktop.wayland import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.session import lock
 from novakey.session.notify import Notifier
+from novakey.system import files
+from novakey.system.paths import Paths
 
 FOCUS_S = 2.0
 SYSTEMCTL_S = 3.0

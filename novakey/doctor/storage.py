@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from novakey import files, status
+from novakey import status
 from novakey.config import Settings
 from novakey.devices import sealed, store
 from novakey.devices.sealing import choose
@@ -17,8 +17,9 @@ from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError, StoreError
 from novakey.pairing import record
-from novakey.paths import Paths
 from novakey.secret import Secret
+from novakey.system import files
+from novakey.system.paths import Paths
 
 _PACKAGES = ("gevent", "nacl", "pqcrypto", "qrcode", "png", "platformdirs", "yaml", "Xlib") + (
     ("jeepney",) if sys.platform.startswith("linux") else ()

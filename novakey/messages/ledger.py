@@ -20,9 +20,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from novakey import files
 from novakey.errors import StoreError
 from novakey.messages.replay import KEY_SIZE, MAX_AHEAD_S, ReplayGuard
+from novakey.system import files
 
 _MAGIC = b"NovaKey replay 1"
 _HEADER = struct.Struct(">16sBI16s")

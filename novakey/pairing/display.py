@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from novakey import files
 from novakey.errors import StoreError
 from novakey.pairing.parts import Window
+from novakey.system import files
 from novakey.terminal import Screen, printable
 from novakey.wire.uri import PairingUri
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from novakey import files
+from novakey.system import files
 from novakey.terminal import Screen
 from novakey.wire.uri import PairingUri
 

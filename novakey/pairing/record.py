@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from novakey import files
 from novakey.devices.sealing import choose
 from novakey.errors import StoreError
 from novakey.pairing.parts import Record
+from novakey.system import files
 from novakey.wire import Malformed, jsonline
 
 

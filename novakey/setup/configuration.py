@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import novakey
-from novakey import config, files
+from novakey import config
 from novakey.errors import SetupError
 from novakey.setup.answers import Answers
+from novakey.system import files
 
 NAME = config.FILE_NAMES[0]
 _KEPT = ".before-setup"

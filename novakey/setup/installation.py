@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from novakey import audit, files, log, logfile
+from novakey import audit, log, logfile
 from novakey import reset as resetting
 from novakey.config import Settings
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.setup import configuration, record, service
 from novakey.setup.answers import Answers
 from novakey.setup.record import Record
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire.control import SOCKET_NAME
 
 _STOP_S = 20.0

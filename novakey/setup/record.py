@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from novakey import files
 from novakey.errors import StoreError
-from novakey.paths import Paths
+from novakey.system import files
+from novakey.system.paths import Paths
 from novakey.wire import Malformed, jsonline
 
 FILE = "setup.json"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import novakey
-from novakey import process
 from novakey.devices.sealing.passphrase_source import VARIABLE as PASSPHRASE_FILE
 from novakey.errors import SetupError
-from novakey.paths import Paths
 from novakey.setup.configuration import shipped
+from novakey.system import process
+from novakey.system.paths import Paths
 
 UNIT = "novakey.service"
 MARK = "# Written by novakey.py setup for this installation."

@@ -20,9 +20,9 @@ from daemonbench import Daemon
 from novakey import phone as reference
 from novakey.control import client
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.phone import Profile, exchange
 from novakey.secret import Secret
+from novakey.system.paths import Paths
 from novakey.wire import message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome

@@ -23,8 +23,8 @@ from novakey.devices import serverkeys  # noqa: E402
 from novakey.devices.sealing.keyfile import KeyFile  # noqa: E402
 from novakey.devices.store import Device, DeviceStore  # noqa: E402
 from novakey.messages import ledger  # noqa: E402
-from novakey.paths import Paths  # noqa: E402
 from novakey.secret import Secret  # noqa: E402
+from novakey.system.paths import Paths  # noqa: E402
 from novakey.wire import crypto  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")

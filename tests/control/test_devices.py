@@ -26,7 +26,6 @@ from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
-from novakey.files import FolderLock
 from novakey.messages.approval import ALLOW, Approvals
 from novakey.messages.asks import Asks
 from novakey.messages.deliver import Courier
@@ -34,9 +33,10 @@ from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.replay import ReplayGuard
-from novakey.paths import Paths
 from novakey.phone import Profile
 from novakey.secret import Secret
+from novakey.system.files import FolderLock
+from novakey.system.paths import Paths
 from novakey.wire import crypto, message, preface
 from novakey.wire.control import Done, Event
 from novakey.wire.message import Message, MessageType

@@ -22,7 +22,7 @@ from daemonbench import Daemon, read_all, run
 from novakey.control import client, listener
 from novakey.control.server import MAX_CONNECTIONS, MAX_LIVE
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 from novakey.wire.control import MAX_REQUEST, Done, Event
 
 STATUS = b'{"v":1,"op":"status","args":{}}\n'

@@ -26,8 +26,8 @@ from desktopbench import end, wait_until
 from novakey.adapters.passwordagent import SYSTEM
 from novakey.control import client
 from novakey.errors import NovaKeyError
-from novakey.paths import Paths
 from novakey.phone import Profile
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply
 

@@ -16,7 +16,6 @@ import pytest
 from daemonbench import run
 from desktopbench import wait_until
 
-from novakey import processes
 from novakey.adapters import WaitedTooLong, passwordagent
 from novakey.adapters.passwordagent import PasswordAgent
 from novakey.adapters.person import Person, for_a_person
@@ -24,6 +23,7 @@ from novakey.adapters.pinentry import MAX_LINE, Pinentry
 from novakey.adapters.waiting import has_gone
 from novakey.errors import NovaKeyError
 from novakey.secret import Secret
+from novakey.system import procfs
 
 # ---- pinentry ----
 
@@ -129,7 +129,7 @@ def test_a_reader_that_has_gone_is_noticed_and_one_that_is_slow_is_not() -> None
 
 def test_who_asks_is_the_program_and_for_a_command_of_ours_the_one_above_it() -> None:
     with subprocess.Popen(["sh", "-c", "read x; exit"], stdin=subprocess.PIPE) as shell:
-        assert processes.describe(shell.pid).program in ("dash", "bash"), "the file, not what it calls itself"
+        assert procfs.describe(shell.pid).program in ("dash", "bash"), "the file, not what it calls itself"
         assert shell.stdin is not None
     ours = f"{sys.executable} -c 'import sys; print(1, flush=True); sys.stdin.read()' <&3 & echo $!; wait"
     with subprocess.Popen(
@@ -137,10 +137,10 @@ def test_who_asks_is_the_program_and_for_a_command_of_ours_the_one_above_it() ->
     ) as above:
         assert above.stdout is not None and above.stdin is not None
         pid = next(int(line) for line in above.stdout if line != "1\n")
-        assert processes.describe(pid).program == "bash"
+        assert procfs.describe(pid).program == "bash"
         above.stdin.close()
-    assert processes.describe(1 << 22).program == "an unknown program"
-    assert processes.describe(1 << 22).on_terminal is False
+    assert procfs.describe(1 << 22).program == "an unknown program"
+    assert procfs.describe(1 << 22).on_terminal is False
 
 
 # ---- the password agent ----

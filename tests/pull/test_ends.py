@@ -17,7 +17,7 @@ from pullbench import Scene, git_server, needs, random_secret
 
 from novakey.control import client
 from novakey.messages.asks import LATE_S
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -18,8 +18,8 @@ from procwatch import Watcher, as_nobody
 from pullbench import SSH, Scene, Terminal, found_in, needs, ordinary_user, random_secret, sshd
 
 from novakey.control import client
-from novakey.paths import Paths
 from novakey.phone import Profile
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -18,7 +18,7 @@ from desktopbench import end, wait_until
 from pullbench import SSH, Scene, found_in, git_server, needs, ordinary_user, random_secret, sshd
 
 from novakey.control import client
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -6,7 +6,7 @@ import os
 
 from novakey.config import Settings
 from novakey.devices.sealing.base import SealingBackend
-from novakey.paths import Paths
+from novakey.system.paths import Paths
 
 WEAKEST_FIRST = ("keyfile", "passphrase", "keyring")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from novakey import files
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 
 
 class KeyFile(SealingBackend):

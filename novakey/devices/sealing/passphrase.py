@@ -20,11 +20,11 @@ from pathlib import Path
 
 from nacl import exceptions, pwhash
 
-from novakey import files
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.devices.sealing.passphrase_source import Source
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system import files
 from novakey.wire import ProtocolError, crypto, jsonline
 
 LABEL = b"NovaKey sealing key v1"

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from novakey.files import private_folder
+from novakey.system.files import private_folder
 
 _APP = "novakey"
 

@@ -1,0 +1,8 @@
+"""The machine underneath: files, folders, processes, the service manager.
+
+files      files of the owner's alone, replaced whole
+paths      the folders of this user, or of --data-dir
+process    what this process gives away about itself
+procfs     what the system says about another process (proc(5))
+systemd    the service manager's sockets and notices
+"""
