@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints docs/configuration.md, which is made from the table of keys in novakey/configkeys.py."""
+"""Prints docs/configuration.md, which is made from the table of keys in novakey/config/settings.py."""
 
 import json
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from novakey.configkeys import SECTIONS, keys
+from novakey.config.settings import SECTIONS, keys
 
 HEAD = """\
 # Configuration
 
-Made from `novakey/configkeys.py`; after a change there:
+Made from `novakey/config/settings.py`; after a change there:
 
 ```sh
 python3 docs/make_configuration.py > docs/configuration.md

@@ -16,7 +16,7 @@ from gevent.event import Event
 from novakey import log as logs
 from novakey import logfile
 from novakey.audit import FILE, Audit
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from novakey import config, startup
-from novakey.config import Settings
+from novakey import startup
+from novakey.config import load
+from novakey.config.settings import Settings
 from novakey.devices import sealed, serverkeys, store
 from novakey.devices.sealing import choose
 from novakey.devices.seeded import SeededKey
@@ -52,7 +53,7 @@ def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
     if not folder.is_dir():
         raise NovaKeyError(f"{folder} is not a folder", "give the folder that holds the other daemon's files")
     theirs = _config_file(folder)
-    taken = config.load(theirs, {}, folder) if theirs else Settings()
+    taken = load.load(theirs, {}, folder) if theirs else Settings()
     server = _server_keys(folder / taken.server_keys_file)
     devices = _devices(folder / taken.devices_file, settings)
     paths.prepare()
@@ -136,11 +137,11 @@ def _write_config(taken: Settings, paths: Paths) -> Path | None:
     """What their configuration says, less the names of files, as ours; never over one that is there."""
     rows: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value, origin in config.effective(taken)
-        if origin != config.DEFAULT_ORIGIN and name not in _NOT_TAKEN
+        for name, value, origin in load.effective(taken)
+        if origin != load.DEFAULT_ORIGIN and name not in _NOT_TAKEN
     }
-    path = paths.config / config.FILE_NAMES[0]
-    if not rows or any((paths.config / name).exists() for name in config.FILE_NAMES):
+    path = paths.config / load.FILE_NAMES[0]
+    if not rows or any((paths.config / name).exists() for name in load.FILE_NAMES):
         return None
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in rows.items()]
     files.replace_private(path, "\n".join(["# imported from the existing daemon", *lines, ""]).encode())

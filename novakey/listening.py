@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import gevent
 from gevent.server import StreamServer
 
-from novakey.config import parse_listen_addr
+from novakey.config.validate import parse_listen_addr
 from novakey.errors import NovaKeyError
 
 log = logging.getLogger(__name__)

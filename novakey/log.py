@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from novakey import logfile
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.logthrottle import Throttle
 
 DEFAULT_FILE = "novakey.log"

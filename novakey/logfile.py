@@ -14,7 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.log import escape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.sealing import choose
 from novakey.errors import StoreError
 from novakey.pairing import record

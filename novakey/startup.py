@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices import serverkeys, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend

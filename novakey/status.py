@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices import store
 from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError

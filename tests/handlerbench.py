@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.store import DeviceStore
 from novakey.messages.approval import Approvals

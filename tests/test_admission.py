@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from novakey.admission import RECENT_S, Admission
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.pairing.seats import Seats
 
 LIMITS = Settings(

@@ -7,22 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from novakey import config, configkeys
-from novakey.configfile import MAX_BYTES
+from novakey.config import load, validate
+from novakey.config import settings as configkeys
+from novakey.config.reader import MAX_BYTES
 from novakey.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load(folder: Path, text: str | bytes = "", name: str = "novakey.yaml", **env: str) -> config.Settings:
+def loaded(
+    folder: Path, text: str | bytes = "", name: str = "novakey.yaml", **env: str
+) -> configkeys.Settings:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return config.load(None, env, folder)
+    return load.load(None, env, folder)
 
 
 def faults(folder: Path, text: str | bytes = "", name: str = "novakey.yaml", **env: str) -> list[str]:
     """The faults' lines without the folder's name."""
     with pytest.raises(ConfigError) as caught:
-        load(folder, text, name, **env)
+        loaded(folder, text, name, **env)
     assert caught.value.exit_code == 2
     assert all(line.isprintable() for line in str(caught.value).splitlines())
     return [line.replace(f"{folder}/", "") for line in caught.value.problem.splitlines()[1:]]
@@ -82,18 +85,18 @@ KNOWN = {
 
 
 def test_every_known_key_has_its_known_default(tmp_path: Path) -> None:
-    loaded = config.load(None, {}, tmp_path)
+    loaded = load.load(None, {}, tmp_path)
     assert {name: getattr(loaded, name) for name in KNOWN} == KNOWN
     assert loaded.read_from is None
 
 
 def test_every_default_is_itself_allowed(tmp_path: Path) -> None:
-    assert config.load(ROOT / "conf/novakey.yaml", {}, tmp_path) == config.Settings()
+    assert load.load(ROOT / "conf/novakey.yaml", {}, tmp_path) == configkeys.Settings()
 
 
 def test_the_example_is_made_from_the_keys_and_names_each_once() -> None:
     text = (ROOT / "conf/novakey.yaml").read_text()
-    assert text == config.example(), "write it anew: python3 -c 'from novakey.config import example; ...'"
+    assert text == load.example(), "write it anew: python3 -c 'from novakey.load.load import example; ...'"
     for name in configkeys.keys():  # noqa: SIM118
         assert text.count(f"\n{name}: ") == 1
     assert max(map(len, text.splitlines())) <= 110
@@ -113,33 +116,35 @@ def test_yaml_and_json_give_the_same(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(
         '{\t"log_keep": 3,\n"log_redact": false,\n"allowed_process_names": ["a", "b c"]}'
     )
-    first, second = (config.load(tmp_path / name, {}, tmp_path) for name in ("a.yaml", "b.json"))
+    first, second = (load.load(tmp_path / name, {}, tmp_path) for name in ("a.yaml", "b.json"))
     assert (
-        first == second == config.Settings(log_keep=3, log_redact=False, allowed_process_names=("a", "b c"))
+        first
+        == second
+        == configkeys.Settings(log_keep=3, log_redact=False, allowed_process_names=("a", "b c"))
     )
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "\ufeff", "{}"])
 def test_an_empty_file_means_the_defaults(tmp_path: Path, text: str) -> None:
-    assert load(tmp_path, text) == config.Settings()
+    assert loaded(tmp_path, text) == configkeys.Settings()
     (tmp_path / "novakey.yaml").unlink()
     if text in ("", "{}"):
-        assert load(tmp_path, text, "novakey.json") == config.Settings()
+        assert loaded(tmp_path, text, "novakey.json") == configkeys.Settings()
 
 
 def test_the_option_wins_over_the_variable_and_that_over_the_folder(tmp_path: Path) -> None:
     for number, name in enumerate(("novakey.yaml", "variable.yaml", "option.yaml"), 1):
         (tmp_path / name).write_text(f"log_keep: {number}\n")
     variable = {"NOVAKEY_CONFIG": str(tmp_path / "variable.yaml")}
-    assert config.load(None, {}, tmp_path).log_keep == 1
-    assert config.load(None, {"NOVAKEY_CONFIG": ""}, tmp_path).log_keep == 1
-    assert config.load(None, variable, tmp_path).log_keep == 2
-    assert config.load(tmp_path / "option.yaml", variable, tmp_path).log_keep == 3
+    assert load.load(None, {}, tmp_path).log_keep == 1
+    assert load.load(None, {"NOVAKEY_CONFIG": ""}, tmp_path).log_keep == 1
+    assert load.load(None, variable, tmp_path).log_keep == 2
+    assert load.load(tmp_path / "option.yaml", variable, tmp_path).log_keep == 3
 
 
 def test_a_variable_wins_over_the_file_and_effective_says_so(tmp_path: Path) -> None:
-    loaded = load(tmp_path, "\nlog_keep: 3\nlog_rotate_mb: 4\n", NOVAKEY_LOG_KEEP="7")
-    origins = {name: (value, origin) for name, value, origin in config.effective(loaded)}
+    found = loaded(tmp_path, "\nlog_keep: 3\nlog_rotate_mb: 4\n", NOVAKEY_LOG_KEEP="7")
+    origins = {name: (value, origin) for name, value, origin in load.effective(found)}
     assert origins["log_keep"] == (7, "NOVAKEY_LOG_KEEP")
     assert origins["log_rotate_mb"] == (4, f"{tmp_path}/novakey.yaml:3")
     assert origins["log_dir"] == ("", "default")
@@ -148,25 +153,25 @@ def test_a_variable_wins_over_the_file_and_effective_says_so(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("word", ["true", "1", "yes", "on", "TRUE", "On", " yes "])
 def test_a_variable_says_true_in_each_usual_way(tmp_path: Path, word: str) -> None:
-    assert config.load(None, {"NOVAKEY_ALLOW_TABS": word}, tmp_path).allow_tabs is True
+    assert load.load(None, {"NOVAKEY_ALLOW_TABS": word}, tmp_path).allow_tabs is True
 
 
 @pytest.mark.parametrize("word", ["false", "0", "no", "off", "FALSE"])
 def test_a_variable_says_false_in_each_usual_way(tmp_path: Path, word: str) -> None:
-    assert config.load(None, {"NOVAKEY_LOG_REDACT": word}, tmp_path).log_redact is False
+    assert load.load(None, {"NOVAKEY_LOG_REDACT": word}, tmp_path).log_redact is False
 
 
 def test_lists_in_variables_are_separated_by_commas(tmp_path: Path) -> None:
-    loaded = config.load(None, {"NOVAKEY_DENIED_PROCESS_NAMES": "a, b c,,d "}, tmp_path)
+    loaded = load.load(None, {"NOVAKEY_DENIED_PROCESS_NAMES": "a, b c,,d "}, tmp_path)
     assert loaded.denied_process_names == ("a", "b c", "d")
-    assert config.load(None, {"NOVAKEY_DENIED_PROCESS_NAMES": ""}, tmp_path).denied_process_names == ()
+    assert load.load(None, {"NOVAKEY_DENIED_PROCESS_NAMES": ""}, tmp_path).denied_process_names == ()
 
 
 def test_every_key_can_be_set_by_its_variable(tmp_path: Path) -> None:
     for name, key in configkeys.keys().items():
         value = key.default
         text = ",".join(value) if isinstance(value, tuple) else str(value)
-        loaded = config.load(None, {f"NOVAKEY_{name.upper()}": text}, tmp_path)
+        loaded = load.load(None, {f"NOVAKEY_{name.upper()}": text}, tmp_path)
         assert getattr(loaded, name) == value, key
 
 
@@ -214,7 +219,7 @@ def test_faults_of_the_file_and_of_variables_come_together(tmp_path: Path) -> No
 
 def test_variables_that_are_no_keys_are_known(tmp_path: Path) -> None:
     names = ("NOVAKEY_NO_BOOTSTRAP", "NOVAKEY_DATA_DIR", "NOVAKEY_PASSPHRASE_FILE")
-    assert config.load(None, dict.fromkeys(names, "1"), tmp_path) == config.Settings()
+    assert load.load(None, dict.fromkeys(names, "1"), tmp_path) == configkeys.Settings()
 
 
 @pytest.mark.parametrize(
@@ -302,27 +307,27 @@ def test_keys_that_contradict_each_other_are_a_fault_at_the_one_that_was_set(tmp
 
 
 def test_the_built_in_list_comes_on_when_the_policy_has_no_list(tmp_path: Path) -> None:
-    assert load(
+    assert loaded(
         tmp_path, "target_policy_enabled: true\nuse_built_in_allowlist: false\n"
     ).use_built_in_allowlist
-    assert not load(
+    assert not loaded(
         tmp_path, "target_policy_enabled: true\ndenied_process_names: [a]\n"
     ).use_built_in_allowlist
-    assert not load(tmp_path, "").use_built_in_allowlist
+    assert not loaded(tmp_path, "").use_built_in_allowlist
 
 
 def test_a_named_file_that_is_not_there_is_an_error_with_a_cure(tmp_path: Path) -> None:
     missing = tmp_path / "missing.yaml"
     with pytest.raises(ConfigError, match=r"does not exist\ncorrect --config"):
-        config.load(missing, {}, tmp_path)
+        load.load(missing, {}, tmp_path)
     with pytest.raises(ConfigError, match=r"does not exist\ncorrect NOVAKEY_CONFIG"):
-        config.load(None, {"NOVAKEY_CONFIG": str(missing)}, tmp_path)
+        load.load(None, {"NOVAKEY_CONFIG": str(missing)}, tmp_path)
 
 
 def test_two_files_in_the_folder_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "novakey.json").write_text("{}")
     with pytest.raises(ConfigError, match="more than one"):
-        load(tmp_path, "")
+        loaded(tmp_path, "")
 
 
 def test_what_is_no_readable_file_is_an_error_and_never_a_hang(tmp_path: Path) -> None:
@@ -330,7 +335,7 @@ def test_what_is_no_readable_file_is_an_error_and_never_a_hang(tmp_path: Path) -
     (tmp_path / "loop").symlink_to("loop")
     for name in (".", "fifo", "loop"):
         with pytest.raises(ConfigError):
-            config.load(tmp_path / name, {}, tmp_path)
+            load.load(tmp_path / name, {}, tmp_path)
 
 
 @settings(max_examples=300, deadline=None)
@@ -345,7 +350,7 @@ def test_any_bytes_are_settings_or_a_config_error(
     for name in ("a.yaml", "a.json"):
         (folder / name).write_bytes(data)
         try:
-            config.load(folder / name, {}, folder)
+            load.load(folder / name, {}, folder)
         except ConfigError as error:
             assert all(line.isprintable() for line in str(error).splitlines())
 
@@ -364,12 +369,12 @@ def test_any_bytes_are_settings_or_a_config_error(
     ],
 )
 def test_an_address_to_listen_on(tmp_path: Path, text: str, address: tuple[str, int]) -> None:
-    assert config.parse_listen_addr(text) == address
-    assert load(tmp_path, f'listen_addr: "{text}"\n').listen_addr == text
+    assert validate.parse_listen_addr(text) == address
+    assert loaded(tmp_path, f'listen_addr: "{text}"\n').listen_addr == text
 
 
 def test_a_port_alone_needs_no_quotes(tmp_path: Path) -> None:
-    assert load(tmp_path, "listen_addr: 60768\n").listen_addr == "60768"
+    assert loaded(tmp_path, "listen_addr: 60768\n").listen_addr == "60768"
 
 
 @pytest.mark.parametrize(
@@ -382,4 +387,4 @@ def test_a_port_alone_needs_no_quotes(tmp_path: Path) -> None:
 )
 def test_what_is_no_address_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"not an address to listen on\nwrite host:port"):
-        config.parse_listen_addr(text)
+        validate.parse_listen_addr(text)

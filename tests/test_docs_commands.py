@@ -25,7 +25,8 @@ import pytest
 from desktopbench import RecordingGtkEntry, XServer, end, wait_until
 from docsbench import FENCE, PAGES, ROOT, code_spans, prose
 
-from novakey import commandline, config
+from novakey import commandline
+from novakey.config import load
 
 README = ROOT / "README.md"
 SENT = "hello from the phone"
@@ -155,7 +156,7 @@ def test_every_block_is_of_a_kind_that_is_tried_or_says_why_not(block: Block, tm
         case "yaml":
             file = tmp_path / "novakey.yaml"
             file.write_text(block.text)
-            config.load(file, {}, tmp_path)
+            load.load(file, {}, tmp_path)
         case other:
             raise AssertionError(f"a block of the language {other!r}: teach this test to try it")
 

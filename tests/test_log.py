@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from novakey import log, logfile
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.errors import ConfigError
 from novakey.log import LineFormatter, escape, redact
 from novakey.secret import Secret

@@ -180,7 +180,7 @@ def test_rotation_drops_devices_only_with_consent(tmp_path: Path) -> None:
 
 def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_path: Path) -> None:
     """`rotate_device_psk_on_repair` matters where a window opens beside devices; the handshake decides."""
-    from novakey.config import Settings
+    from novakey.config.settings import Settings
     from novakey.devices.store import Device, DeviceStore
     from novakey.pairing.handshake import Handshake, HandshakeError
     from novakey.pairing.state import Pairing, Record
@@ -216,7 +216,7 @@ def test_reset_does_not_need_a_keyring_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from novakey import reset
-    from novakey.config import Settings
+    from novakey.config.settings import Settings
     from novakey.pairing import record
     from novakey.pairing.parts import Record
     from novakey.system.paths import Paths

@@ -17,7 +17,7 @@ from desktopbench import RecordingXterm, XServer, wait_until
 from dunstbench import Dunst
 
 from novakey import audit
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered

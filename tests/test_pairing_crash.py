@@ -15,7 +15,7 @@ import pytest
 from daemonbench import ROOT, Daemon, random_key, say
 
 from novakey import phone
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
 from novakey.phone import Profile

@@ -12,7 +12,7 @@ import pytest
 from daemonbench import Daemon, random_key, run, say
 from pairbench import begin, dropped, hello, register
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.pairing import record
 from novakey.pairing.state import State
 from novakey.secret import Secret

@@ -13,7 +13,7 @@ from busbench import MessageBus, message_bus
 from daemonbench import Daemon, arm_and_approve, say
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, wait_until
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
 from novakey.messages.passwordfield import PasswordField
 from novakey.phone import Profile

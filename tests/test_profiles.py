@@ -13,7 +13,7 @@ from daemonbench import ROOT, Daemon, arm_and_approve, command, run, say
 from desktopbench import RecordingGtkEntry, RecordingXterm, XServer
 from secretservice import SecretService, missing
 
-from novakey import config
+from novakey.config import load
 from novakey.wire import uri
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -39,7 +39,7 @@ def profile(name: str, folder: Path, screen: XServer, **more: str) -> Iterator[D
 def test_there_are_four_and_each_loads_and_names_itself_in_the_command_of_its_head(tmp_path: Path) -> None:
     assert set(PROFILES) == {"relaxed", "standard", "strict", "vault"}
     for name, path in PROFILES.items():
-        config.load(path, {}, tmp_path)
+        load.load(path, {}, tmp_path)
         text = path.read_text()
         assert text.startswith(f"# {name.capitalize()}: ")
         assert f"python3 novakey.py --config {path.relative_to(ROOT)}\n" in text
@@ -54,7 +54,7 @@ def test_the_check_says_where_there_is_no_file(tmp_path: Path) -> None:
 
 
 def test_standard_is_the_defaults(tmp_path: Path) -> None:
-    assert config.load(PROFILES["standard"], {}, tmp_path) == config.Settings()
+    assert load.load(PROFILES["standard"], {}, tmp_path) == load.Settings()
 
 
 def test_relaxed_needs_no_approval_and_falls_back_to_the_clipboard(tmp_path: Path, screen: XServer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, run, say
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.sealing.keyfile import KeyFile
 from novakey.devices.store import Device
 from novakey.errors import StoreError

@@ -20,7 +20,7 @@ from desktopbench import wait_until
 from tmuxbench import Terminal
 
 from novakey import phone
-from novakey.config import load
+from novakey.config.load import load
 from novakey.secret import Secret
 from novakey.system.files import FolderLock
 from novakey.wire.message import MessageType

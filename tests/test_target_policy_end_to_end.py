@@ -10,7 +10,7 @@ import pytest
 from daemonbench import Daemon, arm_and_approve, say
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, display_of
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import TargetRefusedError
 from novakey.desktop.x11 import X11Backend
 from novakey.messages.target import TargetPolicy

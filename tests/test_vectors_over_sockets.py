@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from daemonbench import read_all
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approval import Approvals

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from novakey import config
-from novakey.config import Settings
+from novakey.config import load
+from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
 from novakey.system.paths import Paths
 
@@ -31,7 +31,7 @@ def paths(words: argparse.Namespace) -> Paths:
 
 def settings(words: argparse.Namespace) -> Settings:
     """The settings in force; `ConfigError` lists every fault."""
-    return config.load(words.config, os.environ, paths(words).config)
+    return load.load(words.config, os.environ, paths(words).config)
 
 
 def agree(question: str, word: str = "yes") -> bool:

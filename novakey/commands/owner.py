@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from novakey import config
 from novakey.commands import base
+from novakey.config import load
 
 if TYPE_CHECKING:
     import argparse
@@ -94,7 +94,7 @@ def _config(words: argparse.Namespace) -> int:
         found = settings.read_from
         print(f"the configuration is good: {found}" if found else _no_file(words))
         return 0
-    rows = config.effective(settings)
+    rows = load.effective(settings)
     if words.json:
         print(json.dumps({name: {"value": value, "from": origin} for name, value, origin in rows}))
         return 0
@@ -106,7 +106,7 @@ def _config(words: argparse.Namespace) -> int:
 
 def _no_file(words: argparse.Namespace) -> str:
     folder, origins = base.paths(words).config, base.settings(words).origins.values()
-    variables = sorted(origin for origin in origins if origin.startswith(config.PREFIX))
+    variables = sorted(origin for origin in origins if origin.startswith(load.PREFIX))
     but = f", but for {', '.join(variables)}" if variables else ""
     return f"the configuration is good: there is no file in {folder}, so the defaults are in force{but}"
 

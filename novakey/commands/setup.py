@@ -15,7 +15,7 @@ PASSPHRASE_FILE = "NOVAKEY_PASSPHRASE_FILE"  # noqa: S105  # a variable's name
 
 if TYPE_CHECKING:
     from novakey.commands.base import Commands
-    from novakey.config import Settings
+    from novakey.config.settings import Settings
     from novakey.setup.answers import Answers
     from novakey.system.paths import Paths
 

@@ -6,7 +6,7 @@ import os
 from typing import Any, NamedTuple
 
 from novakey import __version__, status
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.choose import Chooser
 from novakey.devices.store import DeviceStore

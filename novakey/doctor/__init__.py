@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.doctor import network, session, storage
 from novakey.doctor.finding import Check, Finding, Verdict
 from novakey.system.paths import Paths

@@ -12,7 +12,7 @@ import unicodedata
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, DesktopError, NoDisplayError, Permit, TargetRefusedError
 from novakey.desktop.choose import Chooser
 from novakey.doctor.finding import About, Finding

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
 from novakey.system.paths import Paths
 

@@ -8,7 +8,8 @@ import socket
 import time
 from pathlib import Path
 
-from novakey.config import Settings, parse_listen_addr
+from novakey.config.settings import Settings
+from novakey.config.validate import parse_listen_addr
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from novakey import __version__
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.choose import Chooser, candidates

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from novakey import status
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices import sealed, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import gevent
 from gevent.event import Event
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.log import escape
 from novakey.messages.gates import Gates

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gates
 from novakey.messages.inject import EXCHANGE_S, Injector

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.log import escape

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import gevent
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError, StoreError
 from novakey.feed import Feed

@@ -6,8 +6,8 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
-from novakey.configcheck import parse_listen_addr
-from novakey.configkeys import keys
+from novakey.config.settings import keys
+from novakey.config.validate import parse_listen_addr
 from novakey.errors import ConfigError
 
 NETWORK, HERE = "network", "here"

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import novakey
-from novakey import config
+from novakey.config import load
 from novakey.errors import SetupError
 from novakey.setup.answers import Answers
 from novakey.system import files
 
-NAME = config.FILE_NAMES[0]
+NAME = load.FILE_NAMES[0]
 _KEPT = ".before-setup"
 
 
@@ -47,7 +47,7 @@ def text(answers: Answers) -> str:
 
 def existing(folder: Path) -> list[Path]:
     """The configurations in the folder, which there should be one of at most."""
-    return [folder / name for name in config.FILE_NAMES if (folder / name).exists()]
+    return [folder / name for name in load.FILE_NAMES if (folder / name).exists()]
 
 
 def name_aside(path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from novakey import audit, log, logfile
 from novakey import reset as resetting
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
 from novakey.setup import configuration, record, service
 from novakey.setup.answers import Answers

@@ -12,7 +12,7 @@ import pytest
 from daemonbench import Daemon, random_key, read_all
 from handlerbench import handler
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Handler
 from novakey.phone import Profile

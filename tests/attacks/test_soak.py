@@ -23,7 +23,7 @@ import pytest
 from daemonbench import random_key, read_all
 from handlerbench import handler
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.ledger import open_guard
 from novakey.pairing.handshake import Handshake

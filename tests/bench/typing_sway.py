@@ -10,7 +10,7 @@ from figures import Figure
 from timing import READER, compared
 from waylandbench import RecordingFoot, Sway, session_of
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.choose import Chooser
 from novakey.messages.deliver import Courier
 

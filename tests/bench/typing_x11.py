@@ -10,7 +10,7 @@ from desktopbench import RecordingXterm, XServer, display_of
 from figures import Figure
 from timing import READER, compared
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.choose import Chooser
 from novakey.messages.deliver import Courier
 

@@ -19,7 +19,7 @@ import pytest
 from daemonbench import Daemon, say
 
 from novakey import phone
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.control.client import NoDaemonError
 from novakey.desktop.base import Backend, NoDisplayError

@@ -8,7 +8,7 @@ import pytest
 from desktopbench import XServer
 from waylandbench import Sway, session_of
 
-from novakey.configkeys import keys
+from novakey.config.settings import keys
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.choose import Chooser, candidates
 

@@ -16,7 +16,7 @@ from mutterbench import Mutter, MutterFoot, MutterGtkEntry
 from randomtext import ALL, random_secret
 from waylandbench import QUIET, session_of
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, TargetRefusedError
 from novakey.desktop.choose import Chooser
 from novakey.desktop.mutter import MutterBackend

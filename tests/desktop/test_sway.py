@@ -20,7 +20,7 @@ from desktopbench import _READER, Recorder, anywhere, differs, wait_until
 from randomtext import ALL, random_secret
 from waylandbench import RecordingFoot, Sway, SwayGtkEntry, session_of
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
 from novakey.desktop.wayland_keymap import CONTROL, SHIFT
 from novakey.desktop.wayland_typist import CHUNK

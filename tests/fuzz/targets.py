@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from novakey import config
 from novakey.adapters import passwordagent
 from novakey.adapters.person import Person
 from novakey.adapters.pinentry import MAX_LINE, Pinentry
+from novakey.config import load
 from novakey.devices import sealed, store
 from novakey.errors import ConfigError, StoreError
 from novakey.messages import ledger
@@ -233,10 +233,10 @@ def config_json(data: bytes) -> bool:
 
 def _configuration(path: Path) -> bool:
     try:
-        settings = config.load(path, {}, _FOLDER)
+        settings = load.load(path, {}, _FOLDER)
     except ConfigError:
         return False
-    for name, value, _ in config.effective(settings):
+    for name, value, _ in load.effective(settings):
         assert value is not None, name
     return True
 
@@ -332,7 +332,7 @@ def seeds() -> dict[str, list[bytes]]:
         "replay_ledger": [_ledger_seed()],
         "pairing_record": [_record_seed()],
         "config_yaml": [
-            config.example().encode()[:3000],
+            load.example().encode()[:3000],
             b'listen_addr: "[::1]:1"\nlog_keep: 3\n',
             b"a: [b, c]\n",
         ],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
 from novakey.messages.approval import (
     AFTER_DENIAL_S,

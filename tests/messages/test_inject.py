@@ -12,7 +12,7 @@ import pytest
 from gevent.event import Event
 from handlerbench import handler
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approval import Approvals, Question

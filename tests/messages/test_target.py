@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
 from novakey.messages.target import BUILT_IN, TargetPolicy
 

@@ -30,7 +30,8 @@ import yaml
 from daemonbench import ROOT, arm_and_approve, say
 from desktopbench import RecordingXterm, XServer, differs
 
-from novakey import config, phone
+from novakey import phone
+from novakey.config import load
 from novakey.phone import Profile
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -44,8 +45,8 @@ SECRET_FILE = "/run/secrets/novakey_passphrase"
 def known_variable(name: str) -> bool:
     """Whether a variable means something to the daemon."""
     try:
-        config.load(None, {name: ""}, Path("/nonexistent"))
-    except config.ConfigError as error:
+        load.load(None, {name: ""}, Path("/nonexistent"))
+    except load.ConfigError as error:
         return "unknown variable" not in str(error)
     return True
 

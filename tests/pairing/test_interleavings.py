@@ -16,7 +16,7 @@ from pathlib import Path
 import greenlet
 import pytest
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices import store
 from novakey.devices.store import DeviceStore
 from novakey.pairing.handshake import Handshake

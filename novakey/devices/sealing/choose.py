@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from novakey.config import Settings
+from novakey.config.settings import Settings
 from novakey.devices.sealing.base import SealingBackend
 from novakey.system.paths import Paths
 

@@ -2,7 +2,7 @@
 
 `load` gives a valid `Settings` or raises one `ConfigError` that lists every
 fault: a person mends the file once, not once for each key. The keys stand in
-`novakey.configkeys`, the reading of files in `novakey.configfile`.
+`novakey.config.settings`, the reading of files in `novakey.config.reader`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from novakey.configcheck import checked, from_text, parse_listen_addr, plain_name, shown
-from novakey.configfile import Entry, FileFault, Value, read
-from novakey.configkeys import SECTIONS, Settings, keys
+from novakey.config.reader import Entry, FileFault, Value, read
+from novakey.config.settings import SECTIONS, Settings, keys
+from novakey.config.validate import checked, from_text, parse_listen_addr, plain_name, shown
 from novakey.errors import ConfigError
 
 __all__ = ["Settings", "effective", "example", "load", "parse_listen_addr"]

@@ -1,6 +1,6 @@
 """The settings: every key with its default, what is allowed, what it means and when to change it.
 
-One table. Validation (`novakey.config`), the commented example and the
+One table. Validation (`novakey.config.load`), the commented example and the
 documentation are all made from it, so a key is added here and nowhere else.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
-from novakey.configkey import Key, choice, flag, names, number, string
+from novakey.config.key import Key, choice, flag, names, number, string
 
 # Upper bounds are not taste: past them a mistaken unit (seconds for milliseconds, bytes for megabytes)
 # is likelier than a wish, and a window that never closes is no window.
@@ -22,7 +22,7 @@ _NO_MORE = 100_000
 
 # fmt: off
 class Settings:
-    """All settings; valid when they come from `novakey.config.load`. Units are in the names."""
+    """All settings; valid when they come from `novakey.config.load.load`. Units are in the names."""
 
     # network
     listen_addr: str = string("address", "0.0.0.0:60768",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from novakey.configfile import Norway, Plain, Value
-from novakey.configkey import Key
+from novakey.config.key import Key
+from novakey.config.reader import Norway, Plain, Value
 from novakey.errors import ConfigError
 
 _MAX_NAMES = 1000

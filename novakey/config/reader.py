@@ -3,7 +3,7 @@
 Both readers take one flat mapping of names to scalars or lists of scalars and
 nothing else: no aliases, no nesting, so no small file can grow large in
 memory. They go on after a fault where that makes sense, so that a person sees
-all of them at once. What a value must be is not known here: see `novakey.config`.
+all of them at once. What a value must be is not known here: see `novakey.config.load`.
 """
 
 from __future__ import annotations
