@@ -13,8 +13,6 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from novakey import log as logs
-from novakey import logfile
 from novakey.audit import FILE, Audit
 from novakey.config.settings import Settings
 from novakey.control import listener
@@ -23,6 +21,8 @@ from novakey.desktop.choose import Chooser
 from novakey.devices.activity import Activity
 from novakey.devices.permission import SealedPermission
 from novakey.devices.store import Device
+from novakey.log import format as logs
+from novakey.log import rotate
 from novakey.messages import ledger
 from novakey.messages.account import Account
 from novakey.messages.approval import Approvals
@@ -107,7 +107,7 @@ class Daemon:
         )
         self._courier = Courier(settings, self._chooser)
         self._notices = Notices(settings, installation.devices)
-        self._audit = Audit(logfile.rotating(settings, paths.log, FILE))
+        self._audit = Audit(rotate.rotating(settings, paths.log, FILE))
         self._handler = Handler(
             settings,
             installation.devices,

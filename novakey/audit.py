@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from novakey.logfile import OwnerOnlyFile, parts
+from novakey.log.rotate import OwnerOnlyFile, parts
 from novakey.messages.handler import Answered
 from novakey.system import files
 from novakey.wire import Malformed, jsonline

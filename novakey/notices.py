@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
-from novakey.log import escape
+from novakey.log.format import escape
 from novakey.messages.approval import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.asks import Asking
 from novakey.messages.handler import Answered

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from novakey import logthrottle
-from novakey.logthrottle import Throttle
+from novakey.log import throttle
+from novakey.log.throttle import Throttle
 
 
 class Lines(logging.Handler):
@@ -80,9 +80,9 @@ def test_the_table_of_lines_is_bounded_and_loses_no_count() -> None:
     log = Log()
     log.say("the first")
     log.say("the first")
-    for number in range(3 * logthrottle.MAX_LINES):
+    for number in range(3 * throttle.MAX_LINES):
         log.say("line %s", f"<{number}>")
-    assert len(log.throttle._lines) == logthrottle.MAX_LINES
+    assert len(log.throttle._lines) == throttle.MAX_LINES
     assert log.lines[0].count("the first") == 2
 
 

@@ -28,7 +28,7 @@ from gevent import Greenlet
 from novakey.adapters import Ask, WaitedTooLong
 from novakey.control.client import NoDaemonError
 from novakey.errors import NovaKeyError
-from novakey.log import one_line
+from novakey.log.format import one_line
 from novakey.secret import Secret
 from novakey.system import procfs
 

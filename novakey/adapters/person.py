@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from novakey.errors import NovaKeyError
-from novakey.log import one_line
+from novakey.log.format import one_line
 
 ASK_S = 60.0
 YES, NO = "yes", "no"

@@ -13,7 +13,7 @@ from gevent import monkey
 from novakey.adapters import WaitedTooLong
 from novakey.control import client
 from novakey.errors import NovaKeyError
-from novakey.log import one_line
+from novakey.log.format import one_line
 from novakey.secret import Secret
 from novakey.system.paths import Paths
 from novakey.wire.control import Done, Event

@@ -36,11 +36,12 @@ def add(commands: Commands) -> None:
 
 
 def _audit(words: argparse.Namespace) -> int:
-    from novakey import audit, logfile
+    from novakey import audit
+    from novakey.log import rotate
 
     if words.lines < 1:
         raise ConfigError("--lines must be at least 1")
-    path = logfile.folder(base.settings(words), base.paths(words).log) / audit.FILE
+    path = rotate.folder(base.settings(words), base.paths(words).log) / audit.FILE
     entries = audit.read(path, words.lines)
     if words.json:
         for entry in entries:

@@ -231,10 +231,11 @@ def _log(words: argparse.Namespace) -> int:
 
 
 def _log_file(words: argparse.Namespace) -> Path:
-    from novakey import log, logfile
+    from novakey.log import format as log
+    from novakey.log import rotate
 
     settings = base.settings(words)
-    return logfile.folder(settings, base.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
+    return rotate.folder(settings, base.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
 
 
 def _follow(words: argparse.Namespace) -> int:

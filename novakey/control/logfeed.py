@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 
 from novakey.feed import Feed, Subscription
-from novakey.log import LineFormatter, one_line, outlet, redact
-from novakey.logfile import OwnerOnlyFile
+from novakey.log.format import LineFormatter, one_line, outlet, redact
+from novakey.log.rotate import OwnerOnlyFile
 
 MAX_LINES = 200
 _TAIL = 64 * 1024

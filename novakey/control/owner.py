@@ -17,7 +17,7 @@ from novakey.control.overview import Parts
 from novakey.control.server import Live
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
-from novakey.log import escape, one_line
+from novakey.log.format import escape, one_line
 from novakey.messages.gates import Gate
 from novakey.pairing.parts import WAY_OUT
 from novakey.pairing.state import State

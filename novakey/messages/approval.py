@@ -18,7 +18,7 @@ from gevent.event import Event
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, Permit, TargetRefusedError
-from novakey.log import escape
+from novakey.log.format import escape
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.wire.reply import Outcome

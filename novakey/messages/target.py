@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from novakey.desktop.base import Focus, TargetRefusedError
-from novakey.log import escape
+from novakey.log.format import escape
 
 # Programs that ask people for secrets. Executables, so the name of a package may differ.
 _BROWSERS = """

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
-from novakey.log import escape
+from novakey.log.format import escape
 from novakey.messages.ratelimit import RateLimiter
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret

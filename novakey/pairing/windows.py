@@ -18,7 +18,7 @@ from novakey.config.settings import Settings
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError, StoreError
 from novakey.feed import Feed
-from novakey.log import escape
+from novakey.log.format import escape
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.parts import WAY_OUT, Window

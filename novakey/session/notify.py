@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import gevent
 from jeepney import DBusAddress, HeaderFields, MatchRule, Message
 
-from novakey.log import one_line
+from novakey.log.format import one_line
 from novakey.session.bus import CALL_S, NO_ANSWER, Bus, BusError
 
 log = logging.getLogger(__name__)

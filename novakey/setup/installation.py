@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from novakey import audit, log, logfile
+from novakey import audit
 from novakey import reset as resetting
 from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
+from novakey.log import format, rotate
 from novakey.setup import configuration, record, service
 from novakey.setup.answers import Answers
 from novakey.setup.record import Record
@@ -144,9 +145,9 @@ def _stop_service(paths: Paths, say: Say) -> None:
 
 
 def _remove_logs(settings: Settings, paths: Paths) -> None:
-    folder = logfile.folder(settings, paths.log)
-    for name in (settings.log_file or log.DEFAULT_FILE, audit.FILE):
-        for path in logfile.parts(folder / name):
+    folder = rotate.folder(settings, paths.log)
+    for name in (settings.log_file or format.DEFAULT_FILE, audit.FILE):
+        for path in rotate.parts(folder / name):
             files.remove(path)
 
 

@@ -24,7 +24,7 @@ FILES = (
     "novakey.lock",
     "novakey-pair.png",
     "control.sock",
-    "logs/novakey.log",
+    "logs/novakey.log.format",
 )
 VICTIM = b"somebody else's file\n"
 

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from novakey import logfile
 from novakey.config.settings import Settings
-from novakey.logthrottle import Throttle
+from novakey.log import rotate
+from novakey.log.throttle import Throttle
 
-DEFAULT_FILE = "novakey.log"
+DEFAULT_FILE = "novakey.log.format"
 REDACTED = "[redacted]"
 
 # No line grows past this, whatever a peer managed to get into it.
@@ -129,7 +129,7 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # as the documentation of `logging` says ("Optimization")
     redacting = settings.log_redact
-    file = logfile.rotating(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
+    file = rotate.rotating(settings, paths_log_dir, settings.log_file or DEFAULT_FILE)
     file.setFormatter(LineFormatter("file", redacting=redacting))
     handlers: list[logging.Handler] = [file]
     if settings.log_stderr:
