@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from novakey.errors import NovaKeyError, SetupError, StoreError
+from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.secret import Secret
-from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.system import files, process
 from novakey.wire import Malformed, ProtocolError, crypto, jsonline, message, pair, preface, uri
 from novakey.wire.message import Message, MessageType

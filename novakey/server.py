@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 import gevent
 
-from novakey.admission import Admission, Visit
-from novakey.listening import Listener, listen
 from novakey.messages.handler import Handler
-from novakey.messages.ratelimit import address_key
+from novakey.net.admission import Admission, Visit
+from novakey.net.listener import Listener, listen
+from novakey.net.pairing_slots import Seats
+from novakey.net.rate_limit import address_key
+from novakey.net.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.seats import Seats
-from novakey.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.system import process, systemd
 from novakey.wire import Malformed, message, pair, preface
 from novakey.wire.reply import Outcome, Reply

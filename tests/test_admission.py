@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from novakey.admission import RECENT_S, Admission
 from novakey.config.settings import Settings
-from novakey.pairing.seats import Seats
+from novakey.net.admission import RECENT_S, Admission
+from novakey.net.pairing_slots import Seats
 
 LIMITS = Settings(
     max_connections=10,

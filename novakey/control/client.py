@@ -8,7 +8,7 @@ from typing import Any
 
 from novakey.control import listener
 from novakey.errors import NovaKeyError
-from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.system import files
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, control

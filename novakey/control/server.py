@@ -19,7 +19,7 @@ from gevent.server import StreamServer
 
 from novakey.control import listener
 from novakey.errors import NovaKeyError
-from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.wire import Malformed, control
 from novakey.wire.control import Done, Event, Refused, Request
 

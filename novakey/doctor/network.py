@@ -35,7 +35,7 @@ def _port(paths: Paths, settings: Settings) -> Finding:
             f"a daemon runs (process {pid}), but nothing answers on port {port}",
             "was it started with another listen_addr? see: novakey.py status",
         )
-    from novakey.listening import listen
+    from novakey.net.listener import listen
 
     try:
         listen(settings.listen_addr).close()

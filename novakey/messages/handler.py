@@ -16,9 +16,9 @@ from novakey.config.settings import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gates
 from novakey.messages.inject import EXCHANGE_S, Injector
-from novakey.messages.ratelimit import RateLimiter
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
+from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType

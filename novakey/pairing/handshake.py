@@ -14,10 +14,10 @@ from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
 from novakey.log.format import escape
-from novakey.messages.ratelimit import RateLimiter
+from novakey.net.rate_limit import RateLimiter
+from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
-from novakey.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)

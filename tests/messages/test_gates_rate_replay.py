@@ -6,8 +6,8 @@ import pytest
 
 from novakey.messages import text
 from novakey.messages.gates import Gate
-from novakey.messages.ratelimit import RateLimiter, address_key
 from novakey.messages.replay import ReplayGuard, Verdict, fresh, key_of
+from novakey.net.rate_limit import RateLimiter, address_key
 from novakey.secret import Secret
 
 NOW = 1_800_000_000

@@ -19,10 +19,10 @@ import pytest
 from novakey.config.settings import Settings
 from novakey.devices import store
 from novakey.devices.store import DeviceStore
+from novakey.net.stream import EndOfStreamError
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record, State
 from novakey.secret import Secret
-from novakey.stream import EndOfStreamError
 from novakey.wire import crypto, pair
 
 KEYS = crypto.ExpandedKey.generate()
