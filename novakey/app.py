@@ -19,7 +19,7 @@ from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.desktop.choose import Chooser
 from novakey.devices.activity import Activity
-from novakey.devices.permission import SealedPermission
+from novakey.devices.portal_token import SealedPermission
 from novakey.devices.store import Device
 from novakey.log import format as logs
 from novakey.log import rotate

@@ -18,9 +18,9 @@ from typing import Any
 from novakey import startup
 from novakey.config import load
 from novakey.config.settings import Settings
-from novakey.devices import sealed, serverkeys, store
+from novakey.devices import sealed_file, server_keys, store
 from novakey.devices.sealing import choose
-from novakey.devices.seeded import SeededKey
+from novakey.devices.seeded_key import SeededKey
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError, StoreError
 from novakey.messages import ledger
@@ -69,7 +69,7 @@ def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
             startup.refuse_weaker(known.backend, settings)
         key = choose.backend(settings.device_store, paths, settings).load_or_create()
         config_file = _write_config(taken, paths)
-        serverkeys.save(paths.data / settings.server_keys_file, key, server)
+        server_keys.save(paths.data / settings.server_keys_file, key, server)
         known = known._replace(backend=settings.device_store, fallback=False)
         record.save(paths.pairing, known)
         ledger.begin(paths.replay_ledger, int(time.time()))
@@ -96,7 +96,7 @@ def _server_keys(path: Path) -> SeededKey:
         seed = base64.b64decode(jsonline.string(document, "kyber768_secret"), validate=True)
         public = base64.b64decode(jsonline.string(document, "kyber768_public"), validate=True)
         pair = SeededKey(Secret(seed))
-        serverkeys.check_pair(pair, public)
+        server_keys.check_pair(pair, public)
     except (Malformed, ValueError) as error:
         raise StoreError(f"{path} does not hold the other daemon's keys: {error}", _CURE) from None
     return pair
@@ -107,7 +107,7 @@ def _devices(path: Path, settings: Settings) -> Mapping[str, Device]:
     try:
         document = jsonline.decode(data)
         if "ct_b64" in document:
-            document = sealed.open_bytes(data, path, _their_key(settings), sealed.DEVICES_LABEL)
+            document = sealed_file.open_bytes(data, path, _their_key(settings), sealed_file.DEVICES_LABEL)
         devices = store.parse_devices(document)
     except Malformed as error:
         raise StoreError(f"{path} is not the other daemon's device store: {error}", _CURE) from None

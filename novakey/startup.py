@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from novakey.config.settings import Settings
-from novakey.devices import serverkeys, store
+from novakey.devices import server_keys, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.devices.store import DeviceStore
@@ -155,7 +155,7 @@ def _rotate(
         return False
     log.warning("the server keys are rotated: %s must pair again", count)
     devices.remove_all()
-    serverkeys.create(paths.data / settings.server_keys_file, key)
+    server_keys.create(paths.data / settings.server_keys_file, key)
     return True
 
 
@@ -212,13 +212,13 @@ def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decaps
     """The server keys for a first pairing: no phone knows them yet, so unusable ones are made anew."""
     path = paths.data / settings.server_keys_file
     if settings.rotate_kyber_keys:
-        return serverkeys.create(path, key)
+        return server_keys.create(path, key)
     try:
-        server = serverkeys.load(path, key)
+        server = server_keys.load(path, key)
     except StoreError as error:
         log.warning("no device is paired, so the server keys are made anew: %s", error.in_one_line)
         server = None
-    return server or serverkeys.create(path, key)
+    return server or server_keys.create(path, key)
 
 
 def _pairing(paths: Paths, settings: Settings, known: Record, devices: int) -> Pairing:

@@ -86,9 +86,9 @@ def works_after_a_restart(folder: Path, key: Secret, paired: bool, public: bytes
 
 
 def reopened_public(folder: Path) -> bytes:
-    from novakey.devices import serverkeys
+    from novakey.devices import server_keys
 
-    server = serverkeys.load(folder / "server_keys.json", Secret((folder / "sealing.key").read_bytes()))
+    server = server_keys.load(folder / "server_keys.json", Secret((folder / "sealing.key").read_bytes()))
     assert server is not None
     return server.public
 

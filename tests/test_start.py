@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from daemonbench import Daemon, run, say
 
-from novakey.devices import sealed
+from novakey.devices import sealed_file
 from novakey.pairing import record
 from novakey.pairing.state import Record
 from novakey.phone import Profile
@@ -28,7 +28,7 @@ def sealing_key(folder: Path) -> Secret:
 
 
 def reseal(folder: Path, document: object) -> None:
-    sealed.write(folder / STORE, sealing_key(folder), sealed.DEVICES_LABEL, document)  # type: ignore[arg-type]
+    sealed_file.write(folder / STORE, sealing_key(folder), sealed_file.DEVICES_LABEL, document)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -216,9 +216,9 @@ def test_wider_rights_on_the_folder_are_refused_with_the_command_that_mends_them
 
 
 def test_server_keys_of_another_pair_are_refused(paired: Path, tmp_path: Path) -> None:
-    from novakey.devices import serverkeys
+    from novakey.devices import server_keys
 
-    serverkeys.create(paired / KEYS, sealing_key(paired))
+    server_keys.create(paired / KEYS, sealing_key(paired))
     assert "not those that the devices were paired with" in refused(paired)
 
 
@@ -252,10 +252,12 @@ def test_server_keys_whose_halves_are_not_of_one_pair_are_refused(paired: Path) 
     from novakey.wire import crypto
 
     key = sealing_key(paired)
-    mine = sealed.open_bytes((paired / KEYS).read_bytes(), paired / KEYS, key, sealed.SERVER_KEYS_LABEL)
+    mine = sealed_file.open_bytes(
+        (paired / KEYS).read_bytes(), paired / KEYS, key, sealed_file.SERVER_KEYS_LABEL
+    )
     other = crypto.ExpandedKey.generate()
     mine["kyber768_secret"] = base64.b64encode(other.reveal()).decode()
-    sealed.write(paired / KEYS, key, sealed.SERVER_KEYS_LABEL, mine)
+    sealed_file.write(paired / KEYS, key, sealed_file.SERVER_KEYS_LABEL, mine)
     assert "the halves are not of one pair" in refused(paired)
 
 

@@ -1,0 +1,10 @@
+"""What is kept about phones, and under which key.
+
+store          the paired devices
+activity       how often each was heard
+server_keys    this computer's ML-KEM key pair
+seeded_key     a key pair from its seed
+sealed_file    a file sealed under one key
+portal_token   the desktop's permission to type
+sealing/       where the sealing key is kept
+"""

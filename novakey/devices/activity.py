@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from novakey.devices import sealed
+from novakey.devices import sealed_file
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
@@ -65,7 +65,7 @@ class Activity:
             return
         document = {"devices": {device_id: figures._asdict() for device_id, figures in self._figures.items()}}
         try:
-            sealed.write(self._path, self._key, LABEL, document)
+            sealed_file.write(self._path, self._key, LABEL, document)
             self.dirty = False
         except StoreError as error:
             log.warning("when the devices were last seen cannot be written down: %s", error)
@@ -74,7 +74,7 @@ class Activity:
 def _load(path: Path, key: Secret, known: Set[str]) -> dict[str, Figures]:
     try:
         data = files.read_private(path)
-        document = {} if data is None else sealed.open_bytes(data, path, key, LABEL)
+        document = {} if data is None else sealed_file.open_bytes(data, path, key, LABEL)
         return {device_id: figures for device_id, figures in _parse(document) if device_id in known}
     except (StoreError, Malformed) as error:
         log.warning("when the devices were last seen is lost: %s", error)

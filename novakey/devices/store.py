@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from novakey.devices import sealed, serverkeys
+from novakey.devices import sealed_file, server_keys
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
@@ -85,7 +85,7 @@ class DeviceStore:
             ],
             "server_fp16_hex": server_fingerprint or "",
         }
-        sealed.write(self._path, self.key, sealed.DEVICES_LABEL, document)
+        sealed_file.write(self._path, self.key, sealed_file.DEVICES_LABEL, document)
         self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
 
@@ -99,7 +99,7 @@ def unseal(data: bytes | None, path: Path, key: Secret) -> DeviceStore:
     """The store in sealed bytes. What parses but is not our store is unusable, not empty."""
     if data is None:
         return DeviceStore(path, key, {}, None)
-    document = sealed.open_bytes(data, path, key, sealed.DEVICES_LABEL)
+    document = sealed_file.open_bytes(data, path, key, sealed_file.DEVICES_LABEL)
     try:
         devices = parse_devices(document)
         fingerprint = jsonline.string(document, "server_fp16_hex", "")
@@ -113,9 +113,9 @@ def key_is_gone(path: Path) -> StoreError:
     return StoreError(f"the sealing key is gone, but {path} needs it", RESTORE)
 
 
-def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> serverkeys.StoredKey:
+def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> server_keys.StoredKey:
     """The server keys that the devices were paired with; `StoreError` when they are not at `path`."""
-    server = serverkeys.load(path, key)
+    server = server_keys.load(path, key)
     if server is None:
         raise StoreError(f"the server keys {path} are gone, but devices are paired with them", RESTORE)
     if devices.server_fingerprint not in (None, crypto.fingerprint(server.public)):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from novakey import status
 from novakey.config.settings import Settings
-from novakey.devices import sealed, store
+from novakey.devices import sealed_file, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.doctor.finding import About, Check, Finding
@@ -116,8 +116,8 @@ def _keep(backend: SealingBackend) -> None:
 def _seal_and_open(key: Secret) -> None:
     with tempfile.TemporaryDirectory(prefix="novakey-doctor-") as made:
         path = Path(made) / "sealed.json"
-        sealed.write(path, key, sealed.DEVICES_LABEL, {"devices": []})
-        sealed.open_bytes(path.read_bytes(), path, key, sealed.DEVICES_LABEL)
+        sealed_file.write(path, key, sealed_file.DEVICES_LABEL, {"devices": []})
+        sealed_file.open_bytes(path.read_bytes(), path, key, sealed_file.DEVICES_LABEL)
 
 
 CHECKS: tuple[Check, ...] = (_python, _folders, _pairing, _store, sealing)

@@ -19,7 +19,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 from daemonbench import Daemon  # noqa: E402
 
-from novakey.devices import serverkeys  # noqa: E402
+from novakey.devices import server_keys  # noqa: E402
 from novakey.devices.sealing.keyfile import KeyFile  # noqa: E402
 from novakey.devices.store import Device, DeviceStore  # noqa: E402
 from novakey.messages import ledger  # noqa: E402
@@ -39,7 +39,7 @@ class Subject:
         paths = Paths.under(folder)
         paths.prepare()
         key = KeyFile(paths.sealing_key).load_or_create()
-        server = serverkeys.create(paths.data / "server_keys.json", key)
+        server = server_keys.create(paths.data / "server_keys.json", key)
         devices = {
             f"phone-{number}": Device(f"phone-{number}", Secret(secrets.token_bytes(32)))
             for number in range(count)

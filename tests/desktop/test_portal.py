@@ -16,7 +16,7 @@ from waylandbench import session_of
 from novakey.desktop.base import CannotType, DesktopError
 from novakey.desktop.choose import Chooser
 from novakey.desktop.portal import ASKS, PortalBackend
-from novakey.devices.permission import SealedPermission
+from novakey.devices.portal_token import SealedPermission
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0

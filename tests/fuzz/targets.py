@@ -19,7 +19,8 @@ from novakey.adapters import passwordagent
 from novakey.adapters.person import Person
 from novakey.adapters.pinentry import MAX_LINE, Pinentry
 from novakey.config import load
-from novakey.devices import sealed, store
+from novakey.devices import sealed_file as sealed
+from novakey.devices import store
 from novakey.errors import ConfigError, StoreError
 from novakey.messages import ledger
 from novakey.pairing import record

@@ -1,0 +1,10 @@
+"""Where the sealing key is kept.
+
+base               the contract
+choose             the one that the settings name
+keyfile            an owner-only file
+keyring            the keyring of the system, in a child process
+keyring_child      that child
+passphrase         Argon2id over a passphrase
+passphrase_source  a file or the terminal
+"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from novakey.devices import sealed
+from novakey.devices import sealed_file
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
@@ -33,7 +33,7 @@ class SealedPermission:
             data = files.read_private(self._path)
             if data is None:
                 return None
-            token = sealed.open_bytes(data, self._path, self._key, LABEL).get("token")
+            token = sealed_file.open_bytes(data, self._path, self._key, LABEL).get("token")
         except StoreError as error:
             log.warning("the desktop will ask for permission again: %s", error.problem)
             return None
@@ -45,6 +45,6 @@ class SealedPermission:
             if token is None or len(token) > MAX_TOKEN:
                 files.remove(self._path)
             else:
-                sealed.write(self._path, self._key, LABEL, {"token": token})
+                sealed_file.write(self._path, self._key, LABEL, {"token": token})
         except StoreError as error:
             log.warning("the desktop will ask for permission again: %s", error.problem)

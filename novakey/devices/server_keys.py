@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from novakey.devices import sealed
-from novakey.devices.seeded import SeededKey
+from novakey.devices import sealed_file
+from novakey.devices.seeded_key import SeededKey
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
@@ -35,7 +35,7 @@ def load(path: Path, key: Secret) -> StoredKey | None:
     data = files.read_private(path)
     if data is None:
         return None
-    document = sealed.open_bytes(data, path, key, sealed.SERVER_KEYS_LABEL)
+    document = sealed_file.open_bytes(data, path, key, sealed_file.SERVER_KEYS_LABEL)
     try:
         pair = _parse(document)
     except (Malformed, ValueError) as error:
@@ -60,7 +60,7 @@ def save(path: Path, key: Secret, pair: StoredKey) -> None:
         "kyber768_public": base64.b64encode(pair.public).decode(),
         member: base64.b64encode(pair.reveal()).decode(),
     }
-    sealed.write(path, key, sealed.SERVER_KEYS_LABEL, document)
+    sealed_file.write(path, key, sealed_file.SERVER_KEYS_LABEL, document)
 
 
 def _parse(document: Mapping[str, Any]) -> StoredKey:
