@@ -36,7 +36,7 @@ from novakey.notices import Notices
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.windows import Windows
+from novakey.pairing.window import Windows
 from novakey.server import Server
 from novakey.startup import Installation, open_installation
 from novakey.system import systemd

@@ -218,7 +218,7 @@ def test_reset_does_not_need_a_keyring_that_is_not_installed(
     from novakey import reset
     from novakey.config.settings import Settings
     from novakey.pairing import record
-    from novakey.pairing.parts import Record
+    from novakey.pairing.model import Record
     from novakey.system.paths import Paths
 
     paths = Paths.under(tmp_path)

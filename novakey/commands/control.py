@@ -151,7 +151,7 @@ def _status(words: argparse.Namespace) -> int:
 
 
 def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
-    from novakey import status
+    from novakey.pairing import status
     from novakey.system import files
 
     paths = base.paths(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from novakey import __version__, status
+from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.choose import Chooser
@@ -13,8 +13,9 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.account import Account
 from novakey.messages.gates import Gate
 from novakey.messages.handler import Handler
+from novakey.pairing import status
 from novakey.pairing.state import Pairing
-from novakey.pairing.windows import Windows
+from novakey.pairing.window import Windows
 
 
 class Parts(NamedTuple):

@@ -19,9 +19,9 @@ from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape, one_line
 from novakey.messages.gates import Gate
-from novakey.pairing.parts import WAY_OUT
+from novakey.pairing.model import WAY_OUT
 from novakey.pairing.state import State
-from novakey.pairing.windows import Attempt, Ended
+from novakey.pairing.window import Attempt, Ended
 from novakey.system import procfs
 from novakey.wire.control import Event
 from novakey.wire.uri import PairingUri

@@ -9,14 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from novakey import status
 from novakey.config.settings import Settings
 from novakey.devices import sealed_file, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError, StoreError
-from novakey.pairing import record
+from novakey.pairing import record, status
 from novakey.secret import Secret
 from novakey.system import files
 from novakey.system.paths import Paths

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from novakey.errors import StoreError
-from novakey.pairing.parts import Window
+from novakey.pairing.model import Window
 from novakey.system import files
 from novakey.terminal import Screen, printable
 from novakey.wire.uri import PairingUri

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from novakey.devices.sealing import choose
 from novakey.errors import StoreError
-from novakey.pairing.parts import Record
+from novakey.pairing.model import Record
 from novakey.system import files
 from novakey.wire import Malformed, jsonline
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from novakey.errors import StoreError
-from novakey.pairing.parts import Record, Repeat, Window
+from novakey.pairing.model import Record, Repeat, Window
 from novakey.secret import Secret  # compares in constant time
 
 __all__ = [

@@ -21,7 +21,7 @@ from novakey.feed import Feed
 from novakey.log.format import escape
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
-from novakey.pairing.parts import WAY_OUT, Window
+from novakey.pairing.model import WAY_OUT, Window
 from novakey.pairing.state import Event, Pairing, State
 from novakey.secret import Secret
 from novakey.wire import crypto

@@ -9,7 +9,7 @@ from novakey.devices import store
 from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
-from novakey.pairing.parts import WAY_OUT, Record
+from novakey.pairing.model import WAY_OUT, Record
 from novakey.system.paths import Paths
 
 
