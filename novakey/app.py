@@ -24,14 +24,14 @@ from novakey.devices.store import Device
 from novakey.log import format as logs
 from novakey.log import rotate
 from novakey.messages import ledger
-from novakey.messages.account import Account
-from novakey.messages.approval import Approvals
-from novakey.messages.asks import Asking, Asks
-from novakey.messages.deliver import Courier
+from novakey.messages.approvals import Approvals
+from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered, Handler
+from novakey.messages.history import Account
 from novakey.messages.inject import Injector
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
+from novakey.messages.requests import Asking, Asks
 from novakey.notices import Notices
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display

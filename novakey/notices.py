@@ -14,9 +14,9 @@ from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
-from novakey.messages.approval import ALLOW, DENY, CannotAskError, Question
-from novakey.messages.asks import Asking
+from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
+from novakey.messages.requests import Asking
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
 

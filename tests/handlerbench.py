@@ -9,13 +9,13 @@ from typing import Any, NoReturn
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.store import DeviceStore
-from novakey.messages.approval import Approvals
-from novakey.messages.asks import Asks
-from novakey.messages.deliver import Courier
+from novakey.messages.approvals import Approvals
+from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.replay import ReplayGuard
+from novakey.messages.requests import Asks
 from novakey.wire import crypto
 
 

@@ -15,7 +15,7 @@ from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, w
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
-from novakey.messages.passwordfield import PasswordField
+from novakey.messages.policy.password_field import PasswordField
 from novakey.phone import Profile
 from novakey.session.accessible import FocusedObject, focused_objects
 from novakey.session.bus import BusError

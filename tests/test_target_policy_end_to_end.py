@@ -13,7 +13,7 @@ from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, d
 from novakey.config.settings import Settings
 from novakey.desktop.base import TargetRefusedError
 from novakey.desktop.x11 import X11Backend
-from novakey.messages.target import TargetPolicy
+from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

@@ -10,9 +10,9 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.choose import Chooser
 from novakey.devices.store import DeviceStore
-from novakey.messages.account import Account
 from novakey.messages.gates import Gate
 from novakey.messages.handler import Handler
+from novakey.messages.history import Account
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
 from novakey.pairing.window import Windows

@@ -2,7 +2,7 @@
 
 A backend says whether it can run here, what has the focus, types a text, and
 puts a text on the clipboard. It never falls back to something else by itself:
-which way was taken is decided in `novakey.messages.deliver`, where the policy
+which way was taken is decided in `novakey.messages.delivery`, where the policy
 stands, so that the reply to the phone can name it.
 """
 

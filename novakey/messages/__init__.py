@@ -1,0 +1,14 @@
+"""May this message act, and to whom does its secret go?
+
+handler    the way of a message, top to bottom
+replay     fresh and once
+ledger     what was accepted, over restarts
+inject     the gates of a secret, one delivery at a time
+gates      arming and approval of each device
+approvals  the owner's answer
+requests   programs that wait for a secret
+delivery   the way to the screen
+policy/    what may be typed, and where
+history    what became of the last messages
+refused    a message that goes no further
+"""

@@ -14,14 +14,14 @@ from threading import Lock
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.devices.store import DeviceStore
-from novakey.messages import text
-from novakey.messages.approval import Approvals, NotApprovedError
-from novakey.messages.asks import Asking, Asks
-from novakey.messages.deliver import Courier
+from novakey.messages.approvals import Approvals, NotApprovedError
+from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
-from novakey.messages.passwordfield import PasswordField
+from novakey.messages.policy import text
+from novakey.messages.policy.password_field import PasswordField
+from novakey.messages.policy.target import TargetPolicy
 from novakey.messages.refused import UNAUTHENTIC, Refused
-from novakey.messages.target import TargetPolicy
+from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 

@@ -19,7 +19,7 @@ from desktopbench import Recorder, anywhere, differs, wait_until
 from figures import Figure, figure
 from randomtext import COMMON
 
-from novakey.messages.deliver import Courier
+from novakey.messages.delivery import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 

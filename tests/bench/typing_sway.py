@@ -12,7 +12,7 @@ from waylandbench import RecordingFoot, Sway, session_of
 
 from novakey.config.settings import Settings
 from novakey.desktop.choose import Chooser
-from novakey.messages.deliver import Courier
+from novakey.messages.delivery import Courier
 
 
 class TimingFoot(RecordingFoot):

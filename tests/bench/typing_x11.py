@@ -12,7 +12,7 @@ from timing import READER, compared
 
 from novakey.config.settings import Settings
 from novakey.desktop.choose import Chooser
-from novakey.messages.deliver import Courier
+from novakey.messages.delivery import Courier
 
 LIMITS = (1 / 8, 1 / 4)
 

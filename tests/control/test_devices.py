@@ -26,13 +26,13 @@ from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
-from novakey.messages.approval import ALLOW, Approvals
-from novakey.messages.asks import Asks
-from novakey.messages.deliver import Courier
+from novakey.messages.approvals import ALLOW, Approvals
+from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.replay import ReplayGuard
+from novakey.messages.requests import Asks
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.system.files import FolderLock

@@ -19,7 +19,7 @@ from randomtext import random_secret
 from novakey.desktop import chunked, macos_calls
 from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
 from novakey.desktop.macos import MacBackend
-from novakey.messages.deliver import Courier
+from novakey.messages.delivery import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 

@@ -20,7 +20,7 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, TargetRefusedError
 from novakey.desktop.choose import Chooser
 from novakey.desktop.mutter import MutterBackend
-from novakey.messages.target import TargetPolicy
+from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0

@@ -25,7 +25,7 @@ from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
 from novakey.desktop.wayland_keymap import CONTROL, SHIFT
 from novakey.desktop.wayland_typist import CHUNK
 from novakey.desktop.wayland_wlroots import WlrootsBackend
-from novakey.messages.target import TargetPolicy
+from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0

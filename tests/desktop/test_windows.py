@@ -24,7 +24,7 @@ from novakey.desktop import choose, chunked, windows_calls
 from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
 from novakey.desktop.choose import candidates
 from novakey.desktop.windows import WindowsBackend
-from novakey.messages.deliver import Courier
+from novakey.messages.delivery import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 

@@ -9,7 +9,7 @@ import pytest
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
-from novakey.messages.approval import (
+from novakey.messages.approvals import (
     AFTER_DENIAL_S,
     ALLOW,
     DENY,

@@ -11,9 +11,9 @@ import gevent
 import pytest
 
 from novakey.errors import NovaKeyError
-from novakey.messages.asks import AGAIN_S, LATE_S, MAX_WAITING, Asking, Asks
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
+from novakey.messages.requests import AGAIN_S, LATE_S, MAX_WAITING, Asking, Asks
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -158,7 +158,7 @@ def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_o
     scene.give(asking, SECRET)
     taking.get(timeout=5)
     assert not marker.exists()
-    monkeypatch.setattr("novakey.messages.asks.LATE_S", 0.05)
+    monkeypatch.setattr("novakey.messages.requests.LATE_S", 0.05)
     scene.asks.end(scene.asks.begin("ssh-add", 1, ""))
     assert marker.exists()
     scene.now += 1
@@ -212,7 +212,7 @@ def test_a_request_for_one_device_is_not_served_by_another() -> None:
 def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("novakey.messages.asks.TAKE_S", 0.05)
+    monkeypatch.setattr("novakey.messages.requests.TAKE_S", 0.05)
     scene = Scene()
     asking = scene.asks.begin("ssh-add", 1, "")
     assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.INTERNAL_ERROR

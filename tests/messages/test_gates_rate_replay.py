@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from novakey.messages import text
 from novakey.messages.gates import Gate
+from novakey.messages.policy import text
 from novakey.messages.replay import ReplayGuard, Verdict, fresh, key_of
 from novakey.net.rate_limit import RateLimiter, address_key
 from novakey.secret import Secret

@@ -15,12 +15,12 @@ from handlerbench import handler
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.approval import Approvals, Question
-from novakey.messages.asks import Asking, Asks
-from novakey.messages.deliver import Courier
+from novakey.messages.approvals import Approvals, Question
+from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.inject import EXCHANGE_S, Injector
 from novakey.messages.refused import Refused
+from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType

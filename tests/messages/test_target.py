@@ -8,7 +8,7 @@ import pytest
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
-from novakey.messages.target import BUILT_IN, TargetPolicy
+from novakey.messages.policy.target import BUILT_IN, TargetPolicy
 
 XTERM = Focus(window=1, pid=10, program="xterm", classes=("xterm",), title="alice@host: ~")
 BROWSER = Focus(

@@ -16,7 +16,7 @@ from desktopbench import RecordingXterm, XServer, wait_until
 from pullbench import Scene, git_server, needs, random_secret
 
 from novakey.control import client
-from novakey.messages.asks import LATE_S
+from novakey.messages.requests import LATE_S
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
