@@ -17,7 +17,7 @@ from novakey.audit import FILE, Audit
 from novakey.config.settings import Settings
 from novakey.control import listener
 from novakey.control.server import ControlServer
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedPermission
 from novakey.devices.store import Device

@@ -8,8 +8,8 @@ from typing import Any
 from desktopbench import START_S, Recorder, wait_until
 from waylandbench import Compositor, RecordingFoot, SwayGtkEntry, session_of
 
-from novakey.desktop.mutter import MutterKeyboard
-from novakey.desktop.remote import NO_KEY
+from novakey.desktop.remote.backend import NO_KEY
+from novakey.desktop.remote.gnome import MutterKeyboard
 from novakey.session.bus import BusError
 
 _X_KEY = 45
@@ -48,7 +48,7 @@ class Mutter(Compositor):
                     self._person.press(NO_KEY, down)
 
     def _answers(self) -> bool:
-        from novakey.desktop.mutter import MutterBackend
+        from novakey.desktop.remote.gnome import MutterBackend
 
         try:
             return MutterBackend.unavailable() is None

@@ -14,7 +14,7 @@ from mutterbench import Mutter, MutterFoot
 from waylandbench import session_of
 
 from novakey.desktop.base import CannotType
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

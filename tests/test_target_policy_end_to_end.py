@@ -12,7 +12,7 @@ from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, d
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import TargetRefusedError
-from novakey.desktop.x11 import X11Backend
+from novakey.desktop.x11.backend import X11Backend
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 from novakey.wire.message import MessageType

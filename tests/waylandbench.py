@@ -19,8 +19,8 @@ from typing import Any
 
 from desktopbench import _READER, START_S, Recorder, RecordingGtkEntry, end, wait_until
 
-from novakey.desktop.wayland_keyboard import VirtualKeyboard
-from novakey.desktop.wayland_session import connect, within
+from novakey.desktop.wayland.session import connect, within
+from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
 
 NOBODY = 65534
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

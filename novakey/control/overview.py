@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gate
 from novakey.messages.handler import Handler

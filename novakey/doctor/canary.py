@@ -14,7 +14,7 @@ from typing import Protocol
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, DesktopError, NoDisplayError, Permit, TargetRefusedError
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.doctor.finding import About, Finding
 from novakey.secret import Secret
 

@@ -10,8 +10,8 @@ from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.desktop.base import NoDisplayError
-from novakey.desktop.choose import Chooser, candidates
-from novakey.desktop.wayland import ClipboardBackend
+from novakey.desktop.select import Chooser, candidates
+from novakey.desktop.wayland.clipboard_only import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.session import lock
@@ -96,7 +96,7 @@ def _clipboard_manager() -> bool:
     """Whether a program has taken that part (freedesktop.org's clipboard manager specification)."""
     from Xlib.display import Display
 
-    from novakey.desktop.x11_connection import ERRORS
+    from novakey.desktop.x11.connection import ERRORS
 
     try:
         display = Display()

@@ -19,7 +19,7 @@ from Xlib.protocol import event
 
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError, Focus, Permit, TargetRefusedError
-from novakey.desktop.x11_connection import ERRORS
+from novakey.desktop.x11.connection import ERRORS
 
 TITLE = "NovaKey doctor"
 FOCUS_S = 10.0

@@ -11,7 +11,7 @@ from timing import READER, compared
 from waylandbench import RecordingFoot, Sway, session_of
 
 from novakey.config.settings import Settings
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.messages.delivery import Courier
 
 

@@ -11,7 +11,7 @@ from figures import Figure
 from timing import READER, compared
 
 from novakey.config.settings import Settings
-from novakey.desktop.choose import Chooser
+from novakey.desktop.select import Chooser
 from novakey.messages.delivery import Courier
 
 LIMITS = (1 / 8, 1 / 4)

@@ -10,7 +10,7 @@ from collections.abc import Iterator  # noqa: E402
 import pytest  # noqa: E402
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, display_of  # noqa: E402
 
-from novakey.desktop.x11 import X11Backend  # noqa: E402
+from novakey.desktop.x11.backend import X11Backend  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 from callsdouble import Double
 
-from novakey.desktop import macos_calls as mc
+from novakey.desktop.macos import calls as mc
 
 COMMAND, SHIFT, CAPS_LOCK = 0x100000, 0x20000, 0x10000
 TEXT, CONCEALED = "public.utf8-plain-text", "org.nspasteboard.ConcealedType"

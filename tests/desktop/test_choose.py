@@ -10,7 +10,7 @@ from waylandbench import Sway, session_of
 
 from novakey.config.settings import keys
 from novakey.desktop.base import NoDisplayError
-from novakey.desktop.choose import Chooser, candidates
+from novakey.desktop.select import Chooser, candidates
 
 
 @pytest.fixture(scope="module")

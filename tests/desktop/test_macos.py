@@ -16,9 +16,10 @@ from conformance import Conformance, Stage
 from macosdouble import CONCEALED, DVORAK, QWERTY, SHIFT, TEXT, Mac, Window
 from randomtext import random_secret
 
-from novakey.desktop import chunked, macos_calls
+from novakey.desktop import chunks
 from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
-from novakey.desktop.macos import MacBackend
+from novakey.desktop.macos import calls as macos_calls
+from novakey.desktop.macos.backend import MacBackend
 from novakey.messages.delivery import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
@@ -31,7 +32,7 @@ CHUNK = 8  # characters that may go astray
 def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mac]:
     double = Mac()
     monkeypatch.setattr(macos_calls, "load", double.calls)
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.0)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.0)
     yield double
     assert double.errors == []
     assert (double.down, double.pools) == (set(), [])
@@ -202,7 +203,7 @@ def test_an_event_that_cannot_be_made_ends_it_and_says_how_much_went_out(
 
 
 def test_it_ends_at_its_deadline(system: Mac, backend: MacBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.005)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.005)
     with pytest.raises(DesktopError, match="in time") as caught:
         backend.type_text(Secret(b"x" * 250), 0.03, anywhere)
     assert caught.value.typed == len(system.first.text) < 250
@@ -211,7 +212,7 @@ def test_it_ends_at_its_deadline(system: Mac, backend: MacBackend, monkeypatch: 
 def test_a_greenlet_that_is_ended_types_no_more(
     system: Mac, backend: MacBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.005)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.005)
     greenlet = gevent.spawn(type_it, backend, "x" * 250)
     gevent.sleep(0.02)
     greenlet.kill(timeout=0.5)

@@ -18,8 +18,8 @@ from waylandbench import QUIET, session_of
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, TargetRefusedError
-from novakey.desktop.choose import Chooser
-from novakey.desktop.mutter import MutterBackend
+from novakey.desktop.remote.gnome import MutterBackend
+from novakey.desktop.select import Chooser
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 

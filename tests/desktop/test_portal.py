@@ -14,8 +14,8 @@ from portalbench import INTERFACES, REMOTE, Portal
 from waylandbench import session_of
 
 from novakey.desktop.base import CannotType, DesktopError
-from novakey.desktop.choose import Chooser
-from novakey.desktop.portal import ASKS, PortalBackend
+from novakey.desktop.remote.portal import ASKS, PortalBackend
+from novakey.desktop.select import Chooser
 from novakey.devices.portal_token import SealedPermission
 from novakey.secret import Secret
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from novakey.desktop.remote import BURST_EVENTS, EVENTS_PER_S, Pace
+from novakey.desktop.remote.backend import BURST_EVENTS, EVENTS_PER_S, Pace
 
 
 class Clock:

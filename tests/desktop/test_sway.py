@@ -22,9 +22,9 @@ from waylandbench import RecordingFoot, Sway, SwayGtkEntry, session_of
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
-from novakey.desktop.wayland_keymap import CONTROL, SHIFT
-from novakey.desktop.wayland_typist import CHUNK
-from novakey.desktop.wayland_wlroots import WlrootsBackend
+from novakey.desktop.wayland.keymap import CONTROL, SHIFT
+from novakey.desktop.wayland.typing import CHUNK
+from novakey.desktop.wayland.wlroots import WlrootsBackend
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 

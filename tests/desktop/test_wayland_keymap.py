@@ -11,7 +11,7 @@ import random
 import pytest
 from randomtext import ALL, random_secret
 
-from novakey.desktop.wayland_keymap import BLOCK, BLOCKS, SHIFT, Keymap, next_keymap, sealed_memory
+from novakey.desktop.wayland.keymap import BLOCK, BLOCKS, SHIFT, Keymap, next_keymap, sealed_memory
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 

@@ -12,8 +12,8 @@ import gevent
 import pytest
 
 from novakey.desktop.base import DesktopError
-from novakey.desktop.wayland_session import within
-from novakey.desktop.wayland_wire import Connection, ProtocolError, socket_path
+from novakey.desktop.wayland.session import within
+from novakey.desktop.wayland.wire import Connection, ProtocolError, socket_path
 
 
 def message(target: int, opcode: int, body: bytes = b"") -> bytes:

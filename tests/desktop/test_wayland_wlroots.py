@@ -13,7 +13,7 @@ from conformance import Conformance, Stage
 from desktopbench import Recorder
 from waylandbench import QUIET, RecordingFoot, Sway, SwayGtkEntry, session_of
 
-from novakey.desktop.wayland_wlroots import WlrootsBackend
+from novakey.desktop.wayland.wlroots import WlrootsBackend
 
 
 class SwayStage(Stage):

@@ -20,10 +20,11 @@ from conformance import Conformance, Stage
 from randomtext import random_secret
 from windowsdouble import CF_UNICODETEXT, HIGH, KEYUP, MEDIUM, OUR_PID, Process, Windows
 
-from novakey.desktop import choose, chunked, windows_calls
+from novakey.desktop import chunks, select
 from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
-from novakey.desktop.choose import candidates
-from novakey.desktop.windows import WindowsBackend
+from novakey.desktop.select import candidates
+from novakey.desktop.windows import calls as windows_calls
+from novakey.desktop.windows.backend import WindowsBackend
 from novakey.messages.delivery import Courier
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
@@ -38,7 +39,7 @@ MODIFIERS = (0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0x5B, 0x5C)
 def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Windows]:
     double = Windows()
     monkeypatch.setattr(windows_calls, "load", double.calls)
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.0)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.0)
     yield double
     assert double.errors == []
     assert double.leaks() == "0 handles, 0 blocks, False, 0"
@@ -281,7 +282,7 @@ def test_a_permit_that_ends_while_pasting_takes_the_text_back(
 def test_it_ends_at_its_deadline(
     system: Windows, backend: WindowsBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.005)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.005)
     with pytest.raises(DesktopError, match="in time") as caught:
         backend.type_text(Secret(b"x" * 250), 0.03, anywhere)
     assert caught.value.typed == len(system.first.text) < 250
@@ -290,7 +291,7 @@ def test_it_ends_at_its_deadline(
 def test_a_greenlet_that_is_ended_types_no_more(
     system: Windows, backend: WindowsBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked, "PAUSE_S", 0.005)
+    monkeypatch.setattr(chunks, "PAUSE_S", 0.005)
     system.press(0xA2)
     greenlet = gevent.spawn(type_it, backend, "x" * 250)
     gevent.sleep(0.02)
@@ -467,7 +468,7 @@ def test_on_windows_and_macos_only_their_own_way_is_asked(monkeypatch: pytest.Mo
     for platform, name in (("win32", "windows"), ("darwin", "macos")):
         assert [found.name for found in candidates(name)] == [name], "a name forces it"
         monkeypatch.setattr("sys.platform", platform)
-        kinds = choose._kinds("auto")
+        kinds = select._kinds("auto")
         monkeypatch.undo()
         assert [kind.name for kind in kinds] == [name]
 
@@ -479,7 +480,7 @@ import subprocess, sys
 for name in ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "posix"):
     sys.modules[name] = None
 sys.path.insert(0, ".")
-from novakey.desktop.choose import Chooser, candidates
+from novakey.desktop.select import Chooser, candidates
 from novakey.desktop import choose
 print([found.reason for name in ("windows", "macos") for found in candidates(name)])
 for sys.platform in ("win32", "darwin"):

@@ -17,10 +17,10 @@ from randomtext import EMOJI, random_secret
 from Xlib import X, display
 from Xlib.protocol import rq
 
-from novakey.desktop import x11_mark
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
-from novakey.desktop.x11 import X11Backend
-from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11 import recovery
+from novakey.desktop.x11.backend import X11Backend
+from novakey.desktop.x11.connection import Connection
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0
@@ -212,7 +212,7 @@ def test_what_a_killed_delivery_left_on_keys_is_taken_off(
     before = server.keymap()
     dying = Connection()
     code = dying.keymap().free[0]
-    x11_mark.put(dying, 0, [code])
+    recovery.put(dying, 0, [code])
     dying.put_on_keys({code: (0x01005B57, 0x01005B57)})
     dying.sync()
     dying.close()

@@ -15,8 +15,8 @@ from randomtext import ALL, GREEK, random_secret
 from test_x11 import lock_group
 
 from novakey.desktop.base import DesktopError
-from novakey.desktop.x11 import X11Backend
-from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11.backend import X11Backend
+from novakey.desktop.x11.connection import Connection
 from novakey.secret import Secret
 
 WINDOWS = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from desktopbench import Recorder, RecordingXterm, XServer, anywhere, differs, end, wait_until
 
-from novakey.desktop.x11 import X11Backend
+from novakey.desktop.x11.backend import X11Backend
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0

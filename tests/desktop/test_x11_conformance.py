@@ -12,7 +12,7 @@ import pytest
 from conformance import Conformance, Stage
 from desktopbench import Recorder, RecordingGtkEntry, RecordingXterm, XServer, display_of
 
-from novakey.desktop.x11 import X11Backend
+from novakey.desktop.x11.backend import X11Backend
 
 
 class X11Stage(Stage):

@@ -15,8 +15,8 @@ from randomtext import ALL, random_secret
 from Xlib import X, display
 
 from novakey.desktop.base import DesktopError, Focus
-from novakey.desktop.x11 import X11Backend
-from novakey.desktop.x11_connection import Connection
+from novakey.desktop.x11.backend import X11Backend
+from novakey.desktop.x11.connection import Connection
 from novakey.secret import Secret
 
 # Presses and releases Shift, and toggles Caps Lock, at random moments until its input ends.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from novakey.desktop import keysyms
-from novakey.desktop.x11_keymap import Key, Keymap, KeyType, Layout, Stroke, UnreachableError, next_batch
+from novakey.desktop.x11.keymap import Key, Keymap, KeyType, Layout, Stroke, UnreachableError, next_batch
 
 SHIFT_KEY, ALTGR_KEY, A_KEY, TWO_KEY, PAD_KEY, FREE = 50, 108, 38, 11, 91, (8, 93)
 ONE = KeyType(0, ())

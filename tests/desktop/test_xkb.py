@@ -6,9 +6,9 @@ import ctypes
 
 import pytest
 
-from novakey.desktop import xkb
 from novakey.desktop.base import DesktopError
-from novakey.desktop.xkb import Layout, Press
+from novakey.desktop.remote import xkb
+from novakey.desktop.remote.xkb import Layout, Press
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 SHIFT, RIGHT_ALT, CONTROL = 42, 100, 29

@@ -9,7 +9,7 @@ from typing import Any
 
 from callsdouble import Double
 
-from novakey.desktop import windows_calls as wc
+from novakey.desktop.windows import calls as wc
 
 OUR_PID = 77
 MEDIUM, HIGH = 0x2000, 0x3000

@@ -15,7 +15,7 @@ from waylandbench import RecordingFoot, Sway, session_of
 from Xlib import X
 from Xlib.display import Display
 
-from novakey.desktop.wayland_wlroots import WlrootsBackend
+from novakey.desktop.wayland.wlroots import WlrootsBackend
 from novakey.doctor import canary
 from novakey.doctor.finding import About, Verdict
 from novakey.secret import Secret

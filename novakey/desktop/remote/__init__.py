@@ -1,0 +1,8 @@
+"""Desktops that press keys for us, on the person's keyboard map.
+
+backend  what they share
+gnome    mutter's own interface
+portal   the desktop portal
+seat     the keyboard map of the session
+xkb      what its keys type
+"""

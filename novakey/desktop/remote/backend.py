@@ -1,0 +1,206 @@
+"""Desktops that press keys for us, on the keyboard map of the person (GNOME, the portal).
+
+What can be found out beforehand is: the map, all of its layouts, and Caps Lock
+where the desktop tells it. Only a text that comes out right under all of that is
+typed. These desktops tell nobody what has the focus, so it is not checked, and a
+policy that needs it refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import gevent
+import gevent.event
+
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit
+from novakey.desktop.remote.seat import Seat
+from novakey.desktop.remote.xkb import Layout, Press
+from novakey.desktop.wayland import session
+from novakey.desktop.wayland.session import within
+from novakey.secret import Secret
+from novakey.session.bus import BusError
+
+# A program learns of the seat's first keyboard when that comes, and has then to ask for it. Nobody tells
+# when it has; until then it misses keys.
+FIRST_KEYBOARD_S = 0.5
+FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
+# A compositor hangs up on a program that leaves too many events unread: its socket takes some 270 of them
+# one by one, libwayland another 4 KiB. So much goes out at once; then a program may be busy for half a
+# second. (Without this, GTK programs under a loaded mutter were thrown out of their session.)
+BURST_EVENTS = 200
+EVENTS_PER_S = 300
+NO_KEY = 240  # KEY_UNKNOWN, which no map gives a meaning
+SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
+
+
+class Keyboard(Protocol):
+    """A session in which keys can be pressed. Its methods raise `BusError`."""
+
+    def press(self, code: int, down: bool) -> None:
+        """Press or release a key by its evdev code; carried out when this returns."""
+
+    def caps_lock(self) -> bool:
+        """Whether Caps Lock is on; False where the desktop does not tell."""
+
+    def stop(self) -> None:
+        """End the session, and with it its keyboard. Raises nothing."""
+
+
+class Clipboard(Protocol):
+    """The clipboard while it is ours. `fetched` is set whenever a program fetches the text."""
+
+    fetched: gevent.event.Event
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class RemoteBackend(Backend):
+    """A desktop that presses keys for us."""
+
+    def __init__(self) -> None:
+        self._clipboard: Clipboard | None = None
+
+    @abstractmethod
+    def _start(self, deadline_s: float) -> Keyboard:
+        """Start a session with a keyboard. Raises `BusError` or `DesktopError`."""
+
+    @abstractmethod
+    def _own(self, text: Secret, deadline_s: float) -> Clipboard:
+        """Put the text on the clipboard. Raises `BusError` or `DesktopError`."""
+
+    def focus(self, deadline_s: float) -> Focus | None:
+        """See `Backend.focus`: these desktops tell it to nobody."""
+        return None
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        """See `Backend.type_text`; the focus cannot be watched here."""
+        permit(None)
+        with self._typist(deadline_s) as typist:
+            typist.strike(typist.layout.plan(text.text(), typist.caps_lock()))
+
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        """See `Backend.paste`: Ctrl+V, as nobody knows whether a terminal has the focus."""
+        permit(None)
+        until = time.monotonic() + deadline_s
+        self.copy(text, deadline_s)
+        assert self._clipboard is not None
+        fetched = self._clipboard.fetched
+        try:
+            with self._typist(until - time.monotonic()) as typist:
+                gevent.sleep(SETTLE_S)
+                fetched.clear()
+                typist.strike([typist.layout.shortcut("v")])
+        except DesktopError:
+            return False
+        return bool(fetched.wait(min(FETCH_S, max(0.0, until - time.monotonic()))))
+
+    def copy(self, text: Secret, deadline_s: float) -> None:
+        """See `Backend.copy`."""
+        self.close()
+        with _faults(), within(deadline_s):
+            self._clipboard = self._own(text, deadline_s)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        clipboard, self._clipboard = self._clipboard, None
+        if clipboard is not None:
+            clipboard.close()
+
+    @contextmanager
+    def _typist(self, deadline_s: float) -> Iterator[Typist]:
+        typist: Typist | None = None
+        try:
+            with _faults(), within(deadline_s), session.connect() as connection:
+                seat = Seat(connection)
+                had_one = seat.has_keyboard
+                keyboard = self._start(deadline_s)
+                try:
+                    # The keyboard is made when its first key comes, which is lost with it.
+                    keyboard.press(NO_KEY, True)
+                    keyboard.press(NO_KEY, False)
+                    layout = Layout(seat.keymap())
+                    try:
+                        if not had_one:
+                            gevent.sleep(FIRST_KEYBOARD_S)
+                        typist = Typist(keyboard, layout)
+                        yield typist
+                    finally:
+                        layout.close()
+                finally:
+                    keyboard.stop()
+        except DesktopError as error:
+            if typist is None or not typist.sent:
+                raise
+            raise DesktopError(str(error), typist.sent) from None
+
+
+class Pace:
+    """How fast events may go out. The clock and the sleeping are parameters."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._room = float(BURST_EVENTS)
+        self._at = monotonic()
+
+    def spend(self, events: int) -> None:
+        """Wait until so many events may go out."""
+        now = self._monotonic()
+        self._room = min(BURST_EVENTS, self._room + (now - self._at) * EVENTS_PER_S) - events
+        self._at = now
+        if self._room < 0:
+            self._sleep(-self._room / EVENTS_PER_S)
+
+
+class Typist:
+    """Types once. `sent` counts the characters that may have reached a window."""
+
+    def __init__(self, keyboard: Keyboard, layout: Layout) -> None:
+        self._keyboard = keyboard
+        self._pace = Pace()
+        self._held: list[int] = []
+        self.caps_lock = keyboard.caps_lock
+        self.layout = layout
+        self.sent = 0
+
+    def strike(self, presses: Sequence[Press]) -> None:
+        """Press the keys one after the other."""
+        try:
+            for press in presses:
+                self._pace.spend(2)
+                self._hold(press.holding)
+                self.sent += 1
+                self._keyboard.press(press.code, True)
+                self._keyboard.press(press.code, False)
+        finally:
+            with contextlib.suppress(BusError):
+                self._hold(())
+
+    def _hold(self, wanted: tuple[int, ...]) -> None:
+        self._pace.spend(2 * len({*self._held} ^ {*wanted}))  # the key, and the modifiers that it changes
+        for code in [code for code in self._held if code not in wanted]:
+            self._keyboard.press(code, False)
+            self._held.remove(code)
+        for code in [code for code in wanted if code not in self._held]:
+            self._keyboard.press(code, True)
+            self._held.append(code)
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """A bus that does not do what was asked is a desktop in which nobody may type."""
+    try:
+        yield
+    except BusError as error:
+        raise CannotType(f"the desktop types nothing: {error}") from None

@@ -1,0 +1,227 @@
+"""Any desktop with the portal org.freedesktop.portal.RemoteDesktop (KDE, GNOME, others): keys by permission.
+
+The desktop asks the person once whether we may press keys. What it gives for not
+asking again (the restore token) is good for one start and replaced by the next, so
+it is kept anew each time, sealed. The session then stays open for as long as the
+daemon runs: asking takes longer than a delivery may.
+
+Known limits. The portal tells neither the focus nor Caps Lock, and a modifier that
+a person holds counts for our keys too: see `novakey.desktop.remote.backend`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping, Sequence
+from queue import Empty
+from typing import Any
+
+import gevent
+from jeepney import DBusAddress, MatchRule
+from jeepney.bus_messages import message_bus
+
+from novakey.desktop.base import CannotType, DesktopError, Permission, Unusable
+from novakey.desktop.remote import xkb
+from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
+from novakey.desktop.wayland import session
+from novakey.desktop.wayland.selection import SelectionOwner
+from novakey.secret import Secret
+from novakey.session.bus import Bus, BusError
+from novakey.system.process import open_to_portals
+
+NAME = "org.freedesktop.portal.Desktop"
+ASKS = "the desktop asks the person at the screen for permission to type: allow it there, then send again"
+PROBE_S = 1.0
+ANSWER_S = 120.0  # for a person to see the question and answer it
+
+_REMOTE = f"{NAME.rpartition('.')[0]}.RemoteDesktop"
+_REQUEST = f"{NAME.rpartition('.')[0]}.Request"
+_SESSION = f"{NAME.rpartition('.')[0]}.Session"
+_PATH = "/org/freedesktop/portal/desktop"
+_PORTAL = DBusAddress(_PATH, NAME, _REMOTE)
+_KEYBOARD = 1  # device types
+_UNTIL_REVOKED = 2  # persist_mode
+_PERSISTS_SINCE = 2  # version of the interface
+
+
+class PortalBackend(RemoteBackend):
+    """A desktop that presses keys for whoever the person allows to."""
+
+    name = "portal"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._permission: Permission | None = None
+        self._keyboard: PortalKeyboard | None = None
+        self._opening: gevent.Greenlet | None = None
+
+    @classmethod
+    def unavailable(cls) -> Unusable | None:
+        """See `Backend.unavailable`."""
+        found = session.probe()
+        if isinstance(found, Unusable):
+            return found
+        if not xkb.available():
+            return Unusable(
+                "libxkbcommon is missing", "install it, on Debian with: apt install libxkbcommon0"
+            )
+        try:
+            with Bus() as bus, open_to_portals():
+                if not _property(bus, "AvailableDeviceTypes") & _KEYBOARD:
+                    return Unusable("the desktop's portal lets nobody type", "use another desktop session")
+        except BusError as error:
+            return Unusable(
+                f"the desktop's portal for typing is not there: {error}",
+                "install the portal of the desktop, such as xdg-desktop-portal-kde, and log in anew",
+            )
+        return None
+
+    def keep_permission_in(self, permission: Permission) -> None:
+        """See `Backend.keep_permission_in`."""
+        self._permission = permission
+
+    def clear_clipboard(self) -> None:
+        """See `Backend.clear_clipboard`."""
+        super().close()
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        super().close()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.kill()
+        keyboard, self._keyboard = self._keyboard, None
+        if keyboard is not None:
+            keyboard.end()
+
+    def _start(self, deadline_s: float) -> Keyboard:
+        if self._keyboard is not None and self._keyboard.alive:
+            return self._keyboard
+        if self._opening is None:
+            self._opening = gevent.spawn(self._open)
+        self._opening.join(timeout=0.8 * deadline_s)
+        if not self._opening.ready():
+            raise CannotType(ASKS)
+        opening, self._opening = self._opening, None
+        if isinstance(opening.value, PortalKeyboard):
+            self._keyboard = opening.value
+            return self._keyboard
+        raise BusError(str(opening.value))
+
+    def _open(self) -> PortalKeyboard | BusError:
+        try:
+            return PortalKeyboard(self._permission)
+        except BusError as error:
+            return error
+
+    def _own(self, text: Secret, deadline_s: float) -> Clipboard:
+        try:
+            return SelectionOwner(text)
+        except KeyError:
+            raise DesktopError("this compositor lets no program own the clipboard") from None
+
+
+class PortalKeyboard:
+    """A session that the person has allowed; see `remote.Keyboard`. It outlives a delivery."""
+
+    def __init__(self, permission: Permission | None) -> None:
+        """Ask for it, and wait until the person has answered. Raises `BusError`."""
+        self._bus = Bus()
+        self.alive = True
+        try:
+            self._portal = self._owner()
+            with open_to_portals():  # the first call on this connection: later ones are not looked at
+                self._session = self._create()
+            self._select(permission.load() if permission is not None else None)
+            started = self._ask("Start", "os", (self._session, ""), ANSWER_S)
+            if not started.get("devices", ("u", 0))[1] & _KEYBOARD:
+                raise BusError("the person allowed no keyboard")
+        except BaseException:
+            self._bus.close()
+            raise
+        token = started.get("restore_token", ("s", None))[1]
+        if permission is not None:
+            permission.save(token if isinstance(token, str) else None)
+
+    def press(self, code: int, down: bool) -> None:
+        try:
+            none: dict[str, object] = {}
+            values = (self._session, none, code, int(down))
+            self._bus.call(_PORTAL, "NotifyKeyboardKeycode", "oa{sv}iu", values)
+        except BusError:
+            self.end()  # the person has ended it, or the portal has; the next delivery starts another
+            raise
+
+    def caps_lock(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        return
+
+    def end(self) -> None:
+        """End the session."""
+        self.alive = False
+        with contextlib.suppress(BusError):
+            self._bus.call(DBusAddress(self._session, NAME, _SESSION), "Close")
+        self._bus.close()
+
+    def _owner(self) -> str:
+        """Who the portal is on this bus: any program could send a signal that looks like its answer."""
+        (owner,) = self._bus.send(message_bus.GetNameOwner(NAME))
+        return str(owner)
+
+    def _create(self) -> str:
+        options = {"session_handle_token": ("s", _token())}
+        created = self._ask("CreateSession", "", (), PROBE_S * 2, options)
+        handle = created.get("session_handle", ("s", ""))[1]
+        if not isinstance(handle, str) or not handle.startswith("/"):
+            raise BusError("the portal made no session")
+        return handle
+
+    def _select(self, token: str | None) -> None:
+        options: dict[str, tuple[str, object]] = {"types": ("u", _KEYBOARD)}
+        if _property(self._bus, "version") >= _PERSISTS_SINCE:
+            options["persist_mode"] = ("u", _UNTIL_REVOKED)
+            if token:
+                options["restore_token"] = ("s", token)
+        self._ask("SelectDevices", "o", (self._session,), PROBE_S * 2, options)
+
+    def _ask(
+        self,
+        method: str,
+        signature: str,
+        values: Sequence[object],
+        seconds: float,
+        options: Mapping[str, tuple[str, object]] | None = None,
+    ) -> dict[str, tuple[str, Any]]:
+        """Make a request and wait for its answer (org.freedesktop.portal.Request)."""
+        token = _token()
+        sender = self._bus.unique_name.lstrip(":").replace(".", "_")
+        path = f"{_PATH}/request/{sender}/{token}"
+        rule = MatchRule(type="signal", sender=self._portal, interface=_REQUEST, member="Response", path=path)
+        asked = {"handle_token": ("s", token), **(options or {})}
+        with self._bus.signals(rule) as answers:
+            self._bus.call(_PORTAL, method, f"{signature}a{{sv}}", (*values, asked))
+            try:
+                answer = answers.get(timeout=seconds)
+            except Empty:
+                with contextlib.suppress(BusError):
+                    self._bus.call(DBusAddress(path, NAME, _REQUEST), "Close")
+                raise BusError("nobody answered whether we may type") from None
+        if answer is None:
+            raise BusError("the session bus hung up")
+        response, results = answer.body
+        if response:
+            raise BusError("the person declined" if response == 1 else "the portal ended the request")
+        return dict(results)
+
+
+def _property(bus: Bus, name: str) -> int:
+    where = DBusAddress(_PATH, NAME, "org.freedesktop.DBus.Properties")
+    ((_, value),) = bus.call(where, "Get", "ss", (_REMOTE, name), PROBE_S)
+    return int(value)
+
+
+def _token() -> str:
+    return f"novakey_{secrets.token_hex(8)}"

@@ -1,0 +1,59 @@
+"""A Wayland session in which nobody may type: the clipboard, and the person pastes."""
+
+from __future__ import annotations
+
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.wayland import selection, session
+from novakey.desktop.wayland.selection import SelectionOwner
+from novakey.desktop.wayland.session import within
+from novakey.secret import Secret
+
+NOBODY = "this Wayland session lets no program type"
+
+
+class ClipboardBackend(Backend):
+    """The clipboard, where typing is refused to everybody."""
+
+    name = "clipboard"
+
+    def __init__(self) -> None:
+        self._owner: SelectionOwner | None = None
+
+    @classmethod
+    def unavailable(cls) -> Unusable | None:
+        """See `Backend.unavailable`."""
+        found = session.probe()
+        if isinstance(found, Unusable):
+            return found
+        if selection.offered_in(found):
+            return None
+        return Unusable("this compositor has no clipboard", "use another desktop session")
+
+    def focus(self, deadline_s: float) -> Focus | None:
+        """See `Backend.focus`: Wayland tells it to the compositor only."""
+        return None
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        """See `Backend.type_text`."""
+        permit(None)
+        raise CannotType(NOBODY)
+
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        """See `Backend.paste`: without typing there is no paste shortcut either."""
+        permit(None)
+        raise CannotType(NOBODY)
+
+    def copy(self, text: Secret, deadline_s: float) -> None:
+        """See `Backend.copy`."""
+        self.close()
+        with within(deadline_s):
+            try:
+                self._owner = SelectionOwner(text)
+            except KeyError:
+                raise DesktopError("this compositor lets no program own the clipboard") from None
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.close()

@@ -1,0 +1,81 @@
+"""A window of one pixel that has the focus for a moment (xdg-shell), for compositors without data control.
+
+There the clipboard belongs to whoever has the keyboard focus, and is set with the
+number of the event that gave it. The window goes away at once, and the focus goes
+back to where it was; what was copied stays ours.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from novakey.desktop.wayland.wire import Connection
+
+NEEDED = frozenset({"wl_compositor", "wl_shm", "xdg_wm_base", "wl_seat", "wl_data_device_manager"})
+
+_ARGB = 0  # wl_shm.format
+_KEYBOARD_EVENTS = ("uhu", "uoa", "uo", "uuuu", "uuuuu")
+_TITLE = "NovaKey"
+
+
+class MomentaryWindow:
+    """Maps the window and waits for the focus: use a timeout. `serial` is the event that gave it."""
+
+    def __init__(self, connection: Connection, seat: int) -> None:
+        self._connection = connection
+        self.serial = 0
+        self._configured: int | None = None
+        connection.make(seat, 1, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard)
+        self._surface, self._roles = self._map()
+        while not self.serial:
+            connection.dispatch()
+
+    def close(self) -> None:
+        """Take it off the screen."""
+        for role in self._roles:
+            self._connection.request(role, 0)
+        self._connection.request(self._surface, 0)
+
+    def _map(self) -> tuple[int, tuple[int, int]]:
+        connection = self._connection
+        compositor = connection.bind("wl_compositor", 1, (), lambda opcode, values: None)
+        shell = connection.bind("xdg_wm_base", 1, ("u",), self._on_shell)
+        self._shell = shell
+        surface = connection.make(compositor, 0, "wl_surface", ("o", "o"))
+        window = connection.make(shell, 2, "xdg_surface", ("u",), self._on_window, after=(surface,))
+        toplevel = connection.make(window, 1, "xdg_toplevel", ("iia", ""))
+        connection.request(toplevel, 2, "s", _TITLE)
+        connection.request(surface, 6)  # an empty commit asks for the size
+        connection.flush()
+        while self._configured is None:
+            connection.dispatch()
+        connection.request(window, 4, "u", self._configured)
+        connection.request(surface, 1, "oii", self._pixel(), 0, 0)
+        connection.request(surface, 6)
+        connection.flush()
+        return surface, (toplevel, window)
+
+    def _pixel(self) -> int:
+        """A buffer of one transparent pixel."""
+        handle = os.memfd_create("pixel", os.MFD_CLOEXEC)
+        os.truncate(handle, 4)
+        shared = self._connection.bind("wl_shm", 1, ("u",), lambda opcode, values: None)
+        pool = self._connection.allocate("wl_shm_pool")
+        self._connection.request(shared, 0, "nhi", pool, handle, 4)
+        buffer = self._connection.allocate("wl_buffer", ("",))
+        self._connection.request(pool, 0, "niiiiu", buffer, 0, 1, 1, 4, _ARGB)
+        return buffer
+
+    def _on_keyboard(self, opcode: int, values: list[Any]) -> None:
+        if opcode == 0:
+            os.close(values[1])
+        elif opcode == 1:
+            self.serial = values[0]
+
+    def _on_window(self, opcode: int, values: list[Any]) -> None:
+        self._configured = values[0]
+
+    def _on_shell(self, opcode: int, values: list[Any]) -> None:
+        self._connection.request(self._shell, 3, "u", values[0])
+        self._connection.flush()

@@ -1,0 +1,83 @@
+"""Typing under a wlroots compositor: a few keys, a look at the focus, and on.
+
+No client can hold the focus where it is, so it is looked at before the first key
+and after every `CHUNK` keys. When it has moved, at most those keys went astray,
+and typing ends there with an error.
+"""
+
+from __future__ import annotations
+
+import gevent
+
+from novakey.desktop.base import DesktopError, Focus, Permit
+from novakey.desktop.wayland.focus import FocusReader
+from novakey.desktop.wayland.keymap import Stroke, next_keymap
+from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
+
+CHUNK = 8
+# A compositor hangs up on a program that leaves too much unread in its socket. So many chunks fit in well;
+# beyond them a program must read as it goes.
+BURST_CHUNKS = 64
+PAUSE_S = 0.01
+X11_ONLY_ASCII = "the window is an X11 program under Xwayland, into which only ASCII can be typed safely"
+NO_FOCUS = "no window has the keyboard focus"
+
+
+class Typist:
+    """Types once. `sent` counts the characters that may have reached a window."""
+
+    def __init__(self, keyboard: VirtualKeyboard, focus: FocusReader | None, permit: Permit) -> None:
+        self._keyboard = keyboard
+        self._focus = focus
+        self._permit = permit
+        self._window: int | str | None = None
+        self.sent = 0
+
+    def aim(self) -> Focus | None:
+        """Ask the permit about the window with the focus, which is the one that is typed into."""
+        focus = None
+        if self._focus is not None:
+            focus = self._focus.read()
+            if focus is None:
+                raise DesktopError(NO_FOCUS)
+            self._window = focus.window
+        self._permit(focus)
+        return focus
+
+    def type(self, text: str) -> None:
+        """Type all of a text, whose first window `aim` has found."""
+        text = text.replace("\r\n", "\n")  # a line end of two characters is one key
+        # Such a program asks what a key means when it comes to handle it, and by then the map may have
+        # changed again; xterm has been seen to crash over it. For ASCII the map does not change.
+        if self._focus is not None and self._focus.is_x11 and not text.isascii():
+            raise DesktopError(X11_ONLY_ASCII)
+        for start in range(0, len(text), CHUNK):
+            for at in range(start, min(start + CHUNK, len(text))):
+                stroke = self._keyboard.keymap.stroke(text[at])
+                if stroke is None:
+                    self._keyboard.use(next_keymap(text[at:]))
+                    stroke = self._keyboard.keymap.stroke(text[at])
+                assert stroke is not None
+                self._strike(stroke)
+            self._keyboard.settle()
+            self._still_there()
+            if start >= BURST_CHUNKS * CHUNK:
+                gevent.sleep(PAUSE_S)
+
+    def press(self, stroke: Stroke) -> None:
+        """Press one key with its modifiers, such as a shortcut."""
+        self._strike(stroke)
+        self._keyboard.settle()
+        self._still_there()
+
+    def _strike(self, stroke: Stroke) -> None:
+        # From here on nobody can say whether it came through, should the compositor hang.
+        self.sent += 1
+        self._keyboard.strike(stroke)
+
+    def _still_there(self) -> None:
+        if self._focus is None:
+            return
+        focus = self._focus.read()
+        if focus is None or focus.window != self._window:
+            raise DesktopError("another window took the focus", self.sent)

@@ -1,0 +1,245 @@
+"""X11: typing through XTEST, the clipboard by owning it. In process; no helper sees the text.
+
+This module loads without python-xlib; the modules that use it (`x11_connection`,
+`x11_target`, `x11_typist`, `x11_clipboard`) are imported when a display is reached for.
+
+Known limits. While another client holds the keyboard nothing is typed, not even
+into a password prompt that holds it itself: the server tells nobody who holds it.
+An input method that turns keys into other characters sees these keys too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import gevent
+
+from novakey.desktop import keysyms
+from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError, Unusable
+from novakey.secret import Secret
+
+if TYPE_CHECKING:
+    from novakey.desktop.x11.connection import Connection
+    from novakey.desktop.x11.focus import Target
+    from novakey.desktop.x11.selection import SelectionOwner
+    from novakey.desktop.x11.typing import Typist
+
+PROBE_S = 2.0
+FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
+SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
+STOP_S = 0.3  # to put the keyboard right when the daemon stops
+RESERVE_S = 0.5  # of a deadline, kept to give borrowed keys back
+
+_CURE = (
+    "start the daemon inside the session, or let it know the display: "
+    "systemctl --user import-environment DISPLAY XAUTHORITY"
+)
+
+# Terminals whose Shift+Insert pastes PRIMARY and which have no other shortcut: they get it there too.
+# All others are given Ctrl+V; a terminal that passes it on fetches nothing, and `paste` says so.
+_PASTE_BY_INSERT = frozenset({"xterm", "uxterm", "urxvt", "rxvt", "st-256color"})
+
+
+class X11Backend(Backend):
+    """An X server that lets us press keys (XTEST)."""
+
+    name = "x11"
+
+    def __init__(self) -> None:
+        self._owner: SelectionOwner | None = None
+
+    @classmethod
+    def unavailable(cls) -> Unusable | None:
+        """See `Backend.unavailable`."""
+        if not os.environ.get("DISPLAY"):
+            return Unusable("DISPLAY is not set", _CURE)
+        try:
+            with _within(PROBE_S):
+                _probe()
+        except DesktopError as error:
+            return Unusable(str(error), _CURE)
+        return None
+
+    def focus(self, deadline_s: float) -> Focus | None:
+        """See `Backend.focus`."""
+        try:
+            target = self._target(deadline_s)
+        except DesktopError:
+            return None
+        return target.focus
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        """See `Backend.type_text`. Borrowed keys are given back before it returns."""
+        self._type(_keysyms(text.text()), deadline_s, permit)
+
+    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        """See `Backend.paste`: Ctrl+V, or Shift+Insert in terminals that know only that."""
+        until = time.monotonic() + deadline_s
+        try:
+            target = self._target(deadline_s)
+        except DesktopError:  # nowhere to paste; the person will choose where
+            self._own(text, until - time.monotonic())
+            return False
+        permit(target.focus)
+        by_insert = bool(_PASTE_BY_INSERT.intersection(target.focus.classes))
+        # Only the focused program counts: a clipboard manager fetches whatever there is.
+        fetched = self._own(text, until - time.monotonic(), primary=by_insert).expect(target.window)
+        gevent.sleep(SETTLE_S)
+        fetched.clear()
+        shortcut = ([keysyms.INSERT], keysyms.SHIFTS) if by_insert else ([ord("v")], keysyms.CONTROLS)
+        try:
+            self._type(shortcut[0], until - time.monotonic(), permit, shortcut[1])
+        except TargetRefusedError:
+            self.clear_clipboard()
+            raise
+        except DesktopError:
+            return False
+        return bool(fetched.wait(min(FETCH_S, max(0.0, until - time.monotonic()))))
+
+    def copy(self, text: Secret, deadline_s: float) -> None:
+        """See `Backend.copy`."""
+        self._own(text, deadline_s)
+
+    def prepare(self) -> None:
+        """See `Backend.prepare`."""
+        from novakey.desktop.x11.warm import READY
+
+        READY.make()
+
+    def put_right(self) -> None:
+        """See `Backend.put_right`."""
+        _put_right(PROBE_S)
+
+    def clear_clipboard(self) -> None:
+        """See `Backend.clear_clipboard`."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.close()
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        from novakey.desktop.x11.warm import READY
+
+        self.clear_clipboard()
+        READY.close()
+
+    def _target(self, deadline_s: float) -> Target:
+        from novakey.desktop.x11 import focus as x11_target
+        from novakey.desktop.x11.snapshot import Glance
+
+        with _within(deadline_s):
+            connection = _connect()
+            try:
+                with connection.grabbed():
+                    return x11_target.find(connection, Glance(connection))
+            finally:
+                connection.close()
+
+    def _own(self, text: Secret, deadline_s: float, primary: bool = False) -> SelectionOwner:
+        from novakey.desktop.x11 import selection
+
+        wanted = [selection.CLIPBOARD, *([selection.PRIMARY] if primary else [])]
+        with _within(deadline_s):
+            owner = selection.SelectionOwner(text, wanted)
+        self.clear_clipboard()
+        self._owner = owner
+        return owner
+
+    def _type(
+        self, wanted: list[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
+    ) -> None:
+        from novakey.desktop.x11.typing import Typist
+        from novakey.desktop.x11.warm import READY
+
+        end = time.monotonic() + deadline_s
+        typist: Typist | None = None
+        try:
+            with _within(deadline_s - RESERVE_S):
+                connection = _connect()
+                try:
+                    typist = Typist(connection, permit)
+                    with _returning(typist):
+                        typist.type(wanted, end - 2 * RESERVE_S, always)
+                finally:
+                    connection.close()
+                    READY.make_soon()
+        except BaseException as error:  # also when the greenlet is ended: the keys are not ours to keep
+            stopped = isinstance(error, gevent.GreenletExit)
+            if typist is not None:
+                _put_right(STOP_S if stopped else end - time.monotonic())
+            sent = typist.sent if typist is not None else 0
+            if stopped:
+                raise DesktopError("the daemon is stopping", sent) from None
+            if isinstance(error, DesktopError):
+                error.typed = sent
+            raise
+
+
+@contextmanager
+def _returning(typist: Typist) -> Iterator[None]:
+    """Give borrowed keys back at the end; not after a timeout, when the connection is of no more use."""
+    try:
+        yield
+    except Exception:
+        typist.give_back()
+        raise
+    typist.give_back()
+
+
+def _put_right(deadline_s: float) -> None:
+    """Undo what a broken delivery has changed, over a new connection."""
+    from novakey.desktop.x11 import recovery
+
+    try:
+        with _within(deadline_s):
+            connection = _connect()
+            try:
+                with connection.grabbed():
+                    recovery.put_right(connection)
+            finally:
+                connection.close()
+    except DesktopError:
+        return  # the server still hangs; the next delivery does it
+
+
+def _probe() -> None:
+    from novakey.desktop.x11.warm import READY
+
+    READY.probe()
+
+
+def _connect() -> Connection:
+    from novakey.desktop.x11.warm import READY
+
+    return READY.take()
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """A deadline, and every error of the connection as a `DesktopError`."""
+    from novakey.desktop.x11.connection import ERRORS, ServerError
+
+    with gevent.Timeout(max(0.001, seconds)) as timer:
+        try:
+            yield
+        except gevent.Timeout as expired:
+            if expired is not timer:
+                raise
+            raise DesktopError("the x server did not answer in time") from None
+        except ServerError as error:
+            raise DesktopError(str(error)) from None
+        except ERRORS as error:
+            raise DesktopError(f"the x server cannot be reached: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _keysyms(text: str) -> list[int]:
+    """The text as keysyms; a line end of two characters is one key."""
+    return [keysyms.of_character(character) for character in text.replace("\r\n", "\n")]

@@ -1,0 +1,233 @@
+"""One connection to the X server.
+
+Every delivery has its own connection. Closing it is the surest way to give
+everything back: the server drops our grab and our selections with it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from Xlib import X, Xatom, error
+from Xlib.display import Display
+from Xlib.ext import xinput
+
+from novakey.desktop.x11 import keymap as x11_keymap
+from novakey.desktop.x11 import wire
+from novakey.desktop.x11.transport import Reply, Told
+from novakey.desktop.x11.wire import KeyboardState
+
+XKB, XTEST, RESOURCE = "XKEYBOARD", "XTEST", "X-Resource"
+
+# What a server that goes away, refuses us or answers with an error can raise.
+ERRORS = (error.DisplayError, error.XError, error.ConnectionClosedError, error.XauthError, OSError)
+
+# Their numbers are asked for when a connection is made, not when a delivery waits.
+_ATOMS = (
+    *("_NET_SUPPORTING_WM_CHECK", "WM_STATE", "WM_PROTOCOLS", "WM_CLASS", "_NET_WM_NAME", "WM_NAME"),
+    *("_NET_WM_PID", "WM_CLIENT_MACHINE", "_NET_WM_PING", "_NOVAKEY_DELIVERY"),
+)
+
+
+class ServerError(Exception):
+    """The server cannot be used, or answered a request with an error."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was seen when it was last looked, and is asked about before it is seen to be still so."""
+
+    windows: tuple[int, ...] = ()  # the one with the focus, the one that this is in, and so on
+    keyboards: tuple[int, ...] = ()
+
+
+class Connection:
+    """A connection with XTEST, XKB and XInput. Errors of requests without a reply come at the next `sync`."""
+
+    def __init__(self) -> None:
+        self.display = Display()
+        self.expected = Expected()
+        try:
+            self._problem: str | None = None
+            self.display.set_error_handler(self._note)
+            self.root = self.display.screen().root
+            self.xkb, _ = self._extension(XKB)
+            self.xtest, _ = self._extension(XTEST)
+            self.xinput, self.xinput_event = self._extension(xinput.extname)
+            self.ask(wire.xkb_use_extension(self.xkb))
+            self.display.xinput_query_version()
+            self.resource = self._resource()
+            self._atoms = {name: int(self.display.get_atom(name)) for name in _ATOMS}
+            self.hidden = self.hidden_window()
+            self.sync()
+        except BaseException:
+            self.close()
+            raise
+
+    def _extension(self, name: str) -> tuple[int, int]:
+        found = self.display.query_extension(name)
+        if found is None or not found.present:
+            raise ServerError(f"the x server has no {name} extension")
+        return found.major_opcode, found.first_event
+
+    def _resource(self) -> int | None:
+        """The extension that tells whose a window is, from version 1.2 on."""
+        if not self.display.has_extension(RESOURCE):
+            return None
+        version = self.display.res_query_version()
+        if (version.server_major, version.server_minor) < (1, 2):
+            return None
+        return self._extension(RESOURCE)[0]
+
+    def _note(self, problem: Exception, _request: object) -> None:
+        self._problem = type(problem).__name__
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it."""
+        own = self.display.display.socket
+        try:
+            readable, _, _ = select.select([own], [], [], 0)
+            return not readable or bool(own.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the socket at once, also when the server no longer reads from it."""
+        self.display.display.socket.close()
+
+    def ask(self, request: bytes) -> Reply:
+        """Queue a request; several that are queued go out together, and cost one round trip."""
+        return Reply(self.display, request)
+
+    def tell(self, request: bytes) -> None:
+        """Queue a request that has no reply."""
+        Told(self.display, [request])
+
+    def sync(self) -> None:
+        """Wait until the server has done everything that was sent."""
+        _ = self.ask(wire.get_input_focus()).raw
+        problem, self._problem = self._problem, None
+        if problem:
+            raise ServerError(f"the x server refused a request ({problem})")
+
+    @contextmanager
+    def grabbed(self) -> Iterator[None]:
+        """No other client is served meanwhile, so what was read stays true until it is used.
+
+        A timeout or the end of the greenlet leaves python-xlib in the middle of an exchange;
+        this connection must then only be closed, which ends the grab as well.
+        """
+        self.tell(wire.grab_server())
+        try:
+            yield
+        except Exception:
+            self.tell(wire.ungrab_server())
+            self.display.sync()
+            raise
+        self.tell(wire.ungrab_server())
+        self.sync()
+
+    def atom(self, name: str) -> int:
+        """The number of a name."""
+        return self._atoms.get(name) or int(self.display.get_atom(name))
+
+    def client_of(self, window: int) -> int:
+        """The connection that a window belongs to, as the first number of its windows."""
+        return window & ~int(self.display.display.info.resource_id_mask)
+
+    def keymap(self) -> x11_keymap.Keymap:
+        """The keyboard map."""
+        return x11_keymap.parse(self.ask(wire.xkb_get_map(self.xkb)).raw)
+
+    def keyboard_state(self) -> KeyboardState:
+        """Modifiers and group now."""
+        return wire.keyboard_state(self.ask(wire.xkb_get_state(self.xkb)).raw)
+
+    def set_locks(self, affected: int, locked: int, latched: int) -> None:
+        """Set which of the affected modifiers are locked, and which modifiers are latched.
+
+        As a request, not by pressing Caps Lock: it works whatever that key has been made.
+        """
+        self.tell(wire.xkb_latch_lock_state(self.xkb, affected, locked, latched))
+
+    def press(self, keycode: int) -> None:
+        """A key goes down."""
+        self.tell(wire.fake_key(self.xtest, wire.KEY_PRESS, keycode))
+
+    def release(self, keycode: int) -> None:
+        """A key goes up."""
+        self.tell(wire.fake_key(self.xtest, wire.KEY_RELEASE, keycode))
+
+    def strike(self, keys: Sequence[tuple[int, bool]]) -> None:
+        """Keys go down (true) and up, one after the other."""
+        kinds = (wire.KEY_RELEASE, wire.KEY_PRESS)
+        requests = [wire.fake_key(self.xtest, kinds[down], code) for code, down in keys]
+        if requests:
+            Told(self.display, requests)
+
+    def keys_down(self) -> list[int]:
+        """The keycodes that are down."""
+        return sorted(wire.keys_down(self.ask(wire.query_keymap()).raw))
+
+    def put_on_keys(self, pairs: dict[int, x11_keymap.Pair]) -> None:
+        """Give each of these keys its symbols without Shift and with it; `NOTHING` frees a key.
+
+        In one request where that can be: every program on the desktop is told of each change and
+        reads the whole map again, window managers even grab their shortcuts anew.
+        """
+        if not pairs:
+            return
+        keymap = self.keymap()
+        if self._keyboards_agree():
+            change = x11_keymap.change(keymap, pairs)
+            info = self.display.display.info
+            keycodes = (info.min_keycode, info.max_keycode)
+            self.tell(
+                wire.xkb_set_map(self.xkb, keycodes, change.first, change.count, change.symbols, change.wire)
+            )
+        else:
+            for code, pair in pairs.items():
+                self.display.change_keyboard_mapping(code, [pair * 2 if any(pair) else (X.NoSymbol,)])
+        state = self.keyboard_state()
+        spare = keymap.unused_modifier()
+        if state.group and spare and not state.modifiers & spare:
+            # Qt 5 takes the first group for the one in effect when it has read a changed map, until it is
+            # told a change of the state, whatever it is.
+            self.set_locks(spare, spare, state.latched)
+            self.set_locks(spare, 0, state.latched)
+
+    def _keyboards_agree(self) -> bool:
+        """Whether all keyboards have the same map. Where not, a run of keys must not be written as a whole:
+
+        it would go to all of them, and carry the layout of one over to the others.
+        """
+        numbers = (wire.CORE_KEYBOARD, *dict(self.keyboards()))
+        asked = [self.ask(wire.xkb_get_map(self.xkb, number)) for number in numbers]
+        return len({reply.raw[8:] for reply in asked}) == 1
+
+    def keyboards(self) -> list[tuple[int, str]]:
+        """Number and name of every keyboard that the core keyboard sums up."""
+        return wire.keyboards(self.ask(wire.xi_query_devices(self.xinput)).raw)
+
+    def property(self, window: int, name: str) -> list[int] | bytes | None:
+        """The value of a property, None when it is not there."""
+        return wire.property_value(self.ask(wire.get_property(window, self.atom(name))).raw)
+
+    def hidden_window(self, event_mask: int = 0) -> Any:
+        """A window that is never mapped."""
+        return self.root.create_window(
+            -1, -1, 1, 1, 0, 0, X.InputOnly, X.CopyFromParent, override_redirect=True, event_mask=event_mask
+        )
+
+    def remember(self, name: str, numbers: list[int]) -> None:
+        """Keep numbers on the root window, where they outlive this process but not the server."""
+        if numbers:
+            self.tell(wire.change_property(self.root.id, self.atom(name), Xatom.CARDINAL, numbers))
+        else:
+            self.tell(wire.delete_property(self.root.id, self.atom(name)))

@@ -1,0 +1,91 @@
+"""Which window has the focus, and whose it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from novakey.desktop.base import DesktopError, Focus
+from novakey.desktop.x11 import wire
+from novakey.desktop.x11.connection import Connection, Expected
+from novakey.desktop.x11.snapshot import Glance
+from novakey.desktop.x11.window import Window
+from novakey.system.procfs import executable
+
+NO_FOCUS = "no window has the keyboard focus"
+MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
+
+_POINTER_ROOT = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """The window with the focus, and what is known of the top-level window that it is in."""
+
+    window: int
+    top: int
+    focus: Focus
+    answers_ping: bool
+
+
+def find(connection: Connection, glance: Glance) -> Target:
+    """The window with the focus; `DesktopError` when there is none to type into."""
+    window = glance.focus
+    if window in (0, _POINTER_ROOT, connection.root.id):
+        raise DesktopError(NO_FOCUS)
+    whose = glance.owner_of(window)
+    top = _top_level(connection, glance)
+    if not top.is_viewable:
+        raise DesktopError(NO_FOCUS)
+    # The server knows whose local connection it is; where it cannot be asked, the window's word counts.
+    pid = _claimed_pid(connection, top.id) if whose is None else wire.client_pid(whose.raw)
+    protocols = top.property("WM_PROTOCOLS") or []
+    classes = top.text("WM_CLASS").rstrip("\0").lower().split("\0")
+    focus = Focus(
+        window=top.id,
+        pid=pid,
+        program=executable(pid),
+        classes=tuple(filter(None, classes)),
+        title=top.text("_NET_WM_NAME") or top.text("WM_NAME"),
+    )
+    return Target(window, top.id, focus, answers_ping=connection.atom("_NET_WM_PING") in protocols)
+
+
+def expect(connection: Connection) -> None:
+    """Note what has the focus, for a delivery that comes soon: it then asks about that with all the rest."""
+    keyboards = connection.ask(wire.xi_query_devices(connection.xinput))
+    window = wire.focus_window(connection.ask(wire.get_input_focus()).raw)
+    windows: list[int] = []
+    while window not in (0, _POINTER_ROOT, connection.root.id) and len(windows) < MAX_DEPTH:
+        windows.append(window)
+        asked = Window(connection, window)
+        window = asked.parent if asked.property("WM_STATE") is None else 0
+    numbers = tuple(number for number, _ in wire.keyboards(keyboards.raw))
+    connection.expected = Expected(tuple(windows), numbers)
+
+
+def _top_level(connection: Connection, glance: Glance) -> Window:
+    """The window that the window manager manages (it has WM_STATE), or the topmost where there is no manager.
+
+    A focused window that is in no managed window is the manager's own, or the desktop's:
+    window managers put the focus there when no window has it.
+    """
+    window = glance.focus
+    for _ in range(MAX_DEPTH):
+        asked = glance.window(window)
+        if glance.is_managed and asked.property("WM_STATE") is not None:
+            return asked
+        window = asked.parent
+        if window in (0, connection.root.id):
+            if glance.is_managed:
+                raise DesktopError(NO_FOCUS)
+            return asked
+    raise DesktopError(NO_FOCUS)
+
+
+def _claimed_pid(connection: Connection, top: int) -> int | None:
+    """The process that the window claims, if it claims to be on this machine."""
+    machine = connection.property(top, "WM_CLIENT_MACHINE")
+    pids = connection.property(top, "_NET_WM_PID")
+    here = isinstance(machine, bytes) and machine.decode("latin-1") == os.uname().nodename
+    return pids[0] if here and pids and pids[0] > 0 else None

@@ -1,0 +1,185 @@
+"""Typing on X11: all of a text or nothing, and the keyboard afterwards as it was before.
+
+Under a server grab no other client is served: what has the focus, what the keys
+mean and which modifiers are down stays as it was read until the last key has
+gone out. A text with more characters outside the layout than there are free keys
+goes out in several such steps, each of which looks again at all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from novakey.desktop import keysyms
+from novakey.desktop.base import DesktopError, Permit
+from novakey.desktop.x11 import recovery
+from novakey.desktop.x11.connection import Connection
+from novakey.desktop.x11.focus import Target, find
+from novakey.desktop.x11.held_keys import HeldKeys
+from novakey.desktop.x11.keymap import (
+    NOTHING,
+    Batch,
+    Keymap,
+    Layout,
+    Pair,
+    Stroke,
+    UnreachableError,
+    next_batch,
+)
+from novakey.desktop.x11.settle import Listener
+from novakey.desktop.x11.snapshot import Glance
+
+GRABBED = "another program holds the keyboard (a menu, a screen locker, a password prompt)"
+
+
+class Typist:
+    """Types once, over one connection. `sent` counts the keysyms that may have reached a window."""
+
+    def __init__(self, connection: Connection, permit: Permit) -> None:
+        self._connection = connection
+        self._permit = permit
+        self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
+        self._unlocked = 0  # modifiers that are unlocked meanwhile
+        self._target: Target | None = None
+        self.sent = 0
+
+    def type(self, wanted: Sequence[int], until: float, always: frozenset[int] = frozenset()) -> None:
+        """Type canonical keysyms into the focused window, by `until` (monotonic seconds).
+
+        A modifier key with one of the keysyms `always` is held throughout.
+        """
+        while self.sent < len(wanted):
+            before = self.sent
+            target = self._step(wanted[before:], always)
+            if self._lent:
+                self._wait(Listener(self._connection, target), until, typed=self.sent > before)
+
+    def _wait(self, listener: Listener, until: float, typed: bool) -> None:
+        """Until the window has read what was typed or, where nothing was, what the keys now mean."""
+        if typed:
+            if not listener.has_read_keys(until):
+                raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
+            keys = self._connection.keymap().keys
+            if not all(keys[code].gives(pair) for code, pair in self._lent.items()):
+                raise DesktopError("the keyboard was changed meanwhile; some keys may be wrong", self.sent)
+        elif not listener.knows_map(until):
+            raise DesktopError("the window does not answer", self.sent)
+
+    def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+        """Put symbols on keys or, once the window knows them, press the keys."""
+        with self._connection.grabbed():
+            glance = Glance(self._connection)
+            if self._target is None and glance.is_marked:
+                recovery.put_right(self._connection)
+                glance = Glance(self._connection)
+            held = HeldKeys(self._connection, glance)
+            target = self._aim(glance)
+            keyboard = glance.keymap(none_is_lent=not self._lent)
+            with self._neutral(keyboard, glance, held) as layout:
+                batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free}))
+                modifier = layout.key_of(always) if always else None
+                if always and modifier is None:
+                    raise DesktopError("the keyboard lacks the modifier key for the shortcut")
+                keys = keyboard.keys
+                new = {code: pair for code, pair in batch.borrowed.items() if not keys[code].gives(pair)}
+                self._borrow(new)
+                if new and target.answers_ping:
+                    return target
+                # From here on nobody can say how much came through, should the server hang.
+                self.sent += len(batch.strokes)
+                self._strike(batch.strokes, () if modifier is None else (modifier[0],))
+        return target
+
+    def _plan(self, wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
+        try:
+            return next_batch(wanted, layout, free)
+        except UnreachableError:
+            problem = "the layout lacks a character and the keyboard has no free key for it"
+            raise DesktopError(problem, self.sent) from None
+
+    def _aim(self, glance: Glance) -> Target:
+        """The window to type into: the same in every step."""
+        if glance.keyboard_is_held:
+            raise DesktopError(GRABBED, self.sent)
+        if glance.quick_keys_are_rejected:
+            raise DesktopError("slow keys or bounce keys are on: they swallow typed keys", self.sent)
+        target = find(self._connection, glance)
+        if self._target is not None and self._target.window != target.window:
+            raise DesktopError("another window took the focus", self.sent)
+        if not self.sent:
+            # Under the grab: this is the window that the first key goes to. Again in each step before that.
+            self._permit(target.focus)
+        self._target = target
+        return target
+
+    @contextmanager
+    def _neutral(self, keyboard: Keymap, glance: Glance, held: HeldKeys) -> Iterator[Layout]:
+        """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
+        connection, latched = self._connection, glance.state.latched
+        num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
+        if held.are_none and glance.state.only_locked:
+            state = glance.state
+        else:
+            # Also modifiers that are up: one that is stuck on our device could not be pressed.
+            held.release(also=set(keyboard.modifiers))
+            # Only now: a Caps Lock that is just being pressed unlocks, or not, when it comes up.
+            state = connection.keyboard_state()
+        locked = state.locked & ~num_lock
+        layout = Layout(keyboard, state.group, state.locked & num_lock, without=self._lent)
+        recovery.put(connection, locked, self._lent)
+        self._unlocked = locked
+        if locked or latched:
+            connection.set_locks(locked, 0, 0)
+        try:
+            if locked or latched:
+                state = connection.keyboard_state()
+            if state.modifiers & ~num_lock:
+                raise DesktopError("a modifier key could not be released", self.sent)
+            yield layout
+        except Exception:
+            self._as_before(held, layout, locked, latched)
+            raise
+        # After a timeout the connection is of no more use; then the mark says what to put right.
+        self._as_before(held, layout, locked, latched)
+
+    def _as_before(self, held: HeldKeys, layout: Layout, locked: int, latched: int) -> None:
+        held.press_again(lambda code: layout.symbol(code) in keysyms.HELD_MODIFIERS)
+        if locked or latched:
+            self._connection.set_locks(locked, locked, latched)
+        self._unlocked = 0
+        if self._lent:
+            recovery.put(self._connection, 0, self._lent)
+        else:
+            recovery.take_off(self._connection)
+
+    def _borrow(self, wanted: dict[int, Pair]) -> None:
+        if not wanted:
+            return
+        self._lent |= wanted
+        recovery.put(self._connection, self._unlocked, self._lent)
+        self._connection.put_on_keys(wanted)
+
+    def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
+        keys: list[tuple[int, bool]] = []  # and whether it goes down
+        holding: tuple[int, ...] = ()
+        for stroke in (*strokes, None):
+            wanted = () if stroke is None else (*always, *stroke.holding)
+            if wanted != holding:
+                keys += [(code, False) for code in reversed(holding)]
+                keys += [(code, True) for code in wanted]
+                holding = wanted
+            if stroke is not None:
+                keys += [(stroke.keycode, True), (stroke.keycode, False)]
+        self._connection.strike(keys)
+
+    def give_back(self) -> None:
+        """Free the borrowed keys, except those that somebody else has changed meanwhile."""
+        if not self._lent:
+            return
+        with self._connection.grabbed():
+            keys = self._connection.keymap().keys
+            ours = [code for code, pair in self._lent.items() if keys[code].gives(pair)]
+            self._connection.put_on_keys(dict.fromkeys(ours, NOTHING))
+            recovery.take_off(self._connection)
+        self._lent.clear()
