@@ -231,9 +231,9 @@ class Daemon:
 
 
 def _screen_is_locked() -> bool | None:
-    from novakey.session import lock  # the message bus, and its library, when a secret is to be typed
+    from novakey.session import screen_lock  # the message bus, and its library, when a secret is to be typed
 
-    return lock.locked()
+    return screen_lock.locked()
 
 
 def stop_signals() -> list[signal.Signals]:

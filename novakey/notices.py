@@ -21,7 +21,7 @@ from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
 
 if TYPE_CHECKING:
-    from novakey.session.notify import Notifier
+    from novakey.session.notifications import Notifier
 
 QUIET_S = 30.0  # between two notices of the same kind
 REPEATED = 5  # failures of a device without a delivery between them, that its owner should know about
@@ -59,14 +59,14 @@ class Notices:
     def _notifier(self) -> Notifier:
         """Made when something is to be shown: a start waits for no message bus, nor for its library."""
         if self._made is None:
-            from novakey.session.notify import Notifier
+            from novakey.session.notifications import Notifier
 
             self._made = Notifier()
         return self._made
 
     def ask(self, question: Question, seconds: float) -> str | None:
         """An `approval.Ask`: may this device type into that program?"""
-        from novakey.session.notify import DISMISSED
+        from novakey.session.notifications import DISMISSED
 
         summary = f"{self._called(question.device_id)} wants to {question.purpose}"
         body = "Allow only what you have just sent yourself."
@@ -144,7 +144,7 @@ class Notices:
         return True
 
     def _ask(self, summary: str, body: str, yes: str, seconds: float) -> str | None:
-        from novakey.session.bus import BusError
+        from novakey.session.dbus import BusError
 
         try:
             return self._notifier.ask(summary, body, {ALLOW: yes, DENY: "Deny"}, seconds)

@@ -11,8 +11,8 @@ from typing import Any
 import gevent
 from busbench import MessageBus
 
-from novakey.session.bus import Bus
-from novakey.session.notify import Notifier
+from novakey.session.dbus import Bus
+from novakey.session.notifications import Notifier
 
 SOON_S = 15
 

@@ -10,7 +10,7 @@ from waylandbench import Compositor, RecordingFoot, SwayGtkEntry, session_of
 
 from novakey.desktop.remote.backend import NO_KEY
 from novakey.desktop.remote.gnome import MutterKeyboard
-from novakey.session.bus import BusError
+from novakey.session.dbus import BusError
 
 _X_KEY = 45
 

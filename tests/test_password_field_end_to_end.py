@@ -17,8 +17,8 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
 from novakey.messages.policy.password_field import PasswordField
 from novakey.phone import Profile
-from novakey.session.accessible import FocusedObject, focused_objects
-from novakey.session.bus import BusError
+from novakey.session.atspi import FocusedObject, focused_objects
+from novakey.session.dbus import BusError
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply
 

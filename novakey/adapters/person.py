@@ -108,8 +108,8 @@ def _notified(question: str) -> str:
 
 
 def _on_screen(summary: str, body: str, choices: Mapping[str, str]) -> str | None:
-    from novakey.session.bus import BusError
-    from novakey.session.notify import Notifier
+    from novakey.session.dbus import BusError
+    from novakey.session.notifications import Notifier
 
     notifier = Notifier()
     try:

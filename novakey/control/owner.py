@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from novakey.control import overview
-from novakey.control.logfeed import LogFeed
+from novakey.control.log_tail import LogFeed
 from novakey.control.overview import Parts
 from novakey.control.server import Live
 from novakey.devices.store import Device

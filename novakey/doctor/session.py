@@ -14,8 +14,8 @@ from novakey.desktop.select import Chooser, candidates
 from novakey.desktop.wayland.clipboard_only import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
-from novakey.session import lock
-from novakey.session.notify import Notifier
+from novakey.session import screen_lock
+from novakey.session.notifications import Notifier
 from novakey.system import files
 from novakey.system.paths import Paths
 
@@ -127,7 +127,7 @@ def _notifications(paths: Paths, settings: Settings) -> Finding:
 
 def _screen_lock(paths: Paths, settings: Settings) -> Finding:
     about = About("screen lock", "nothing is typed while the screen is locked")
-    state = lock.locked()
+    state = screen_lock.locked()
     if state is None:
         return about.note("no service tells whether the screen is locked, so it counts as unlocked")
     return about.ok("the screen is locked" if state else "the screen is not locked")

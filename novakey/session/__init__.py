@@ -1,1 +1,7 @@
-"""The person's desktop session apart from typing: its message bus, notifications, screen lock."""
+"""The person at the computer, over the message bus.
+
+dbus           one connection to a bus
+notifications  notifications, with buttons
+screen_lock    whether the screen is locked
+atspi          the element with the focus (AT-SPI)
+"""

@@ -12,7 +12,7 @@ import pytest
 from busbench import MessageBus, message_bus
 from jeepney import DBusAddress, MatchRule
 
-from novakey.session.bus import Bus, BusError, session_address
+from novakey.session.dbus import Bus, BusError, session_address
 
 DAEMON = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
 NOBODY = DBusAddress("/x", "org.example.Nobody", "org.example.Nobody")

@@ -9,7 +9,7 @@ import pytest
 from busbench import Answer, double, message_bus
 from jeepney import Message
 
-from novakey.session import lock
+from novakey.session import screen_lock
 
 FREEDESKTOP, GNOME = "org.freedesktop.ScreenSaver", "org.gnome.ScreenSaver"
 LOGIN = "org.freedesktop.login1"
@@ -45,7 +45,7 @@ def test_one_service_that_says_locked_is_enough(
             stack.enter_context(double(session.address, name, lambda what, call, answer=answer: answer))  # type: ignore[misc]
         if login is not None:
             stack.enter_context(double(system.address, LOGIN, lambda what, call: _hint(what, call, login)))
-        assert lock.locked() is expected
+        assert screen_lock.locked() is expected
 
 
 def _hint(what: str, call: Message, hint: bool) -> Answer:
@@ -62,8 +62,8 @@ def test_a_service_that_hangs_costs_its_deadline_and_says_nothing() -> None:
         return None
 
     with message_bus() as bus, double(bus.address, FREEDESKTOP, hang), gevent.Timeout(8):
-        assert lock.locked() is None
+        assert screen_lock.locked() is None
 
 
 def test_without_any_bus_nobody_knows() -> None:
-    assert lock.locked() is None
+    assert screen_lock.locked() is None

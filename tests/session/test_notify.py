@@ -15,8 +15,8 @@ from gevent.event import Event
 from gevent.queue import Queue
 from jeepney import Message
 
-from novakey.session.bus import BusError
-from novakey.session.notify import DISMISSED, NAME, Notifier
+from novakey.session.dbus import BusError
+from novakey.session.notifications import DISMISSED, NAME, Notifier
 
 CHOICES = {"allow": "Allow once", "deny": "Deny"}
 

@@ -24,7 +24,7 @@ from novakey.desktop.remote.xkb import Layout, Press
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.session import within
 from novakey.secret import Secret
-from novakey.session.bus import BusError
+from novakey.session.dbus import BusError
 
 # A program learns of the seat's first keyboard when that comes, and has then to ask for it. Nobody tells
 # when it has; until then it misses keys.

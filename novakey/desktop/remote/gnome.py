@@ -24,7 +24,7 @@ from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import MANAGER_HINT, NOTHING, TEXTS
 from novakey.secret import Secret
-from novakey.session.bus import Bus, BusError
+from novakey.session.dbus import Bus, BusError
 
 NAME = "org.gnome.Mutter.RemoteDesktop"
 PROBE_S = 1.0

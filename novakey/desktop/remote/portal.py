@@ -27,7 +27,7 @@ from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import SelectionOwner
 from novakey.secret import Secret
-from novakey.session.bus import Bus, BusError
+from novakey.session.dbus import Bus, BusError
 from novakey.system.process import open_to_portals
 
 NAME = "org.freedesktop.portal.Desktop"

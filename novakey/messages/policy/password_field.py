@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from novakey.desktop.base import Focus, Permit, TargetRefusedError
 
 if TYPE_CHECKING:
-    from novakey.session.accessible import FocusedObject
+    from novakey.session.atspi import FocusedObject
 
 
 class PasswordFieldSettings(Protocol):
@@ -39,8 +39,8 @@ class PasswordField:
         """A `Permit` for one delivery; `TargetRefusedError` when none could be given."""
         if not self._required:
             return _anywhere
-        from novakey.session.accessible import focused_objects  # costs a daemon without this setting nothing
-        from novakey.session.bus import BusError
+        from novakey.session.atspi import focused_objects  # costs a daemon without this setting nothing
+        from novakey.session.dbus import BusError
 
         try:
             focused = (self._look or focused_objects)()

@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 from jeepney import DBusAddress
 
-from novakey.session.bus import Bus, BusError
+from novakey.session.dbus import Bus, BusError
 
 LOOK_S = 1.5  # of a delivery; what is not found by then is not found
 _CALL_S = 0.5  # a program that hangs holds up nobody but itself

@@ -18,7 +18,7 @@ import gevent
 from jeepney import DBusAddress, HeaderFields, MatchRule, Message
 
 from novakey.log.format import one_line
-from novakey.session.bus import CALL_S, NO_ANSWER, Bus, BusError
+from novakey.session.dbus import CALL_S, NO_ANSWER, Bus, BusError
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from jeepney import DBusAddress, Properties
 
-from novakey.session.bus import Bus, BusError
+from novakey.session.dbus import Bus, BusError
 
 _ASK_S = 1.0
 _SCREEN_SAVERS = (
