@@ -13,9 +13,9 @@ from novakey.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from novakey.adapters import Ask
-    from novakey.adapters.waiting import Waiter
     from novakey.commands.base import Commands
+    from novakey.pull import Ask
+    from novakey.pull.client import Waiter
     from novakey.secret import Secret
 
 MOST_S = 86_400
@@ -91,7 +91,7 @@ def _interruptibly(ask: Ask) -> Ask:
 
 
 def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
-    from novakey.adapters.waiting import DEFAULT_S, Waiter
+    from novakey.pull.client import DEFAULT_S, Waiter
 
     seconds = getattr(words, "timeout", DEFAULT_S)
     if not 0 < seconds <= MOST_S:
@@ -117,25 +117,25 @@ def _ask(words: argparse.Namespace) -> int:
 
 
 def _exec(words: argparse.Namespace) -> int:
-    from novakey.adapters import child
+    from novakey.pull import exec_child
 
     argv = words.command[1:] if words.command[:1] == ["--"] else words.command
     if not argv:
         raise ConfigError("there is no command to run", "give it after --, as in: exec --env NAME -- COMMAND")
-    child.check_program(argv[0])
+    exec_child.check_program(argv[0])
     if words.env is not None:
-        child.check_variable(words.env)
+        exec_child.check_variable(words.env)
     else:
-        child.check_descriptor(words.fd)
+        exec_child.check_descriptor(words.fd)
     secret = _interruptibly(_waiter(words, _say))(words.prompt or f"a secret for {argv[0]}", None)
     if words.env is not None:
-        child.with_variable(argv, words.env, secret)
-    child.with_descriptor(argv, words.fd, secret)
+        exec_child.with_variable(argv, words.env, secret)
+    exec_child.with_descriptor(argv, words.fd, secret)
 
 
 def _askpass(words: argparse.Namespace) -> int:
-    from novakey.adapters.askpass import askpass
-    from novakey.adapters.person import Person
+    from novakey.pull.askpass import askpass
+    from novakey.pull.person import Person
 
     prompt = " ".join(words.prompt)
     ask = _interruptibly(_waiter(words, _say, prints=True))
@@ -143,8 +143,8 @@ def _askpass(words: argparse.Namespace) -> int:
 
 
 def _pinentry(words: argparse.Namespace) -> int:
-    from novakey.adapters.person import Person
-    from novakey.adapters.pinentry import Pinentry
+    from novakey.pull.person import Person
+    from novakey.pull.pinentry import Pinentry
 
     person = Person()
     waiter = _waiter(words, lambda waiting: person.say(str(waiting)), prints=True)
@@ -157,7 +157,7 @@ def _agent(words: argparse.Namespace) -> int:
 
     import gevent
 
-    from novakey.adapters.passwordagent import PasswordAgent, folders
+    from novakey.pull.password_agent import PasswordAgent, folders
 
     found = folders(dict(os.environ), os.geteuid())
     if not found:

@@ -15,15 +15,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from novakey.adapters import passwordagent
-from novakey.adapters.person import Person
-from novakey.adapters.pinentry import MAX_LINE, Pinentry
 from novakey.config import load
 from novakey.devices import sealed_file as sealed
 from novakey.devices import store
 from novakey.errors import ConfigError, StoreError
 from novakey.messages import ledger
 from novakey.pairing import record
+from novakey.pull import password_agent
+from novakey.pull.person import Person
+from novakey.pull.pinentry import MAX_LINE, Pinentry
 from novakey.secret import Secret
 from novakey.wire import Malformed, NotAuthenticated, ProtocolError, control, crypto, jsonline, message, pair
 from novakey.wire import preface as prefaces
@@ -253,7 +253,7 @@ def password_question(data: bytes) -> bool:
     """What a service writes for systemd's password agents."""
     file = _FOLDER / "ask.fuzz"
     file.write_bytes(data)
-    question = passwordagent.read(file)
+    question = password_agent.read(file)
     assert question is None or (question.message.isprintable() and question.socket.startswith("/"))
     return question is not None
 

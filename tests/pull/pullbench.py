@@ -23,10 +23,10 @@ import pytest
 from daemonbench import ROOT, Daemon, clean_environment, command, say
 from desktopbench import end, wait_until
 
-from novakey.adapters.passwordagent import SYSTEM
 from novakey.control import client
 from novakey.errors import NovaKeyError
 from novakey.phone import Profile
+from novakey.pull.password_agent import SYSTEM
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply

@@ -16,12 +16,12 @@ import pytest
 from daemonbench import run
 from desktopbench import wait_until
 
-from novakey.adapters import WaitedTooLong, passwordagent
-from novakey.adapters.passwordagent import PasswordAgent
-from novakey.adapters.person import Person, for_a_person
-from novakey.adapters.pinentry import MAX_LINE, Pinentry
-from novakey.adapters.waiting import has_gone
 from novakey.errors import NovaKeyError
+from novakey.pull import WaitedTooLong, password_agent
+from novakey.pull.client import has_gone
+from novakey.pull.password_agent import PasswordAgent
+from novakey.pull.person import Person, for_a_person
+from novakey.pull.pinentry import MAX_LINE, Pinentry
 from novakey.secret import Secret
 from novakey.system import procfs
 
@@ -166,9 +166,9 @@ def question(folder: Path, name: str = "ask.one", **members: object) -> Path:
 
 def test_a_question_is_read_and_what_is_none_is_left_alone(place: tuple[Path, socket.socket]) -> None:
     folder, _ = place
-    found = passwordagent.read(question(folder, Message="disk\x1b[31m %n", NotAfter=2_500_000))
+    found = password_agent.read(question(folder, Message="disk\x1b[31m %n", NotAfter=2_500_000))
     assert found is not None and found.message == "disk\\x1b[31m %n" and found.not_after == 2.5
-    assert passwordagent.read(question(folder, "ask.m", PID=passwordagent.MAX_PID)) is not None
+    assert password_agent.read(question(folder, "ask.m", PID=password_agent.MAX_PID)) is not None
     for name, members in (
         ("ask.a", {"Socket": "relative"}),
         ("ask.b", {"PID": "one"}),
@@ -176,15 +176,15 @@ def test_a_question_is_read_and_what_is_none_is_left_alone(place: tuple[Path, so
         ("ask.g", {"PID": 1 << 31}),
         ("ask.h", {"PID": "9" * 900}),
     ):
-        assert passwordagent.read(question(folder, name, **members)) is None
+        assert password_agent.read(question(folder, name, **members)) is None
     (folder / "ask.c").write_bytes(b"\xff\x00 nothing of the kind")
     (folder / "ask.d").symlink_to(folder / "ask.one")
     os.mkfifo(folder / "ask.e")
     for name in ("ask.c", "ask.d", "ask.e", "ask.none"):
-        assert passwordagent.read(folder / name) is None
+        assert password_agent.read(folder / name) is None
     if os.geteuid() == 0:
         os.chown(folder / "ask.one", 65534, 65534)
-        assert passwordagent.read(folder / "ask.one") is None, "planted by somebody else"
+        assert password_agent.read(folder / "ask.one") is None, "planted by somebody else"
 
 
 def test_an_answer_goes_to_the_socket_of_the_question(place: tuple[Path, socket.socket]) -> None:
@@ -208,7 +208,7 @@ def test_a_question_that_is_over_is_not_answered(place: tuple[Path, socket.socke
 
     question(folder, "ask.old", NotAfter=int((time.monotonic() - 1) * 1e6))
     question(folder, "ask.dead", PID=1 << 22)
-    question(folder, "ask.most", PID=passwordagent.MAX_PID)
+    question(folder, "ask.most", PID=password_agent.MAX_PID)
     question(folder, "ask.gone")
     running = gevent.spawn(PasswordAgent(folder, ask).run)
     sock.settimeout(1.5)
@@ -238,9 +238,9 @@ def test_questions_that_are_found_together_are_asked_in_the_order_in_which_they_
 def test_the_agent_has_the_sessions_folder_and_for_root_the_systems_too() -> None:
     env = {"XDG_RUNTIME_DIR": "/run/user/1000"}
     theirs = Path("/run/user/1000/systemd/ask-password")
-    assert passwordagent.folders(env, 1000) == [theirs]
-    assert passwordagent.folders(env, 0) == [theirs, passwordagent.SYSTEM]
-    assert passwordagent.folders({}, 1000) == []
+    assert password_agent.folders(env, 1000) == [theirs]
+    assert password_agent.folders(env, 0) == [theirs, password_agent.SYSTEM]
+    assert password_agent.folders({}, 1000) == []
 
 
 def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from pathlib import Path
 import gevent
 from gevent import Greenlet
 
-from novakey.adapters import Ask, WaitedTooLong
 from novakey.control.client import NoDaemonError
 from novakey.errors import NovaKeyError
 from novakey.log.format import one_line
+from novakey.pull import Ask, WaitedTooLong
 from novakey.secret import Secret
 from novakey.system import procfs
 

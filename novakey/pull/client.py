@@ -10,10 +10,10 @@ from typing import Any
 
 from gevent import monkey
 
-from novakey.adapters import WaitedTooLong
 from novakey.control import client
 from novakey.errors import NovaKeyError
 from novakey.log.format import one_line
+from novakey.pull import WaitedTooLong
 from novakey.secret import Secret
 from novakey.system.paths import Paths
 from novakey.wire.control import Done, Event

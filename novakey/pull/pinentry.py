@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from novakey import __version__
-from novakey.adapters import Ask, WaitedTooLong
-from novakey.adapters.person import Person
 from novakey.errors import NovaKeyError
+from novakey.pull import Ask, WaitedTooLong
+from novakey.pull.person import Person
 from novakey.secret import Secret
 
 MAX_LINE = 1000  # the protocol's own limit, with the line end

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from novakey.adapters import Ask
-from novakey.adapters.person import Person, for_a_person
+from novakey.pull import Ask
+from novakey.pull.person import Person, for_a_person
 
 
 def askpass(prompt: str, env: Mapping[str, str], output: BinaryIO, ask: Ask, person: Person) -> int:
