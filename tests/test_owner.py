@@ -215,8 +215,8 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
 def test_reset_does_not_need_a_keyring_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from novakey import reset
     from novakey.config.settings import Settings
+    from novakey.daemon import reset
     from novakey.pairing import record
     from novakey.pairing.model import Record
     from novakey.system.paths import Paths

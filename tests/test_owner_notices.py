@@ -16,12 +16,12 @@ from daemonbench import Daemon, arm_and_approve, run, say
 from desktopbench import RecordingXterm, XServer, wait_until
 from dunstbench import Dunst
 
-from novakey import audit
 from novakey.config.settings import Settings
 from novakey.control import client
+from novakey.daemon import audit
+from novakey.daemon.notifications import QUIET_S, REPEATED, STRANGERS, STRANGERS_QUIET_S, Notices
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered
-from novakey.notices import QUIET_S, REPEATED, STRANGERS, STRANGERS_QUIET_S, Notices
 from novakey.secret import Secret
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType

@@ -16,11 +16,11 @@ from daemonbench import ROOT, Daemon, random_key, say
 
 from novakey import phone
 from novakey.config.settings import Settings
+from novakey.daemon.startup import Installation, open_installation
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
 from novakey.phone import Profile
 from novakey.secret import Secret
-from novakey.startup import Installation, open_installation
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

@@ -13,10 +13,10 @@ from daemonbench import Daemon, random_key, run, say
 from pairbench import begin, dropped, hello, register
 
 from novakey.config.settings import Settings
+from novakey.daemon.startup import open_installation
 from novakey.pairing import record
 from novakey.pairing.state import State
 from novakey.secret import Secret
-from novakey.startup import open_installation
 from novakey.system.paths import Paths
 from novakey.wire import pair, uri
 from novakey.wire.message import MessageType

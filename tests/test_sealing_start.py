@@ -8,13 +8,13 @@ import pytest
 from daemonbench import Daemon, run, say
 
 from novakey.config.settings import Settings
+from novakey.daemon.startup import open_installation
 from novakey.devices.sealing.keyfile import KeyFile
 from novakey.devices.store import Device
 from novakey.errors import StoreError
 from novakey.pairing import record
 from novakey.pairing.state import State
 from novakey.secret import Secret
-from novakey.startup import open_installation
 from novakey.system import files
 from novakey.system.paths import Paths
 from novakey.wire import crypto

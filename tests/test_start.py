@@ -117,8 +117,8 @@ def test_a_store_truncated_at_every_tenth_byte_is_refused_by_a_process_each(pair
 def _opening_is_refused(folder: Path) -> None:
     """What the daemon does with the folder at its start, without the half second of a new process."""
     from novakey.config.settings import Settings
+    from novakey.daemon.startup import open_installation
     from novakey.errors import StoreError
-    from novakey.startup import open_installation
     from novakey.system.paths import Paths
 
     before = content(folder)
@@ -356,7 +356,7 @@ def test_everything_that_pairing_leaves_is_the_owner_s_alone(tmp_path: Path) -> 
 def test_the_sealing_key_is_not_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup of the data folder alone opens nothing."""
     from novakey.config.settings import Settings
-    from novakey.startup import open_installation
+    from novakey.daemon.startup import open_installation
     from novakey.system.paths import Paths
 
     for name in ("DATA", "CONFIG", "STATE", "RUNTIME"):

@@ -13,6 +13,7 @@ import pytest
 from daemonbench import read_all
 
 from novakey.config.settings import Settings
+from novakey.daemon.server import Server
 from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
@@ -25,7 +26,6 @@ from novakey.messages.requests import Asks
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
-from novakey.server import Server
 from novakey.wire import crypto, pair, preface, uri
 
 VECTORS = Path(__file__).parent / "vectors"

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def _audit(words: argparse.Namespace) -> int:
-    from novakey import audit
+    from novakey.daemon import audit
     from novakey.log import rotate
 
     if words.lines < 1:

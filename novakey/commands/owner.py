@@ -82,7 +82,7 @@ def _add_config(commands: Commands) -> None:
 
 def serve(words: argparse.Namespace) -> int:
     """Run the daemon."""
-    from novakey import app
+    from novakey.daemon import app
 
     app.serve(base.settings(words), base.paths(words), lambda question: words.yes or base.agree(question))
     return 0
@@ -133,7 +133,7 @@ def _doctor(words: argparse.Namespace) -> int:
 
 
 def _import(words: argparse.Namespace) -> int:
-    from novakey import importing
+    from novakey.daemon import import_legacy as importing
 
     done = importing.import_from(words.folder, base.paths(words), base.settings(words))
     print(f"imported: {done.devices} devices; their phones need not pair again")
@@ -143,7 +143,7 @@ def _import(words: argparse.Namespace) -> int:
 
 
 def _reset(words: argparse.Namespace) -> int:
-    from novakey import reset
+    from novakey.daemon import reset
 
     paths, settings = base.paths(words), base.settings(words)
     base.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")

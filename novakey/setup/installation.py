@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from novakey import audit
-from novakey import reset as resetting
 from novakey.config.settings import Settings
+from novakey.daemon import audit
+from novakey.daemon import reset as resetting
 from novakey.errors import NovaKeyError
 from novakey.log import format, rotate
 from novakey.setup import configuration, record, service

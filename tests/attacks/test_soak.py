@@ -24,12 +24,12 @@ from daemonbench import random_key, read_all
 from handlerbench import handler
 
 from novakey.config.settings import Settings
+from novakey.daemon.server import Server
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.ledger import open_guard
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
-from novakey.server import Server
 from novakey.wire import crypto, message, pair, preface
 from novakey.wire.message import Message, MessageType
 

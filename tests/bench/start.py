@@ -61,7 +61,7 @@ def start(full: bool) -> Iterator[Figure]:
 
 def _modules() -> Iterator[Figure]:
     """The dearest imports of a serving daemon, by themselves (python -X importtime)."""
-    code = "import novakey.__main__ as m; m.patch(); import novakey.cli, novakey.app"
+    code = "import novakey.__main__ as m; m.patch(); import novakey.cli, novakey.daemon.app"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
     )

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from novakey import startup
 from novakey.config import load
 from novakey.config.settings import Settings
+from novakey.daemon import startup
 from novakey.devices import sealed_file, server_keys, store
 from novakey.devices.sealing import choose
 from novakey.devices.seeded_key import SeededKey

@@ -13,10 +13,13 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from novakey.audit import FILE, Audit
 from novakey.config.settings import Settings
 from novakey.control import listener
 from novakey.control.server import ControlServer
+from novakey.daemon.audit import FILE, Audit
+from novakey.daemon.notifications import Notices
+from novakey.daemon.server import Server
+from novakey.daemon.startup import Installation, open_installation
 from novakey.desktop.select import Chooser
 from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedPermission
@@ -32,13 +35,10 @@ from novakey.messages.history import Account
 from novakey.messages.inject import Injector
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
 from novakey.messages.requests import Asking, Asks
-from novakey.notices import Notices
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.window import Windows
-from novakey.server import Server
-from novakey.startup import Installation, open_installation
 from novakey.system import systemd
 from novakey.system.files import FolderLock, private_folder
 from novakey.system.paths import Paths

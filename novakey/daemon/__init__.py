@@ -1,0 +1,10 @@
+"""The daemon: how it starts, serves and records, and what the owner does to its files.
+
+app            start, serve, stop
+startup        what is found on disk, and what follows
+server         one port, two routes
+audit          the record of decisions
+notifications  what the person is notified of
+reset          the full uninstall
+import_legacy  taking over from the existing daemon
+"""
