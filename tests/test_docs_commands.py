@@ -25,7 +25,7 @@ import pytest
 from desktopbench import RecordingGtkEntry, XServer, end, wait_until
 from docsbench import FENCE, PAGES, ROOT, code_spans, prose
 
-from novakey import commandline
+from novakey.cli import parser
 from novakey.config import load
 
 README = ROOT / "README.md"
@@ -168,6 +168,6 @@ def test_every_command_within_a_sentence_is_one_that_the_program_knows() -> None
             if words:
                 arguments = words[words.index("novakey.py") + 1 :]
                 try:
-                    commandline.parser().parse_args(arguments)
+                    parser.parser().parse_args(arguments)
                 except SystemExit:
                     pytest.fail(f"{page.relative_to(ROOT)}: {span}")

@@ -18,7 +18,8 @@ import pytest
 from daemonbench import Daemon, clean_environment, command, run
 from desktopbench import RecordingXterm, XServer, differs
 
-from novakey import cli, commandline
+from novakey import cli
+from novakey.cli import parser as commandline
 from novakey.wire import uri
 
 NO_SECRET = {"stdin": subprocess.DEVNULL}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from daemonbench import Daemon, clean_environment, command, run, say
 
-from novakey import cli, commandline, phone
+from novakey import cli, phone
+from novakey.cli import parser
 from novakey.wire.message import MessageType
 
 
@@ -135,7 +136,7 @@ STARTS = (
 
 @pytest.mark.parametrize("argv", STARTS, ids=" ".join)
 def test_a_plain_start_means_the_same_as_to_the_whole_command_line(argv: list[str]) -> None:
-    found, expected = vars(cli.parse(argv)), vars(commandline.parser().parse_args(argv))
+    found, expected = vars(cli.parse(argv)), vars(parser.parser().parse_args(argv))
     names = {"run", "config", "data_dir", "yes"} & expected.keys()
     assert {name: found[name] for name in names} == {name: expected[name] for name in names}
 

@@ -12,7 +12,7 @@ import pytest
 from daemonbench import clean_environment, run
 from tmuxbench import Terminal
 
-from novakey import commandline
+from novakey.cli import parser as commandline
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The words of the command line and their help; the commands themselves are in `novakey.commands`."""
+"""The words of the command line and their help; the commands themselves are in `novakey.cli`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from novakey import __version__
-from novakey.commands import ask, audit, completion, control, owner, pair, phone, setup
+from novakey.cli import audit, completion, maintenance, pair, phone, request, setup, status
 
 _EXIT_CODES = """\
 exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
     )
-    top.set_defaults(run=owner.serve, yes=False, command_line=top)  # completion reads it
+    top.set_defaults(run=maintenance.serve, yes=False, command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (setup, owner, pair, control, audit, ask, phone, completion):
+    for module in (setup, maintenance, pair, status, audit, request, phone, completion):
         module.add(commands)
     return top

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from novakey.commands import base
+from novakey.cli import common
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
     from novakey.control.client import Asked
     from novakey.terminal import Screen
     from novakey.wire.uri import PairingUri
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
 def _pair(words: argparse.Namespace) -> int:
     from novakey.control import client
 
-    with client.asking(base.paths(words), "pair", add=words.add) as asked, base.interruptible():
+    with client.asking(common.paths(words), "pair", add=words.add) as asked, common.interruptible():
         try:
             result = _print_events(asked) if words.json else _show(asked)
         except KeyboardInterrupt:
@@ -53,7 +53,7 @@ def _pair(words: argparse.Namespace) -> int:
             print(told, file=sys.stderr)
             raise
     if not words.json:
-        base.printer()(f"paired: {result['paired']} from {result['from']}")
+        common.printer()(f"paired: {result['paired']} from {result['from']}")
     return 0
 
 
@@ -65,8 +65,8 @@ def when_it_runs(words: argparse.Namespace) -> int:
     until = time.monotonic() + _START_S
     while True:
         try:
-            if client.ask(base.paths(words), "status")["devices"]:
-                base.printer()("a phone is paired already; for another: novakey.py pair --add")
+            if client.ask(common.paths(words), "status")["devices"]:
+                common.printer()("a phone is paired already; for another: novakey.py pair --add")
                 return 0
             break
         except NoDaemonError:

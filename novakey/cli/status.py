@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from novakey.commands import base
+from novakey.cli import common
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
 
 _DEVICE = "its id or name; may be left out where only one phone is paired"
 
@@ -111,7 +111,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _ask(words: argparse.Namespace, op: str, **arguments: Any) -> dict[str, Any]:
     from novakey.control import client
 
-    return client.ask(base.paths(words), op, **arguments)
+    return client.ask(common.paths(words), op, **arguments)
 
 
 def _status(words: argparse.Namespace) -> int:
@@ -124,7 +124,7 @@ def _status(words: argparse.Namespace) -> int:
     if words.json:
         print(json.dumps({"running": True, **now}))
         return 0
-    say = base.printer()
+    say = common.printer()
     say(f"daemon:   running since {_when(now['since_unix'])}, process {now['pid']}, version {now['version']}")
     say(f"address:  {now['host']} port {now['port']}")
     _say_pairing(say, now)
@@ -154,20 +154,20 @@ def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
     from novakey.pairing import status
     from novakey.system import files
 
-    paths = base.paths(words)
+    paths = common.paths(words)
     holder = files.FolderLock.holder(paths.data)
-    found = status.read(paths, base.settings(words))
+    found = status.read(paths, common.settings(words))
     if words.json:
         print(json.dumps({"running": False, "pid": holder, **found._asdict()}))
         return 1
-    say = base.printer()
+    say = common.printer()
     say("daemon:   not running" if holder is None else f"daemon:   {error}".replace("\n", ": "))
     _say_pairing(say, found._asdict())
     say(f"devices:  {'unknown while the store is sealed' if found.devices is None else found.devices}")
     return 1
 
 
-def _say_pairing(say: base.Say, found: dict[str, Any]) -> None:
+def _say_pairing(say: common.Say, found: dict[str, Any]) -> None:
     say(f"pairing:  {found['pairing']}" + (f" ({found['reason']})" if found["reason"] else ""))
     if found["way_out"]:
         say(f"          {found['way_out']}")
@@ -178,7 +178,7 @@ def _devices(words: argparse.Namespace) -> int:
     if words.json:
         print(json.dumps(answer))
         return 0
-    say = base.printer()
+    say = common.printer()
     if not answer["devices"]:
         say("no phone is paired")
     for row in answer["devices"]:
@@ -234,17 +234,17 @@ def _log_file(words: argparse.Namespace) -> Path:
     from novakey.log import format as log
     from novakey.log import rotate
 
-    settings = base.settings(words)
-    return rotate.folder(settings, base.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
+    settings = common.settings(words)
+    return rotate.folder(settings, common.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
 
 
 def _follow(words: argparse.Namespace) -> int:
     from novakey.control import client
     from novakey.wire.control import Event
 
-    say = base.printer()
+    say = common.printer()
     arguments = {"lines": words.lines, "follow": not words.no_follow}
-    with client.asking(base.paths(words), "log", **arguments) as asked, base.interruptible():
+    with client.asking(common.paths(words), "log", **arguments) as asked, common.interruptible():
         while True:
             match asked.next(client.FOLLOW_S):
                 case Event(members=members) if words.json:
@@ -261,7 +261,7 @@ def _done(words: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
     if words.json:
         print(json.dumps(answer))
     else:
-        base.printer()(text)
+        common.printer()(text)
     return 0
 
 

@@ -8,11 +8,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from novakey.commands import base
+from novakey.cli import common
 from novakey.errors import ConfigError
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
 
 _LINES = 20
 _GAP = "  "
@@ -41,13 +41,13 @@ def _audit(words: argparse.Namespace) -> int:
 
     if words.lines < 1:
         raise ConfigError("--lines must be at least 1")
-    path = rotate.folder(base.settings(words), base.paths(words).log) / audit.FILE
+    path = rotate.folder(common.settings(words), common.paths(words).log) / audit.FILE
     entries = audit.read(path, words.lines)
     if words.json:
         for entry in entries:
             print(json.dumps(entry))
         return 0
-    say = base.printer()
+    say = common.printer()
     if not entries:
         say("nothing is recorded yet")
         return 0

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from novakey.commands import base
+from novakey.cli import common
 from novakey.errors import ConfigError, NovaKeyError
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
 
 
 def add(commands: Commands) -> None:
@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
 
 
 def _profile_path(words: argparse.Namespace) -> Path:
-    return words.profile or base.paths(words).data / "phone.json"
+    return words.profile or common.paths(words).data / "phone.json"
 
 
 def _pair(words: argparse.Namespace) -> int:

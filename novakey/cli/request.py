@@ -7,13 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from novakey.commands import base
+from novakey.cli import common
 from novakey.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
     from novakey.pull import Ask
     from novakey.pull.client import Waiter
     from novakey.secret import Secret
@@ -84,7 +84,7 @@ def _interruptibly(ask: Ask) -> Ask:
     """The same, and Ctrl-C ends it in silence. What a person types is read without this: that blocks."""
 
     def waiting(prompt: str, seconds: float | None) -> Secret:
-        with base.interruptible():
+        with common.interruptible():
             return ask(prompt, seconds)
 
     return waiting
@@ -97,7 +97,7 @@ def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints:
     if not 0 < seconds <= MOST_S:
         raise ConfigError(f"--timeout {seconds:g} is not possible", f"give 1 to {MOST_S} seconds")
     reader = sys.stdout.fileno() if prints else None
-    return Waiter(base.paths(words), getattr(words, "device", None), tell, seconds, reader)
+    return Waiter(common.paths(words), getattr(words, "device", None), tell, seconds, reader)
 
 
 def _say(line: object) -> None:

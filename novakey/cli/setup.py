@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from novakey.commands import base, owner
+from novakey.cli import common, maintenance
 from novakey.errors import ConfigError, NovaKeyError
 
 PASSPHRASE_FILE = "NOVAKEY_PASSPHRASE_FILE"  # noqa: S105  # a variable's name
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
     from novakey.config.settings import Settings
     from novakey.setup.answers import Answers
     from novakey.system.paths import Paths
@@ -48,21 +48,23 @@ def _setup(words: argparse.Namespace) -> int:
 
     if words.config is not None:
         raise ConfigError("setup writes the configuration in its own folder", "leave --config out")
-    paths, say = base.paths(words), base.printer()
+    paths, say = common.paths(words), common.printer()
     if words.uninstall:
         installation.removable(paths)  # refused at once, not after the question
-        base.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
-        installation.uninstall(paths, base.settings(words), say)
+        common.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
+        installation.uninstall(paths, common.settings(words), say)
         return 0
     answers = _answers(words)
     there = configuration.existing(paths.config)
     if there:
-        base.must_agree(words, f"there is a configuration already: {there[0]}\nit is kept under another name")
+        common.must_agree(
+            words, f"there is a configuration already: {there[0]}\nit is kept under another name"
+        )
     elsewhere = words.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
     arguments = ["--data-dir", str(paths.data)] if elsewhere else []
     installation.install(paths, answers, arguments, say)
     words.yes, unattended = False, words.yes  # to `serve` it means something else
-    settings = base.settings(words)
+    settings = common.settings(words)
     if not _can_be_sealed(paths, settings, say):
         return 1
     return _go(words, answers, say, unattended)
@@ -125,7 +127,7 @@ def _yes_or_no(text: str) -> str:
     return found
 
 
-def _can_be_sealed(paths: Paths, settings: Settings, say: base.Say) -> bool:
+def _can_be_sealed(paths: Paths, settings: Settings, say: common.Say) -> bool:
     """Whether a phone could be stored at all: better said now than when one pairs."""
     from novakey import doctor
 
@@ -144,13 +146,13 @@ def _asks_for_passphrase(settings: Settings) -> bool:
     return settings.device_store == "passphrase" and not os.environ.get(PASSPHRASE_FILE)
 
 
-def _go(words: argparse.Namespace, answers: Answers, say: base.Say, unattended: bool) -> int:
+def _go(words: argparse.Namespace, answers: Answers, say: common.Say, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
     from novakey.setup import installation
     from novakey.system import files
 
-    holder = files.FolderLock.holder(base.paths(words).data)
-    if answers.service and _asks_for_passphrase(base.settings(words)):
+    holder = files.FolderLock.holder(common.paths(words).data)
+    if answers.service and _asks_for_passphrase(common.settings(words)):
         say("the service has nobody to ask for the passphrase, so it is not started")
         say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")
         return 1
@@ -169,10 +171,10 @@ def _go(words: argparse.Namespace, answers: Answers, say: base.Say, unattended: 
         say("to start it now, and see the QR: novakey.py serve")
         return 0
     say("this is the daemon; Ctrl-C ends it, and novakey.py starts it again")
-    return owner.serve(words)
+    return maintenance.serve(words)
 
 
 def _pair(words: argparse.Namespace) -> int:
-    from novakey.commands import pair
+    from novakey.cli import pair
 
     return pair.when_it_runs(words)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
 
 
 def add(commands: Commands) -> None:
@@ -22,8 +22,8 @@ def add(commands: Commands) -> None:
 
 
 def _completion(words: argparse.Namespace) -> int:
-    from novakey import completion
+    from novakey.cli import completion_scripts
 
-    makers = {"bash": completion.bash, "zsh": completion.zsh, "fish": completion.fish}
-    print(makers[words.shell](list(completion.places(words.command_line))), end="")
+    makers = {"bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish}
+    print(makers[words.shell](list(completion_scripts.places(words.command_line))), end="")
     return 0

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from novakey.commands import base
+from novakey.cli import common
 from novakey.config import load
 
 if TYPE_CHECKING:
     import argparse
 
-    from novakey.commands.base import Commands
+    from novakey.cli.common import Commands
 
 
 def add(commands: Commands) -> None:
@@ -84,12 +84,14 @@ def serve(words: argparse.Namespace) -> int:
     """Run the daemon."""
     from novakey.daemon import app
 
-    app.serve(base.settings(words), base.paths(words), lambda question: words.yes or base.agree(question))
+    app.serve(
+        common.settings(words), common.paths(words), lambda question: words.yes or common.agree(question)
+    )
     return 0
 
 
 def _config(words: argparse.Namespace) -> int:
-    settings = base.settings(words)
+    settings = common.settings(words)
     if words.action == "check":
         found = settings.read_from
         print(f"the configuration is good: {found}" if found else _no_file(words))
@@ -105,7 +107,7 @@ def _config(words: argparse.Namespace) -> int:
 
 
 def _no_file(words: argparse.Namespace) -> str:
-    folder, origins = base.paths(words).config, base.settings(words).origins.values()
+    folder, origins = common.paths(words).config, common.settings(words).origins.values()
     variables = sorted(origin for origin in origins if origin.startswith(load.PREFIX))
     but = f", but for {', '.join(variables)}" if variables else ""
     return f"the configuration is good: there is no file in {folder}, so the defaults are in force{but}"
@@ -117,7 +119,7 @@ def _doctor(words: argparse.Namespace) -> int:
     from novakey import doctor
 
     good = True
-    paths, settings = base.paths(words), base.settings(words)
+    paths, settings = common.paths(words), common.settings(words)
     typing = (doctor.typing(settings) for _ in range(int(words.type)))
     for finding in itertools.chain(doctor.examine(paths, settings), typing):
         good = good and finding.verdict is not doctor.Verdict.FAULT
@@ -135,7 +137,7 @@ def _doctor(words: argparse.Namespace) -> int:
 def _import(words: argparse.Namespace) -> int:
     from novakey.daemon import import_legacy as importing
 
-    done = importing.import_from(words.folder, base.paths(words), base.settings(words))
+    done = importing.import_from(words.folder, common.paths(words), common.settings(words))
     print(f"imported: {done.devices} devices; their phones need not pair again")
     print(f"configuration: {done.config}" if done.config else "configuration: nothing to take over")
     print("stop the other daemon before starting this one")
@@ -145,8 +147,8 @@ def _import(words: argparse.Namespace) -> int:
 def _reset(words: argparse.Namespace) -> int:
     from novakey.daemon import reset
 
-    paths, settings = base.paths(words), base.settings(words)
-    base.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")
+    paths, settings = common.paths(words), common.settings(words)
+    common.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")
     reset.reset(paths, settings)
     print("reset: no phone is paired, and the next start opens a pairing window")
     return 0

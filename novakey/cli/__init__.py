@@ -45,15 +45,15 @@ def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
     """What was asked for; `SystemExit` with a message where that cannot be made out."""
     words = _daemon(argv)
     if words is None:
-        from novakey import commandline
+        from novakey.cli import parser
 
-        return commandline.parser().parse_args(argv)
+        return parser.parser().parse_args(argv)
     return words
 
 
 def _daemon(argv: Sequence[str]) -> SimpleNamespace | None:
     """The words of a plain start, without what all the others need: a daemon stays in memory for weeks."""
-    from novakey.commands import owner
+    from novakey.cli import maintenance
 
     found: dict[str, Path | None] = {"config": None, "data_dir": None}
     options = {"--config": "config", "--data-dir": "data_dir"}
@@ -63,4 +63,4 @@ def _daemon(argv: Sequence[str]) -> SimpleNamespace | None:
         if name is None or value.startswith("-"):
             return None
         found[name] = Path(value)
-    return SimpleNamespace(**found, run=owner.serve, yes=False)
+    return SimpleNamespace(**found, run=maintenance.serve, yes=False)
