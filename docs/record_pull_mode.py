@@ -18,9 +18,9 @@ from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/pull")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/unit/pull")]
 
-from pullbench import Scene, Terminal, git_server, ordinary_user, random_secret, sshd  # noqa: E402
+from support.pull import Scene, Terminal, git_server, ordinary_user, random_secret, sshd  # noqa: E402
 
 PAGE = ROOT / "docs/pull-mode.md"
 BEGIN, END = "<!-- the recording -->\n", "<!-- its end -->\n"

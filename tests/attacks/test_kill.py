@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon
+from support.daemon import Daemon
 
 from novakey import phone as reference
 from novakey.control import client

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon, command, read_all
+from support.daemon import Daemon, command, read_all
 
 from novakey.phone import Profile
 from novakey.secret import Secret

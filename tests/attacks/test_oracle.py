@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon, random_key, read_all
-from handlerbench import handler
+from support.daemon import Daemon, random_key, read_all
+from support.handler import handler
 
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon, say
+from support.daemon import Daemon, say
 
 from novakey.phone import Profile
 from novakey.wire.message import MessageType

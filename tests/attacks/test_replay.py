@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon
-from desktopbench import Recorder, RecordingXterm, XServer
+from support.daemon import Daemon
+from support.x11 import Recorder, RecordingXterm, XServer
 
 from novakey.phone import Profile, exchange
 from novakey.secret import Secret

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import gevent
 import pytest
-from daemonbench import random_key, read_all
-from handlerbench import handler
+from support.daemon import random_key, read_all
+from support.handler import handler
 
 from novakey.config.settings import Settings
 from novakey.daemon.server import Server

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from daemonbench import Daemon, random_key, run, say
-from pairbench import begin, hello, register
+from support.daemon import Daemon, random_key, run, say
+from support.pairing import begin, hello, register
 
 from novakey import phone
 from novakey.errors import NovaKeyError

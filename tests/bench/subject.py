@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from daemonbench import Daemon  # noqa: E402
+from support.daemon import Daemon  # noqa: E402
 
 from novakey.devices import server_keys  # noqa: E402
 from novakey.devices.sealing.keyfile import KeyFile  # noqa: E402

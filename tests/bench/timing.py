@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import gevent
-from desktopbench import Recorder, anywhere, differs, wait_until
 from figures import Figure, figure
-from randomtext import COMMON
+from support.random_text import COMMON
+from support.x11 import Recorder, anywhere, differs, wait_until
 
 from novakey.messages.delivery import Courier
 from novakey.secret import Secret

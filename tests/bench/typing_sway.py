@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from figures import Figure
+from support.wayland import RecordingFoot, Sway, session_of
 from timing import READER, compared
-from waylandbench import RecordingFoot, Sway, session_of
 
 from novakey.config.settings import Settings
 from novakey.desktop.select import Chooser

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from desktopbench import RecordingXterm, XServer, display_of
 from figures import Figure
+from support.x11 import RecordingXterm, XServer, display_of
 from timing import READER, compared
 
 from novakey.config.settings import Settings

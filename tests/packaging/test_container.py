@@ -27,8 +27,8 @@ from typing import Any
 
 import pytest
 import yaml
-from daemonbench import ROOT, arm_and_approve, say
-from desktopbench import RecordingXterm, XServer, differs
+from support.daemon import ROOT, arm_and_approve, say
+from support.x11 import RecordingXterm, XServer, differs
 
 from novakey import phone
 from novakey.config import load

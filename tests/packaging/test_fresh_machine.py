@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from daemonbench import ROOT
+from support.daemon import ROOT
 
 SCRIPT = ROOT / "tests" / "packaging" / "fresh-machine"
 

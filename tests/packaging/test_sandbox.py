@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from daemonbench import ROOT, Daemon, arm_and_approve, command, say
-from desktopbench import RecordingXterm, XServer, differs
+from support.daemon import ROOT, Daemon, arm_and_approve, command, say
+from support.x11 import RecordingXterm, XServer, differs
 
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from daemonbench import ROOT, Daemon
+from support.daemon import ROOT, Daemon
 from test_launch import BARE, BOOTSTRAP_S, copy_tree, environment
 
 

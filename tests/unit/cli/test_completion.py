@@ -1,0 +1,142 @@
+"""The completion scripts, in the shells that they are for, against the parser that they are made from."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.daemon import clean_environment, run
+from support.tmux import Terminal
+
+from novakey.cli import parser as commandline
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The script for bash."""
+    path = tmp_path_factory.mktemp("completion") / "script"
+    path.write_text(run("completion", "bash").stdout)
+    return path
+
+
+def places(
+    parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """After which words what may come, read off the parser anew: commands and options."""
+    commands: dict[str, argparse.ArgumentParser] = {}
+    options: set[str] = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            commands |= action.choices
+        options.update(action.option_strings)
+    yield path, options | commands.keys()
+    for name, below in commands.items():
+        yield from places(below, (*path, name))
+
+
+def test_bash_offers_after_every_command_what_the_parser_takes(script: Path) -> None:
+    known = list(places(commandline.parser()))
+    asks = "".join(
+        f"COMP_WORDS=(novakey.py {' '.join(path)} ''); COMP_CWORD={len(path) + 1}; "
+        f'_novakey 2>/dev/null; echo "${{COMPREPLY[*]}}"\n'
+        for path, _ in known
+    )
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", f"cd {script.parent}\nsource {script}\n{asks}"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    for (path, expected), line in zip(known, done.stdout.splitlines(), strict=True):
+        offered = set(line.split())
+        assert expected <= offered, f"after {' '.join(path)}: lacks {expected - offered}"
+    assert len(known) > 20
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("novakey dev", "novakey devices"),
+        ("novakey devices re", "novakey devices re"),
+        ("novakey devices ren", "novakey devices rename"),
+        ("novakey --data-dir /tmp comp", "novakey --data-dir /tmp completion"),
+        ("novakey completion z", "novakey completion zsh"),
+        ("novakey pair --a", "novakey pair --add"),
+    ],
+)
+def test_the_tab_key_completes(tab: Terminal, typed: str, completed: str) -> None:
+    tab.press("C-u")
+    tab.clear()
+    tab.press("-l", typed)
+    tab.press("Tab")
+    tab.wait_for(rf"^\$ {completed} ?\Z")
+    tab.press("C-u")
+
+
+@pytest.fixture(scope="module")
+def tab(script: Path) -> Iterator[Terminal]:
+    with Terminal(script.parent / "nothing") as terminal:
+        terminal.run(f"source {script}")
+        yield terminal
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_zsh_and_fish_take_their_scripts(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = tmp_path / "script"
+    path.write_text(run("completion", shell).stdout)
+    done = subprocess.run(
+        [shell, "-n", str(path)], env=clean_environment(), capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("novakey dev", "novakey devices"), ("novakey completion z", "novakey completion zsh")],
+)
+def test_zsh_completes_at_the_tab_key(zsh: Terminal, typed: str, completed: str) -> None:
+    zsh.press("-l", typed)
+    zsh.press("Tab")
+    zsh.wait_for(rf"^% {completed} ?\Z")
+    zsh.press("C-u")
+
+
+@pytest.fixture(scope="module")
+def zsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    folder = tmp_path_factory.mktemp("zsh")
+    (folder / "_novakey").write_text(run("completion", "zsh").stdout)
+    (folder / ".zshrc").write_text(
+        f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u; novakey() {{ :; }}; clear\n"
+        "PS1='%% '; setopt no_prompt_sp\n"
+    )
+    with Terminal(folder / "nothing") as terminal:
+        terminal.type(f"ZDOTDIR={folder} zsh -i")
+        terminal.wait_for(r"^% $")
+        yield terminal
+
+
+def test_fish_offers_the_commands(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    path = tmp_path / "script"
+    path.write_text(run("completion", "fish").stdout)
+    env = {**clean_environment(), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source {path}; complete -C'novakey devices re'"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == {"rename", "revoke"}

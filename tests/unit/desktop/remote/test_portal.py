@@ -1,0 +1,194 @@
+"""The portal backend against a double made from the portal's description; its keys reach a real mutter."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.mutter import Mutter, MutterFoot
+from support.portal import INTERFACES, REMOTE, Portal
+from support.wayland import session_of
+from support.x11 import anywhere, differs
+
+from novakey.desktop.base import CannotType, DesktopError
+from novakey.desktop.remote.portal import ASKS, PortalBackend
+from novakey.desktop.select import Chooser
+from novakey.devices.portal_token import SealedPermission
+from novakey.secret import Secret
+
+DEADLINE_S = 5.0
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
+pytestmark = pytest.mark.skipif(
+    not (INTERFACES / f"{REMOTE}.xml").exists(), reason="xdg-desktop-portal-dev is missing"
+)
+
+
+@pytest.fixture(scope="module")
+def mutter() -> Iterator[Mutter]:
+    with Mutter() as running, session_of(running.session):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def foot(mutter: Mutter) -> Iterator[MutterFoot]:
+    with MutterFoot(mutter) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def portal(mutter: Mutter) -> Iterator[Portal]:
+    made = Portal(mutter.session["DBUS_SESSION_BUS_ADDRESS"], mutter.person.press)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def permission(tmp_path: Path) -> SealedPermission:
+    tmp_path.chmod(0o700)
+    return SealedPermission(tmp_path / "permission.json", Secret(secrets.token_bytes(32)))
+
+
+@pytest.fixture
+def backend(permission: SealedPermission) -> Iterator[PortalBackend]:
+    made = PortalBackend()
+    made.keep_permission_in(permission)
+    yield made
+    made.close()
+
+
+def typed(backend: PortalBackend, foot: MutterFoot, text: str) -> str | None:
+    foot.clear()
+    backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
+    return differs(foot.wait_for(text), text)
+
+
+def test_a_text_is_typed_and_the_session_is_asked_for_once(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    assert PortalBackend.unavailable() is None
+    for text in (PRINTABLE, "again"):
+        assert typed(backend, foot, text) is None
+    steps = [call for call in portal.calls if call != "NotifyKeyboardKeycode"]
+    assert steps == ["CreateSession", "SelectDevices", "Start"]
+    assert portal.options["types"][1] == 1, "a keyboard and nothing else"
+    assert portal.options["persist_mode"][1] == 2
+
+
+def test_what_it_gave_for_not_asking_again_is_used_once_and_replaced(
+    portal: Portal, foot: MutterFoot, permission: SealedPermission, tmp_path: Path
+) -> None:
+    for _ in range(3):  # as after three restarts
+        backend = PortalBackend()
+        backend.keep_permission_in(permission)
+        assert typed(backend, foot, "abc") is None
+        assert permission.load() == portal.given[-1]
+        portal.answer = 1  # whoever was asked again would decline
+        backend.close()
+    assert portal.tokens == [None, *portal.given[:2]]
+    kept = (tmp_path / "permission.json").read_bytes()
+    assert all(token.encode() not in kept for token in portal.given), "it is sealed"
+    assert (tmp_path / "permission.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_kept_and_cannot_be_read_means_being_asked_again(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "permission.json"
+    path.write_bytes(b"{}")
+    path.chmod(0o600)
+    with caplog.at_level(logging.WARNING):
+        assert typed(backend, foot, "abc") is None
+    assert portal.tokens == [None]
+    assert "the desktop will ask for permission again" in caplog.text
+
+
+def test_while_the_person_is_asked_nothing_is_typed_and_afterwards_it_is(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    portal.answer = None
+    foot.clear()
+    with pytest.raises(CannotType) as caught:
+        backend.type_text(Secret(b"secret"), 1.0, anywhere)
+    assert (str(caught.value), caught.value.typed) == (ASKS, 0)
+    assert portal.calls.count("Start") == 1
+    with pytest.raises(CannotType):
+        backend.type_text(Secret(b"secret"), 0.5, anywhere)
+    assert portal.calls.count("Start") == 1, "one question at a time"
+    backend.close()
+    portal.answer = 0
+    assert typed(backend, foot, "abc") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "devices", "says"),
+    [(1, 1, "the person declined"), (2, 1, "the portal ended the request"), (0, 2, "allowed no keyboard")],
+)
+def test_without_permission_nothing_is_typed(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, answer: int, devices: int, says: str
+) -> None:
+    portal.answer, portal.devices = answer, devices
+    foot.clear()
+    with pytest.raises(CannotType, match=says) as caught:
+        backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+    assert caught.value.typed == 0
+    assert "NotifyKeyboardKeycode" not in portal.calls
+    assert foot.text() == ""
+
+
+def test_a_session_that_the_person_ends_is_asked_for_again(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    assert typed(backend, foot, "abc") is None
+    portal.end_sessions()
+    with pytest.raises(DesktopError) as caught:
+        backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+    assert caught.value.typed == 0
+    assert typed(backend, foot, "abc") is None
+    assert portal.calls.count("Start") == 2
+
+
+def test_an_old_portal_is_asked_for_nothing_that_it_does_not_know(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, permission: SealedPermission
+) -> None:
+    portal.version = 1
+    assert typed(backend, foot, "abc") is None
+    assert set(portal.options) == {"types", "handle_token"}
+    assert permission.load() is None
+
+
+def test_a_character_that_the_keyboard_lacks_stops_the_whole_text(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    foot.clear()
+    with pytest.raises(DesktopError, match="the keyboard layout lacks a character") as caught:
+        backend.type_text(Secret("abc字".encode()), DEADLINE_S, anywhere)
+    assert caught.value.typed == 0
+    assert foot.text() == ""
+
+
+def test_where_there_is_no_portal_it_says_so(mutter: Mutter) -> None:
+    why_not = PortalBackend.unavailable()
+    assert why_not is not None
+    assert "the desktop's portal for typing is not there" in why_not.reason
+
+
+def test_a_portal_without_a_keyboard_cannot_be_used(portal: Portal) -> None:
+    portal.devices = 2
+    why_not = PortalBackend.unavailable()
+    assert why_not is not None
+    assert why_not.reason == "the desktop's portal lets nobody type"
+
+
+def test_the_chooser_gives_it_the_place_for_its_permission(
+    portal: Portal, foot: MutterFoot, permission: SealedPermission
+) -> None:
+    choose = Chooser("portal", permission)
+    backend = choose()
+    assert isinstance(backend, PortalBackend)
+    assert typed(backend, foot, "abc") is None
+    assert permission.load() == portal.given[-1]
+    choose.close()
