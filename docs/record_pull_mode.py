@@ -18,7 +18,7 @@ from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/unit/pull")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.pull import Scene, Terminal, git_server, ordinary_user, random_secret, sshd  # noqa: E402
 

@@ -81,6 +81,15 @@ def test_the_map_names_every_part_of_the_package() -> None:
     assert units - named == set(), "the map lacks something"
 
 
+@pytest.mark.parametrize("package", sorted(path.parent for path in PACKAGE.rglob("*/__init__.py")), ids=str)
+def test_the_map_of_each_package_names_its_files(package: Path) -> None:
+    doc = ast.get_docstring(ast.parse((package / "__init__.py").read_text()), clean=False) or ""
+    named = set(re.findall(r"(?m)^ *(\w+)/? {2,}\S", doc))
+    files = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert named == files | folders
+
+
 def test_imports_point_down_the_map() -> None:
     height = {name: number for number, row in enumerate(rows()) for name in row}
     wrong = [
@@ -101,8 +110,9 @@ def test_there_are_no_circles() -> None:
 
 def test_the_leaves_import_nothing_of_ours_but_each_other() -> None:
     leaves = rows()[-1]
-    for leaf in leaves:
-        assert {unit(other) for other in ours(f"novakey.{leaf}")} <= leaves, leaf
+    for module in MODULES:
+        if unit(module) in leaves:
+            assert {unit(other) for other in ours(module)} <= leaves, module
 
 
 def test_the_wire_is_pure() -> None:

@@ -2,6 +2,21 @@
 
 0 done, 1 refused or failed, 2 usage or configuration, 3 store or keys unusable,
 4 environment. An error becomes a message here and nowhere else.
+
+    parser              the words of the command line, and their help
+    common              the settings in force and the folders, for every command
+    maintenance         serve, config, doctor, import, reset
+    setup               setup and its way back
+    pair                the QR, live
+    status              status, devices, arm, disarm, approve, deny, log
+    audit               the record of decisions as a table
+    request             ask, exec, askpass, pinentry, agent
+    phone               the reference phone
+    completion          the shells
+    completion_scripts  their scripts, made from the parser
+
+Each command's module has `add(commands)`, which adds its words, and one function a
+command, which takes the parsed words and returns an exit code.
 """
 
 from __future__ import annotations

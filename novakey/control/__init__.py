@@ -3,6 +3,7 @@
 listener   the socket itself: where it is, and who may reach it
 server     connections: one request each, answered or followed
 owner      the operations
+overview   the state of the daemon, for `status`
 client     the other end, for the command line
-logfeed    the log, to follow
+log_tail   the log, to follow
 """

@@ -1,9 +1,11 @@
 """Programs that ask for secrets, each by the contract of its own ecosystem.
 
+    client          waiting for the secret, over the owner's socket
     askpass         SSH_ASKPASS, GIT_ASKPASS, SUDO_ASKPASS
     pinentry        gpg-agent (the Assuan protocol)
-    passwordagent   systemd-ask-password
-    child           a secret for one child, in its environment or on a descriptor
+    password_agent  systemd-ask-password
+    exec_child      a secret for one child, in its environment or on a descriptor
+    person          the person at the terminal or the desktop
 
 Each is thin: the secret comes from an `Ask`, which waits for a phone.
 """

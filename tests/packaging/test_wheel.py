@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.daemon import ROOT, Daemon
-from test_launch import BARE, BOOTSTRAP_S, copy_tree, environment
+from support.launch import BARE, BOOTSTRAP_S, copy_tree, environment
 
 
 @pytest.fixture(scope="module")

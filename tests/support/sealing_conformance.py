@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import secrets
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import pytest
 
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
+from novakey.devices.sealing.keyfile import KeyFile
 from novakey.errors import StoreError
 from novakey.secret import Secret
 
@@ -31,6 +33,22 @@ class Place(ABC):
 
 def new_key() -> Secret:
     return Secret(secrets.token_bytes(KEY_SIZE))
+
+
+class FilePlace(Place):
+    """A file of a backend's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def backend(self) -> KeyFile:
+        return KeyFile(self.path)
+
+    def content(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def spoil(self, content: bytes) -> None:
+        self.path.write_bytes(content)
 
 
 class Conformance:

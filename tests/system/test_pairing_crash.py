@@ -31,7 +31,7 @@ TORN = ".*.tmp"
 
 def faulty(folder: Path, **settings: object) -> Daemon:
     """A daemon that reads its fate from `plan` beside its folder."""
-    env = {"PYTHONPATH": str(ROOT / "tests" / "faults"), "FAULT_PLAN": str(plan(folder))}
+    env = {"PYTHONPATH": str(ROOT / "tests" / "support" / "faults"), "FAULT_PLAN": str(plan(folder))}
     return Daemon(folder, env=env, **settings)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as seal
-from support import secret_service as secretservice
+from support import secret_service
 from support.daemon import Daemon, arm_and_approve, clean_environment, run, say
 from support.secret_service import SecretService
 from support.x11 import RecordingXterm, XServer, differs
@@ -90,8 +90,8 @@ def screen() -> Iterator[tuple[XServer, RecordingXterm]]:
 @pytest.fixture
 def keyring(other: Other) -> Iterator[SecretService]:
     """A real keyring that holds the other daemon's key, as that daemon put it there."""
-    if secretservice.missing():
-        pytest.skip(f"needs {secretservice.missing()}")
+    if secret_service.missing():
+        pytest.skip(f"needs {secret_service.missing()}")
     put = "import keyring; keyring.set_password('novakey', 'devices-key', input())"
     with SecretService() as service:
         service.unlock()

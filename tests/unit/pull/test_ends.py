@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import tmux as tmuxbench
+from support import tmux
 from support.daemon import Daemon, command, say
 from support.pull import Scene, git_server, needs, random_secret
 from support.x11 import RecordingXterm, XServer, wait_until
@@ -121,7 +121,7 @@ def test_ctrl_c_ends_it_in_silence(scene: Scene, words: list[str]) -> None:
 
 
 def test_ctrl_c_on_a_terminal_shows_nothing_but_itself(scene: Scene) -> None:
-    with tmuxbench.Terminal(scene.daemon.folder, 100, 10) as terminal:
+    with tmux.Terminal(scene.daemon.folder, 100, 10) as terminal:
         terminal.type("novakey ask; echo $?")
         terminal.wait_for("waiting for a phone")
         terminal.press("C-c")

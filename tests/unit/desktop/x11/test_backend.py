@@ -14,6 +14,7 @@ import gevent.event
 import pytest
 from support.random_text import EMOJI, random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
+from support.xkb import lock_group
 from Xlib import X, display
 from Xlib.protocol import rq
 
@@ -31,21 +32,6 @@ def deliver(backend: X11Backend, window: Recorder, text: str) -> str | None:
     window.clear()
     backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
     return differs(window.wait_for(text), text)
-
-
-class _LockGroup(rq.Request):
-    """XkbLatchLockState, of which python-xlib knows nothing and the backend needs another part."""
-
-    _request = rq.Struct(
-        *(rq.Card8("opcode"), rq.Opcode(5), rq.RequestLength(), rq.Card16("device"), rq.Pad(2)),
-        *(rq.Bool("lock"), rq.Card8("group"), rq.Pad(6)),
-    )
-
-
-def lock_group(connection: Connection, group: int) -> None:
-    opcode = connection.display.query_extension("XKEYBOARD").major_opcode
-    _LockGroup(display=connection.display.display, opcode=opcode, device=0x100, lock=True, group=group)
-    connection.sync()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from support.late_server import serving_late
 from support.random_text import ALL, GREEK, random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
 from support.x11_windows import RecordingPage, RecordingQtEntry, RecordingTkEntry
-from test_x11 import lock_group
+from support.xkb import lock_group
 
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11.backend import X11Backend

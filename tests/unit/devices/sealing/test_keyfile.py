@@ -6,26 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from support.sealing_conformance import Conformance, Place
+from support.sealing_conformance import Conformance, FilePlace
 
-from novakey.devices.sealing.keyfile import KeyFile
 from novakey.errors import StoreError
-
-
-class FilePlace(Place):
-    """A file of a backend's."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def backend(self) -> KeyFile:
-        return KeyFile(self.path)
-
-    def content(self) -> bytes | None:
-        return self.path.read_bytes() if self.path.exists() else None
-
-    def spoil(self, content: bytes) -> None:
-        self.path.write_bytes(content)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import Any
 
 import gevent
 import pytest
-from support import secret_service as secretservice
+from support import secret_service
 from support.sealing_conformance import Conformance, Place, new_key
 from support.secret_service import SecretService
 
@@ -31,7 +31,7 @@ from novakey.errors import StoreError
 
 pytest.importorskip("keyring")
 pytestmark = pytest.mark.skipif(
-    secretservice.missing() is not None, reason=f"{secretservice.missing()} is not installed"
+    secret_service.missing() is not None, reason=f"{secret_service.missing()} is not installed"
 )
 
 DEADLINE_S = 8  # generous: none of these is meant to pass

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.sealing_conformance import Conformance, new_key
-from test_keyfile import FilePlace
+from support.sealing_conformance import Conformance, FilePlace, new_key
 
 from novakey.devices.sealing.passphrase import COST, MAX_COST, Cost, Passphrase
 from novakey.devices.sealing.passphrase_source import PassphraseFile, Source, Terminal, from_environment

@@ -1,0 +1,40 @@
+"""A copy of the tree as a person downloads it, and the environment of a fresh user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from support.daemon import ROOT
+
+BARE = str(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
+BOOTSTRAP_S = 300
+FROM_HERE = (
+    "novakey.py",
+    "requirements.txt",
+    "requirements.in",
+    "pyproject.toml",
+    "LICENSE",
+    "novakey",
+    "conf",
+)
+
+
+def copy_tree(to: Path) -> Path:
+    """What a person downloads, less the tests, without anything that a start has made."""
+    to.mkdir(parents=True)
+    for name in FROM_HERE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, to / name)
+    return to
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """A fresh user's: an empty home, and how this machine reaches its packages."""
+    home.mkdir(exist_ok=True)
+    pip = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k.endswith("_proxy")}
+    return {**pip, "PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", **more}
