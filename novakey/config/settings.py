@@ -226,7 +226,7 @@ class Settings:
         "The folder of the log files; \"\" means the log folder of the system for this user.",
         "Change it to keep logs on another disk.")
     log_file: str = string("path", "",
-        "The name of the log file in it; \"\" means novakey.log.format.",
+        "The name of the log file in it; \"\" means novakey.log.",
         "Change it when several daemons share a log folder.")
     log_rotate_mb: int = number(10, 1, 1024, "megabytes",
         "The size at which a log file is put aside and a new one begun.",

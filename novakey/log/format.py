@@ -19,7 +19,7 @@ from novakey.config.settings import Settings
 from novakey.log import rotate
 from novakey.log.throttle import Throttle
 
-DEFAULT_FILE = "novakey.log.format"
+DEFAULT_FILE = "novakey.log"
 REDACTED = "[redacted]"
 
 # No line grows past this, whatever a peer managed to get into it.

@@ -24,7 +24,7 @@ FILES = (
     "novakey.lock",
     "novakey-pair.png",
     "control.sock",
-    "logs/novakey.log.format",
+    "logs/novakey.log",
 )
 VICTIM = b"somebody else's file\n"
 

@@ -282,7 +282,7 @@ def test_nothing_about_the_token_is_in_the_log_before_success_either(tmp_path: P
         begin(daemon, token)[0].close()
         daemon.wait_for_log("pair failed")
         logs = [daemon.output, *(daemon.folder / "logs").iterdir()]
-        assert {log.name for log in logs} == {"d.out", "novakey.log.format", "audit.jsonl"}
+        assert {log.name for log in logs} == {"d.out", "novakey.log", "audit.jsonl"}
         for log in logs:
             for form in (text, token.reveal().hex(), "novakey://"):
                 assert (form in log.read_text()) is False, f"{log.name} has the token"

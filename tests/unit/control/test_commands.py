@@ -70,9 +70,7 @@ def test_without_a_daemon_log_names_the_file(tmp_path: Path) -> None:
     done = run("--data-dir", tmp_path, "log")
     start = "start it: novakey.py serve"
     assert done.returncode == 1
-    assert (
-        done.stderr == f"novakey: no daemon runs\n{start}; the log file: {tmp_path}/logs/novakey.log.format\n"
-    )
+    assert done.stderr == f"novakey: no daemon runs\n{start}; the log file: {tmp_path}/logs/novakey.log\n"
 
 
 @pytest.mark.parametrize(

@@ -480,7 +480,7 @@ def test_who_follows_the_log_sees_what_the_file_says_also_of_a_flood(tmp_path: P
                 line = asked.next(20)
                 assert isinstance(line, Event)
                 seen.append(line.members["text"])
-        written = (daemon.folder / "logs" / "novakey.log.format").read_text().splitlines()
+        written = (daemon.folder / "logs" / "novakey.log").read_text().splitlines()
         since = written[written.index(seen[0]) :]
         # The line that counts a flood after its end is written when nothing else is: to the file alone.
         assert [line for line in since if "more like it" not in line or line in seen] == seen

@@ -61,7 +61,7 @@ def test_one_record_is_one_printable_line(text: str) -> None:
 def test_nothing_that_a_peer_sends_forges_a_line_or_moves_a_cursor(tmp_path: Path) -> None:
     logger, terminal = configured(tmp_path)
     logger.info("device %s", "a\n2026-01-01 info paired\r\x1b[2J\x9b\u2028\u202e\u200b\ud800\x00")
-    for text in (terminal.getvalue(), (tmp_path / "novakey.log.format").read_text()):
+    for text in (terminal.getvalue(), (tmp_path / "novakey.log").read_text()):
         assert text.count("\n") == 1 and text.endswith("\n") and text[:-1].isprintable()
         assert r"a\n2026-01-01 info paired\r\x1b[2J\x9b\u2028\u202e\u200b\ud800\x00" in text
 
@@ -187,19 +187,19 @@ def test_files_and_folders_are_owner_only_also_after_rotation(
             "line %d of a log that grows until it is put aside, then once more, and once more", number
         )
         if number == 100:
-            (folder / "novakey.log.format").chmod(0o644)
+            (folder / "novakey.log").chmod(0o644)
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["novakey.log.format", "novakey.log.format.1", "novakey.log.format.2"]
+    assert files == ["novakey.log", "novakey.log.1", "novakey.log.2"]
     assert {mode(folder), mode(folder.parent)} == {0o700}
-    assert mode(folder / "novakey.log.format") == 0o600
+    assert mode(folder / "novakey.log") == 0o600
     assert all((folder / name).stat().st_size <= 1_000_000 for name in files)
 
 
 def test_a_file_with_wider_rights_is_narrowed_before_anything_is_written(tmp_path: Path) -> None:
-    (tmp_path / "novakey.log.format").touch(0o666)
-    (tmp_path / "novakey.log.format").chmod(0o666)
+    (tmp_path / "novakey.log").touch(0o666)
+    (tmp_path / "novakey.log").chmod(0o666)
     configured(tmp_path)
-    assert mode(tmp_path / "novakey.log.format") == 0o600
+    assert mode(tmp_path / "novakey.log") == 0o600
 
 
 def test_log_dir_and_log_file_are_taken(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_configuring_again_replaces_and_does_not_repeat(tmp_path: Path) -> None:
     logger, terminal = configured(tmp_path)
     logger.info("once")
     assert terminal.getvalue().count("once") == 1
-    assert (tmp_path / "novakey.log.format").read_text().count("once") == 1
+    assert (tmp_path / "novakey.log").read_text().count("once") == 1
 
 
 def test_log_stderr_off_leaves_the_terminal_alone(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_log_stderr_off_leaves_the_terminal_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"file/novakey.log.format cannot be written: .*\nset log_dir"):
+    with pytest.raises(ConfigError, match=r"file/novakey.log cannot be written: .*\nset log_dir"):
         configured(tmp_path / "file")
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_a_planted_log_file_is_refused_and_never_a_hang(tmp_path: Path, kind: str) -> None:
-    planted = tmp_path / "novakey.log.format"
+    planted = tmp_path / "novakey.log"
     if kind == "link":
         (tmp_path / "victim").write_text("precious")
         planted.symlink_to("victim")
@@ -260,27 +260,28 @@ def test_a_full_disk_and_a_closed_terminal_stop_nothing(tmp_path: Path) -> None:
             logger.info("there is no room for this line")
         handler._file = before
         logger.info("room again")
-    assert "room again" in (tmp_path / "novakey.log.format").read_text()
+    assert "room again" in (tmp_path / "novakey.log").read_text()
 
 
 def test_a_folder_that_is_gone_at_rotation_stops_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     logger, terminal = configured(folder, log_rotate_mb=1)
-    (folder / "novakey.log.format.1").mkdir()
-    (folder / "novakey.log.format.1" / "in the way").touch()
+    (folder / "novakey.log.1").mkdir()
+    (folder / "novakey.log.1" / "in the way").touch()
     for number in range(12_000):
         logger.info("line %d of a log that cannot be put aside because a folder is in its way", number)
-    assert "line 11999 " in (folder / "novakey.log.format").read_text()
+    assert "line 11999 " in (folder / "novakey.log").read_text()
     assert "line 11999 " in terminal.getvalue()
 
 
 SERVICE = """
 import logging, os, sys
 from pathlib import Path
-from novakey import config, log
+from novakey.config.settings import Settings
+from novakey.log import format as log
 there = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = sys.argv[2] if len(sys.argv) > 2 else f"{there.st_dev}:{there.st_ino}"
-log.configure(config.Settings(), Path(sys.argv[1]), stderr=sys.stderr)
+log.configure(Settings(), Path(sys.argv[1]), stderr=sys.stderr)
 logging.getLogger("novakey").warning("one")
 logging.getLogger("novakey").info("two")
 """

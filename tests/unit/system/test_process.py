@@ -40,7 +40,7 @@ def test_programs_of_the_same_user_see_into_it_only_before_it_closes_up(closed: 
 
 def test_a_portal_may_look_while_it_is_asked_and_not_after() -> None:
     script = (
-        "from novakey import process as p; p.close_up(); print(p.is_dumpable())\n"
+        "from novakey.system import process as p; p.close_up(); print(p.is_dumpable())\n"
         "with p.open_to_portals(): print(p.is_dumpable())\n"
         "print(p.is_dumpable())"
     )
