@@ -151,6 +151,7 @@ def _status(words: argparse.Namespace) -> int:
 
 
 def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
+    from novakey.control.client import BusyError
     from novakey.pairing import status
     from novakey.system import files
 
@@ -158,7 +159,7 @@ def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
     holder = files.FolderLock.holder(paths.data)
     found = status.read(paths, common.settings(words))
     if words.json:
-        print(json.dumps({"running": False, "pid": holder, **found._asdict()}))
+        print(json.dumps({"running": isinstance(error, BusyError), "pid": holder, **found._asdict()}))
         return 1
     say = common.printer()
     say("daemon:   not running" if holder is None else f"daemon:   {error}".replace("\n", ": "))

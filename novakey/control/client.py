@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,10 @@ ANSWER_S = 10  # storing a change waits for the disk
 
 class NoDaemonError(NovaKeyError):
     """No daemon answers on the socket of this installation."""
+
+
+class BusyError(NoDaemonError):
+    """A daemon is there, but it does not answer in time."""
 
 
 class Asked:
@@ -48,12 +53,7 @@ class Asked:
 @contextlib.contextmanager
 def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
     """Send a request; hangs up at the end. Arguments that are None are left out."""
-    sock = None
-    for folder in paths.control_folders:
-        sock = sock or listener.connect(folder, CONNECT_S)
-    if sock is None:
-        raise _no_daemon(paths)
-    stream = Stream(sock)
+    stream = Stream(_connected(paths))
     try:
         stream.allow(CONNECT_S)
         given = {name: value for name, value in arguments.items() if value is not None}
@@ -61,7 +61,7 @@ def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
             stream.send(Request(op, given).encode())
         yield Asked(stream)
     except DeadlineError:
-        raise NoDaemonError("the daemon does not answer", "look at its log") from None
+        raise _busy(paths) from None
     finally:
         stream.abort()
 
@@ -71,8 +71,28 @@ def ask(paths: Paths, op: str, **arguments: Any) -> dict[str, Any]:
     with asking(paths, op, **arguments) as asked:
         answer = asked.next(ANSWER_S)
     if not isinstance(answer, Done):
-        raise NoDaemonError("the daemon does not answer", "look at its log")
+        raise _busy(paths)
     return dict(answer.members)
+
+
+def _connected(paths: Paths) -> socket.socket:
+    try:
+        for folder in paths.control_folders:
+            sock = listener.connect(folder, CONNECT_S)
+            if sock is not None:
+                return sock
+    except listener.FullError:
+        raise _busy(paths) from None
+    raise _no_daemon(paths)
+
+
+def _busy(paths: Paths) -> BusyError:
+    holder = files.FolderLock.holder(paths.data)
+    process = "" if holder is None else f" (process {holder})"
+    return BusyError(
+        f"the daemon{process} is there, but it is too busy to answer",
+        "try again in a moment; if it stays so, look at its log and restart it",
+    )
 
 
 def _no_daemon(paths: Paths) -> NoDaemonError:

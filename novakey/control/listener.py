@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -20,11 +21,17 @@ from novakey.system import files
 from novakey.wire.control import SOCKET_NAME
 
 AVAILABLE = hasattr(socket, "SO_PEERCRED")
-BACKLOG = 16
+# Commands may come in a burst, from a script or a hook. The kernel caps it at net.core.somaxconn (listen(2)).
+BACKLOG = 128
+_RETRY_S = 0.02
 # sockaddr_un.sun_path of unix(7) has 108 bytes with its zero, 104 on the BSDs and macOS.
 _MAX_ADDRESS = 103
 _PROC = Path("/proc/self/fd")
 _UCRED = struct.Struct("3i")  # pid, uid, gid
+
+
+class FullError(Exception):
+    """A daemon listens, but as many connections wait for it as its backlog holds."""
 
 
 def listen(folder: Path) -> socket.socket:
@@ -57,27 +64,48 @@ def remove(folder: Path) -> None:
 
 
 def connect(folder: Path, seconds: float) -> socket.socket | None:
-    """A connection to the daemon of `folder`; None when there is no socket or nobody behind it.
+    """Connect to the daemon of `folder`; None when there is no socket or no process behind it.
 
-    `NovaKeyError` when somebody else's daemon is there.
+    `FullError` when the daemon accepts no connection within `seconds`; `NovaKeyError` when another
+    user's daemon is there.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(seconds)
     try:
         with _opened(folder) as handle:
-            sock.connect(_address(folder, handle))
-    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, TimeoutError, BlockingIOError):
+            _connect(sock, _address(folder, handle), seconds)
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         sock.close()
         return None
+    except BlockingIOError:
+        sock.close()
+        raise FullError from None
     except OSError as error:
         sock.close()
         problem = f"{folder / SOCKET_NAME} cannot be reached: {(error.strerror or str(error)).lower()}"
         raise NovaKeyError(problem, "only the user that runs the daemon can command it") from None
+    sock.settimeout(seconds)
     # Root may command anybody's daemon; nobody is commanded to trust another user's.
     if os.geteuid() != 0 and not is_owner(sock):
         sock.close()
         raise NovaKeyError(f"{folder / SOCKET_NAME} is served by another user", "do not trust that folder")
     return sock
+
+
+def _connect(sock: socket.socket, address: str, seconds: float) -> None:
+    """Connect, and retry for `seconds` while the backlog is full; then `BlockingIOError`.
+
+    connect(2) reports a full backlog of a local socket as EAGAIN. Such a socket cannot be polled:
+    it counts as writable at once, and gevent would spin on it.
+    """
+    sock.setblocking(False)
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return sock.connect(address)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def is_owner(sock: socket.socket) -> bool:

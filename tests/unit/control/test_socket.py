@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -320,3 +322,68 @@ def test_the_daemon_can_be_stopped_while_somebody_follows(tmp_path: Path) -> Non
             with pytest.raises(client.NoDaemonError, match="the daemon stopped"):
                 while not isinstance(log.next(10), Done):
                     pass
+
+
+# ---- many at once ----
+
+
+def fill(daemon: Daemon, most: int) -> list[socket.socket]:
+    """Connections with a request each, for a stopped daemon to accept later: `most`, or a full backlog."""
+    waiting: list[socket.socket] = []
+    with contextlib.suppress(BlockingIOError):
+        while len(waiting) < most:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            waiting.append(sock)
+            sock.connect(str(path_of(daemon.folder)))
+            sock.sendall(STATUS)
+    return waiting
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon that does not run at the moment, as one that is busy for long."""
+    with Daemon(tmp_path / "d") as daemon:
+        daemon.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
+        yield daemon
+        daemon.process.send_signal(signal.SIGCONT)
+
+
+def test_a_hundred_commands_at_once_are_all_answered(stopped: Daemon) -> None:
+    waiting = fill(stopped, 100)
+    stopped.process.send_signal(signal.SIGCONT)
+    for sock in waiting:
+        with sock:
+            sock.settimeout(20)
+            assert b'"ok"' in read_all(sock)
+    assert len(waiting) == 100
+
+
+def test_a_command_that_meets_a_full_backlog_tries_again(
+    stopped: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, sleep = fill(stopped, 10_000), time.sleep
+
+    def moving_on(seconds: float) -> None:
+        stopped.process.send_signal(signal.SIGCONT)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", moving_on)
+    assert client.ask(Paths.under(stopped.folder), "status")["pid"] == stopped.process.pid
+    for sock in waiting:
+        sock.close()
+
+
+def test_a_daemon_that_is_too_busy_is_not_called_missing(stopped: Daemon) -> None:
+    waiting = fill(stopped, 10_000)
+    commands = (["arm"], ["status", "--json"], ["status"])
+    with ThreadPoolExecutor() as side_by_side:
+        arm, status, shown = side_by_side.map(
+            lambda words: run("--data-dir", stopped.folder, *words, timeout=30), commands
+        )
+    assert arm.returncode == 1 and f"the daemon (process {stopped.process.pid}) is there, but" in arm.stderr
+    assert (status.returncode, json.loads(status.stdout)["running"]) == (1, True)
+    assert "too busy to answer: try again in a moment" in shown.stdout and "not running" not in shown.stdout
+    for sock in waiting:
+        sock.close()
