@@ -49,6 +49,13 @@ class Unusable(NamedTuple):
         return self.reason
 
 
+OUTSIDE_SESSION = (
+    "start the daemon inside the session, or give it the session's variables: "
+    "systemctl --user import-environment DISPLAY XAUTHORITY WAYLAND_DISPLAY XDG_RUNTIME_DIR"
+)
+"""The cure where a display server cannot be found or reached, of whichever kind."""
+
+
 class Focus(NamedTuple):
     """What has the keyboard focus. `window` identifies it for as long as it exists.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from novakey.desktop.base import Backend, NoDisplayError, Permission
@@ -45,18 +46,26 @@ class Chooser:
         """Which backend that would be, without making it; `NoDisplayError` as above."""
         if self._wanted == "none":
             raise NoDisplayError(OFF)
-        reasons = []
+        reasons: dict[str, str] = {}
         for kind in _kinds(self._wanted):
             why_not = kind.unavailable()
             if why_not is None:
                 return kind
-            reasons.append(f"{kind.name}: {why_not}")
-        raise NoDisplayError("; ".join(dict.fromkeys(reasons)))
+            reasons[kind.name] = why_not.reason
+        raise NoDisplayError(in_short(reasons))
 
     def close(self) -> None:
         """Give back what the backends hold."""
         for backend in self._backends.values():
             backend.close()
+
+
+def in_short(texts: Mapping[str, str]) -> str:
+    """Join what stands for each backend, each text once with the names of its backends."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    return ", ".join(f"{text} ({', '.join(of)})" for text, of in names.items())
 
 
 def candidates(wanted: str) -> list[Candidate]:

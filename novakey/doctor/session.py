@@ -10,7 +10,7 @@ from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.desktop.base import NoDisplayError
-from novakey.desktop.select import Chooser, candidates
+from novakey.desktop.select import Chooser, candidates, in_short
 from novakey.desktop.wayland.clipboard_only import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
@@ -30,20 +30,29 @@ def _display(paths: Paths, settings: Settings) -> Finding:
     if settings.desktop_backend == "none":
         return about.note("desktop_backend is none: nothing is typed", "to type, set desktop_backend: auto")
     found = candidates(settings.desktop_backend)
-    others = [f"{backend.name}: {backend.reason}" for backend in found if not backend.usable]
-    cures = [f"for {backend.name}: {backend.cure}" for backend in found if not backend.usable]
+    others = in_short({backend.name: backend.reason for backend in found if not backend.usable})
+    cures = _each_once({backend.name: backend.cure for backend in found if not backend.usable})
     chosen = next((backend.name for backend in found if backend.usable), None)
     if chosen is None:
         return about.fault(
-            f"no display can be used: {'; '.join(others)}",
-            "; or ".join([*dict.fromkeys(cures), "without a display: set desktop_backend: none"]),
+            f"no display can be used: {others}",
+            "; or ".join([*cures, "without a display: set desktop_backend: none"]),
         )
     if chosen == ClipboardBackend.name:
         return about.note(
-            f"this session lets nobody type, only use its clipboard ({'; '.join(others)})",
-            "; or ".join(dict.fromkeys(cures)) or "set allow_clipboard_on_inject_failure: true",
+            f"this session lets nobody type, only use its clipboard ({others})",
+            "; or ".join(cures) or "set allow_clipboard_on_inject_failure: true",
         )
     return about.ok(f"{chosen} can be used")
+
+
+def _each_once(cures: dict[str, str]) -> list[str]:
+    """Each cure with the backends that it makes usable, which are left out where it is the only one."""
+    different = dict.fromkeys(cures.values())
+    if len(different) == 1:
+        return list(different)
+    of = {cure: ", ".join(name for name in cures if cures[name] == cure) for cure in different}
+    return [f"for {of[cure]}: {cure}" for cure in different]
 
 
 def _focus(paths: Paths, settings: Settings) -> Finding:

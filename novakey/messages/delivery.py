@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ import gevent
 from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, NoDisplayError, Permit
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
+
+log = logging.getLogger(__name__)
 
 LAST_S = 0.5  # left for the clipboard, where typing took all the time
 READY_S = 1.0  # what was made ready is not looked at again for so long, however often a phone arms
@@ -90,8 +93,10 @@ class Courier:
 
     def put_right(self) -> None:
         """Undo what a delivery of a daemon that was killed has left changed, where there is a display."""
-        with suppress(NoDisplayError):
+        try:
             self._choose().put_right()
+        except NoDisplayError as error:
+            log.warning("nothing can be typed yet: %s; for the cure: novakey.py doctor", error)
 
     def _in_time(self, work: Callable[[], tuple[Outcome, str]]) -> tuple[Outcome, str]:
         """A greenlet of its own, so that it can be ended from outside, also where a backend hangs."""

@@ -8,28 +8,24 @@ from contextlib import contextmanager
 
 import gevent
 
-from novakey.desktop.base import CannotType, DesktopError, Unusable
+from novakey.desktop.base import OUTSIDE_SESSION, CannotType, DesktopError, Unusable
 from novakey.desktop.wayland.sway import SwayError
 from novakey.desktop.wayland.wire import ERRORS, Connection, ProtocolError, socket_path
 
 PROBE_S = 1.0
-CURE = (
-    "start the daemon inside the session, or let it know the compositor: "
-    "systemctl --user import-environment WAYLAND_DISPLAY XDG_RUNTIME_DIR"
-)
 
 
 def probe() -> frozenset[str] | Unusable:
     """The interfaces that the compositor offers, or why it cannot be asked."""
     if not os.environ.get("WAYLAND_DISPLAY"):
-        return Unusable("WAYLAND_DISPLAY is not set", CURE)
+        return Unusable("WAYLAND_DISPLAY is not set", OUTSIDE_SESSION)
     if socket_path(os.environ) is None:
-        return Unusable("XDG_RUNTIME_DIR is not set", CURE)
+        return Unusable("XDG_RUNTIME_DIR is not set", OUTSIDE_SESSION)
     try:
         with within(PROBE_S), connect() as connection:
             return frozenset(connection.globals)
     except DesktopError as error:
-        return Unusable(str(error), CURE)
+        return Unusable(str(error), OUTSIDE_SESSION)
 
 
 def connect() -> Connection:

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 import gevent
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError, Unusable
+from novakey.desktop.base import (
+    OUTSIDE_SESSION,
+    Backend,
+    DesktopError,
+    Focus,
+    Permit,
+    TargetRefusedError,
+    Unusable,
+)
 from novakey.secret import Secret
 
 if TYPE_CHECKING:
@@ -33,11 +41,6 @@ FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 STOP_S = 0.3  # to put the keyboard right when the daemon stops
 RESERVE_S = 0.5  # of a deadline, kept to give borrowed keys back
-
-_CURE = (
-    "start the daemon inside the session, or let it know the display: "
-    "systemctl --user import-environment DISPLAY XAUTHORITY"
-)
 
 # Terminals whose Shift+Insert pastes PRIMARY and which have no other shortcut: they get it there too.
 # All others are given Ctrl+V; a terminal that passes it on fetches nothing, and `paste` says so.
@@ -56,12 +59,12 @@ class X11Backend(Backend):
     def unavailable(cls) -> Unusable | None:
         """See `Backend.unavailable`."""
         if not os.environ.get("DISPLAY"):
-            return Unusable("DISPLAY is not set", _CURE)
+            return Unusable("DISPLAY is not set", OUTSIDE_SESSION)
         try:
             with _within(PROBE_S):
                 _probe()
         except DesktopError as error:
-            return Unusable(str(error), _CURE)
+            return Unusable(str(error), OUTSIDE_SESSION)
         return None
 
     def focus(self, deadline_s: float) -> Focus | None:

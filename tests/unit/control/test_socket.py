@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.daemon import Daemon, read_all, run
+from support.daemon import ROOT, Daemon, read_all, run
 
 from novakey.control import client, listener
 from novakey.control.server import MAX_CONNECTIONS, MAX_LIVE
@@ -322,6 +323,13 @@ def test_the_daemon_can_be_stopped_while_somebody_follows(tmp_path: Path) -> Non
             with pytest.raises(client.NoDaemonError, match="the daemon stopped"):
                 while not isinstance(log.next(10), Done):
                     pass
+
+
+def test_the_page_names_every_member_of_the_status(shared: Daemon) -> None:
+    page = (ROOT / "docs" / "control.md").read_text()
+    (about,) = re.findall(r"^`status` answers .*?\n\n", page, re.MULTILINE | re.DOTALL)
+    answered = client.ask(Paths.under(shared.folder), "status")
+    assert {name for name in answered if f"`{name}`" not in about} == set()
 
 
 # ---- many at once ----

@@ -28,7 +28,7 @@ def test_without_a_session_every_backend_says_why_and_what_helps() -> None:
             assert candidate.reason
             assert candidate.cure
         with pytest.raises(
-            NoDisplayError, match=r"wlroots: WAYLAND_DISPLAY is not set.*x11: DISPLAY is not set"
+            NoDisplayError, match=r"^WAYLAND_DISPLAY is not set \(wlroots,.*, DISPLAY is not set \(x11\)$"
         ):
             Chooser("auto")()
 

@@ -171,6 +171,17 @@ def test_the_first_fault_named_is_the_right_one(
     assert faults[0]["cure"] and faults[0]["why"]
 
 
+def test_without_a_display_doctor_and_start_say_so_in_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    with Daemon(folder, **{**GOOD, "desktop_backend": "auto"}) as daemon:
+        _, found = report(folder, {})
+        missing = "WAYLAND_DISPLAY is not set (wlroots, gnome, portal, clipboard), DISPLAY is not set (x11)"
+        daemon.wait_for_log(f"nothing can be typed yet: {missing}; for the cure: novakey.py doctor")
+    display = next(row for row in found if row["check"] == "display")
+    assert display["found"] == f"no display can be used: {missing}"
+    assert display["cure"].count("systemctl") == 1 and len(display["cure"]) < 250, display["cure"]
+
+
 def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     with XServer() as server, message_bus() as bus, RecordingXterm(server):
