@@ -21,9 +21,11 @@ command, which takes the parsed words and returns an exit code.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -45,15 +47,42 @@ def main(argv: Sequence[str]) -> int:
     # What such a program is given is never an option: a prompt may begin as one does.
     words = parse(argv if command is None else [command, "--", *argv])
     try:
-        return int(words.run(words))
+        with _interruptible():
+            return int(words.run(words))
     except NovaKeyError as error:
         print(f"novakey: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        # The cursor stands behind a prompt, or behind the ^C that the terminal shows: end that line.
+        if interrupt.args or sys.stderr.isatty():
+            print(*interrupt.args, file=sys.stderr)
         return 130  # what a shell expects after Ctrl-C
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` of Ctrl-C in the command itself, whether it computes, reads or waits.
+
+    Python raises it wherever the interpreter is. While the command waits, that is inside gevent's hub,
+    which prints it, or in another greenlet, which ends in its place.
+    """
+    import gevent
+
+    command, loop = gevent.getcurrent(), gevent.get_hub().loop
+
+    def interrupt(number: int, frame: object) -> None:
+        if gevent.getcurrent() is command:
+            raise KeyboardInterrupt  # perhaps in a read of the terminal, which blocks everything else
+        loop.run_callback(command.throw, KeyboardInterrupt)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,24 +54,3 @@ def printer() -> Say:
 
     screen = Screen.of(sys.stdout)
     return lambda line: print(printable(line, screen), flush=True)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Within it Ctrl-C is a `KeyboardInterrupt` in this very code.
-
-    Else it is raised wherever the interpreter is at that moment: mostly inside
-    gevent's hub, which prints a traceback where a time-out comes in between.
-    """
-    import gevent
-
-    waiting, loop = gevent.getcurrent(), gevent.get_hub().loop
-
-    def interrupt(number: int, frame: object) -> None:
-        loop.run_callback(waiting.throw, KeyboardInterrupt)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

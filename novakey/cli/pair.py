@@ -45,13 +45,12 @@ def add(commands: Commands) -> None:
 def _pair(words: argparse.Namespace) -> int:
     from novakey.control import client
 
-    with client.asking(common.paths(words), "pair", add=words.add) as asked, common.interruptible():
+    with client.asking(common.paths(words), "pair", add=words.add) as asked:
         try:
             result = _print_events(asked) if words.json else _show(asked)
         except KeyboardInterrupt:
             told = "the window stays open until its time is over; to see it again: novakey.py pair"
-            print(told, file=sys.stderr)
-            raise
+            raise KeyboardInterrupt(told) from None
     if not words.json:
         common.printer()(f"paired: {result['paired']} from {result['from']}")
     return 0

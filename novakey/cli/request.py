@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from novakey.cli.common import Commands
-    from novakey.pull import Ask
     from novakey.pull.client import Waiter
-    from novakey.secret import Secret
 
 MOST_S = 86_400
 
@@ -80,16 +78,6 @@ def add(commands: Commands) -> None:
     agent.set_defaults(run=_agent)
 
 
-def _interruptibly(ask: Ask) -> Ask:
-    """The same, and Ctrl-C ends it in silence. What a person types is read without this: that blocks."""
-
-    def waiting(prompt: str, seconds: float | None) -> Secret:
-        with common.interruptible():
-            return ask(prompt, seconds)
-
-    return waiting
-
-
 def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
     from novakey.pull.client import DEFAULT_S, Waiter
 
@@ -107,7 +95,7 @@ def _say(line: object) -> None:
 
 
 def _ask(words: argparse.Namespace) -> int:
-    secret = _interruptibly(_waiter(words, _say, prints=True))(words.prompt, None)
+    secret = _waiter(words, _say, prints=True)(words.prompt, None)
     try:
         sys.stdout.buffer.write(secret.reveal() + (b"\n" if words.newline else b""))
         sys.stdout.buffer.flush()
@@ -127,7 +115,7 @@ def _exec(words: argparse.Namespace) -> int:
         exec_child.check_variable(words.env)
     else:
         exec_child.check_descriptor(words.fd)
-    secret = _interruptibly(_waiter(words, _say))(words.prompt or f"a secret for {argv[0]}", None)
+    secret = _waiter(words, _say)(words.prompt or f"a secret for {argv[0]}", None)
     if words.env is not None:
         exec_child.with_variable(argv, words.env, secret)
     exec_child.with_descriptor(argv, words.fd, secret)
@@ -138,7 +126,7 @@ def _askpass(words: argparse.Namespace) -> int:
     from novakey.pull.person import Person
 
     prompt = " ".join(words.prompt)
-    ask = _interruptibly(_waiter(words, _say, prints=True))
+    ask = _waiter(words, _say, prints=True)
     return askpass(prompt, os.environ, sys.stdout.buffer, ask, Person())
 
 

@@ -245,7 +245,7 @@ def _follow(words: argparse.Namespace) -> int:
 
     say = common.printer()
     arguments = {"lines": words.lines, "follow": not words.no_follow}
-    with client.asking(common.paths(words), "log", **arguments) as asked, common.interruptible():
+    with client.asking(common.paths(words), "log", **arguments) as asked:
         while True:
             match asked.next(client.FOLLOW_S):
                 case Event(members=members) if words.json:

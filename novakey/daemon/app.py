@@ -154,7 +154,8 @@ class Daemon:
             log.info("listening on %s port %d, %d paired", *bound, len(self._devices))
             self._windows.at_start(bound)
             systemd.notify("READY=1")
-            gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
+            if self._settings.desktop_backend != "none":
+                gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
             log.info("stopping")

@@ -185,9 +185,12 @@ class Terminal(Source):
             termios.tcsetattr(handle, termios.TCSAFLUSH, silent)  # drops what was typed ahead, with echo
             terminal.write(prompt.encode())
             line = self._line(handle)
+        except StoreError:
+            terminal.write(b"\n")
+            raise
         finally:
             termios.tcsetattr(handle, termios.TCSAFLUSH, before)
-            terminal.write(b"\n")
+        terminal.write(b"\n")
         return Secret(line.rstrip(b"\r\n"))
 
     def _line(self, handle: int) -> bytes:
