@@ -12,7 +12,8 @@ from novakey.cli import audit, completion, maintenance, pair, phone, request, se
 
 _EXIT_CODES = """\
 exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
-            3 store or keys unusable, 4 environment
+            3 store or keys unusable, 4 environment, 130 interrupted by Ctrl-C;
+            exec: 126 and 127 as in a shell, and otherwise those of its command
 """
 
 

@@ -11,13 +11,29 @@ import os
 import shutil
 import signal
 from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
 from typing import NoReturn
 
-from novakey.errors import ConfigError, NovaKeyError, SetupError
+from novakey.errors import ConfigError, NovaKeyError
+from novakey.log.format import one_line
 from novakey.secret import Secret
 
 _MOST_DESCRIPTORS = 1024  # the usual limit on open files
+_MOST_SHEBANG = 256  # BINPRM_BUF_SIZE in Linux
 PIPE_SIZE = 65536  # what a pipe holds without a reader; a secret is far below
+
+
+class NotFoundError(NovaKeyError):
+    """There is no such program; exit code 127, as in a shell (POSIX, "Exit Status for Commands")."""
+
+    exit_code = 127
+
+
+class NotExecutableError(NovaKeyError):
+    """There is one, but it cannot be executed; exit code 126, as in a shell."""
+
+    exit_code = 126
 
 
 def check_variable(name: str) -> None:
@@ -38,8 +54,33 @@ def check_descriptor(number: int) -> None:
 
 def check_program(name: str) -> None:
     """Before anybody is asked: whether it can be run at all."""
-    if shutil.which(name) is None:
-        raise SetupError(f"{name} cannot be run: there is no such program", "look at its name and rights")
+    path, is_path = shutil.which(name), os.sep in name
+    if path is not None:
+        _check_interpreter(name, path)
+    elif is_path and Path(name).is_dir():
+        raise NotExecutableError(f"{name} cannot be run: it is a folder", "name a program in it")
+    elif (found := shutil.which(name, mode=os.F_OK)) is not None:
+        raise NotExecutableError(
+            f"{name} cannot be run: {found} is not executable", f"if it is a program: chmod +x {quote(found)}"
+        )
+    else:
+        where = "of that path" if is_path else "of that name in PATH"
+        raise NotFoundError(f"{name} cannot be run: there is no program {where}", "correct it, or install it")
+
+
+def _check_interpreter(name: str, path: str) -> None:
+    """A script whose interpreter is missing fails in execve(2), when the secret has been sent."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(_MOST_SHEBANG)
+    except OSError:
+        return  # it may be executed without being read
+    words = first[2:].split() if first.startswith(b"#!") else []
+    if words and not Path(os.fsdecode(words[0])).exists():
+        raise NotFoundError(
+            f"{name} cannot be run: its interpreter {one_line(os.fsdecode(words[0]))} is missing",
+            "install the interpreter, or correct the script's first line",
+        )
 
 
 def with_variable(argv: Sequence[str], name: str, secret: Secret) -> NoReturn:
@@ -68,7 +109,6 @@ def _become(argv: Sequence[str], env: dict[bytes, bytes]) -> NoReturn:
     try:
         os.execvpe(argv[0], list(argv), env)  # noqa: S606  # what the owner wrote is what runs
     except OSError as error:
-        raise SetupError(
-            f"{argv[0]} cannot be run: {(error.strerror or 'it failed').lower()}",
-            "look at its name and rights",
-        ) from None
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else NotExecutableError
+        problem = f"{argv[0]} cannot be run: {(error.strerror or 'it failed').lower()}"
+        raise kind(problem, "correct its path, its rights or its first line") from None
