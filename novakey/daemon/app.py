@@ -39,6 +39,7 @@ from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.window import Windows
+from novakey.preload import preload
 from novakey.system import systemd
 from novakey.system.files import FolderLock, private_folder
 from novakey.system.paths import Paths
@@ -156,6 +157,7 @@ class Daemon:
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
                 gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
+            gevent.spawn(preload)
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
             log.info("stopping")

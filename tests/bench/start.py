@@ -15,7 +15,7 @@ from subject import Subject, context_switches, cpu_seconds, load, resident_kib, 
 ROUNDS = 9
 BARE = "import gevent, nacl.bindings, pqcrypto.kem"
 HOLD = f"{BARE}\nimport pqcrypto.kem.ml_kem_768, sys\nprint(flush=True)\nsys.stdin.read()"
-START_LIMIT, MEMORY_LIMIT, SWITCHES_LIMIT = 2.5, 1.4, 2.0
+START_LIMIT, MEMORY_LIMIT, SWITCHES_LIMIT = 3.0, 1.8, 2.0
 IDLE_S = 60.0
 
 

@@ -1,0 +1,58 @@
+"""What serving imports on demand, imported soon after the start.
+
+A start imports little, so that it is quick. A daemon then lives for weeks, and its files may be
+replaced below it, by an update or by `git pull`. A module of the new version beside those of the
+old one does what no version does. So everything is imported while there is nothing else to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import gevent
+
+log = logging.getLogger(__name__)
+
+_X11 = ("clipboard", "connection", "glance", "mark", "ready", "target", "typist")
+_DESKTOP = {
+    "win32": ("novakey.desktop.windows.backend",),
+    "darwin": ("novakey.desktop.macos.backend",),
+}.get(
+    sys.platform,
+    (
+        "novakey.desktop.wayland.wlroots",
+        "novakey.desktop.remote.gnome",
+        "novakey.desktop.remote.portal",
+        "novakey.desktop.wayland.clipboard_only",
+        "novakey.desktop.x11.backend",
+        *(f"novakey.desktop.x11_{name}" for name in _X11),
+    ),
+)
+# A test compares this with every import inside a function (tests/system/test_preload.py).
+MODULES = (
+    "novakey.control.owner",
+    "novakey.session.atspi",
+    "novakey.session.screen_lock",
+    "novakey.session.notifications",
+    "novakey.devices.sealing.keyfile",
+    "novakey.devices.sealing.keyring",
+    "novakey.devices.sealing.passphrase_source",
+    "novakey.devices.sealing.passphrase",
+    "novakey.terminal",
+    "novakey.pairing.qr",
+    "qrcode.image.pure",
+    *_DESKTOP,
+)
+
+
+def preload() -> None:
+    """Import `MODULES`, each when the daemon has nothing else to do."""
+    for name in MODULES:
+        gevent.idle()
+        try:
+            importlib.import_module(name)
+        except (ImportError, SyntaxError) as error:
+            # Not installed here, or being replaced right now: the first use reports it.
+            log.debug("%s is not loaded: %s", name, error)
