@@ -78,7 +78,7 @@ def memory(full: bool) -> Iterator[Figure]:
         subject = Subject(Path(folder) / "d", 1)
         bare = [_bare_memory() for _ in range(3)]
         with subject.daemon as daemon:
-            settle()
+            settle(2)  # it goes on loading after it listens
             idle = resident_kib(subject.pid) / 1024
             load(daemon.port, messages=messages, at_once=4, public=subject.public, devices=subject.devices)
             settle()

@@ -21,7 +21,13 @@ from novakey.wire.control import Event
 from novakey.wire.message import MessageType
 
 # Loaded by the command line alone, or only at a start, before anything is served.
-NOT_SERVING = ("novakey.__main__", "novakey.cli", "novakey.cli", "novakey.preload")
+NOT_SERVING = (
+    "novakey.__main__",
+    "novakey.cli",
+    "novakey.cli",
+    "novakey.preload",
+    "novakey.devices.sealing.choose",
+)
 AT_START = {"yaml", "platformdirs", "cryptography"}
 OTHER_SYSTEMS = {"novakey.desktop.windows.backend", "novakey.desktop.macos.backend"}
 
