@@ -14,8 +14,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "completion",
         help="print the script that completes these commands in a shell",
-        description="Print a completion script. bash: source it. zsh: put it as _novakey into a folder of "
-        "$fpath. fish: put it as novakey.fish into ~/.config/fish/completions.",
+        description="Print a completion script for novakey, novakey.py and python3 novakey.py. bash: source "
+        "it. zsh: put it as _novakey into a folder of $fpath. fish: put it as novakey.fish into "
+        "~/.config/fish/conf.d.",
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     parser.set_defaults(run=_completion)

@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 NAMES = ("novakey.py", "novakey")
+PYTHONS = ("python3", "python")  # `python3 novakey.py`, as the pages say it
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,24 @@ def places(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
     yield Place(path, tuple(words), tuple(options), file)
     for name, subparser in below:
         yield from places(subparser, (*path, name))
+
+
+# For any other script, what completed these names before goes on doing so.
+_BASH_PYTHON = """\
+declare -F _completion_loader >/dev/null && _completion_loader python3
+[[ $(complete -p python3 2>/dev/null) =~ -F\\ ([^ ]+) && ${BASH_REMATCH[1]} != _novakey_python ]] &&
+    _novakey_python_before=${BASH_REMATCH[1]}
+_novakey_python() {
+    local at=1
+    while ((at < COMP_CWORD)) && [[ ${COMP_WORDS[at]} == -* ]]; do ((at++)); done
+    if ((at < COMP_CWORD)) && [[ ${COMP_WORDS[at]##*/} == novakey.py ]]; then
+        local -a COMP_WORDS=("${COMP_WORDS[@]:at}")
+        local COMP_CWORD=$((COMP_CWORD - at))
+        _novakey
+    elif [[ ${_novakey_python_before-} ]]; then
+        "$_novakey_python_before" "$@"
+    fi
+}"""
 
 
 def bash(places: list[Place]) -> str:
@@ -98,13 +117,15 @@ def bash(places: list[Place]) -> str:
             "    fi",
             "}",
             f"complete -F _novakey {' '.join(NAMES)}",
+            _BASH_PYTHON,
+            f"complete -o bashdefault -o default -F _novakey_python {' '.join(PYTHONS)}",
             "",
         ]
     )
 
 
 def zsh(places: list[Place]) -> str:
-    """The same walk, and what each word is about."""
+    """The same walk, and what each word is about. After `python3`, zsh completes a script as that script."""
     taking = sorted({option.text for place in places for option in place.options if option.takes})
     files = sorted({option.text for place in places for option in place.options if option.takes == "file"})
     known = [f"        {quote(' '.join(place.path))}) path_=$next ;;" for place in places if place.path]
@@ -139,6 +160,20 @@ def _described(word: Word) -> str:
     return f"{text}:{word.about}" if word.about else text
 
 
+_FISH_PYTHON = """\
+function __novakey_line
+    set -l words (commandline -opc)
+    for at in (seq 2 (count $words))
+        string match -q -- '-*' $words[$at]; and continue
+        string match -qr -- '(^|/)novakey\\.py$' $words[$at]; or return 1
+        echo novakey.py (string escape -- $words[(math $at + 1)..]) (commandline -ct)
+        return 0
+    end
+    return 1
+end"""
+_FISH_ASK = "(complete -C (__novakey_line))"
+
+
 def fish(places: list[Place]) -> str:
     """A line for each word, with the commands after which it may come."""
     lines = ["# fish completion for novakey.py; made by: novakey.py completion fish"]
@@ -160,4 +195,6 @@ def fish(places: list[Place]) -> str:
                 )
             if place.file:
                 lines.append(f"complete -c {name} -n {when} -F")
+    lines.append(_FISH_PYTHON)
+    lines += [f"complete -c {name} -n '__novakey_line >/dev/null' -f -a '{_FISH_ASK}'" for name in PYTHONS]
     return "\n".join([*lines, ""])

@@ -68,6 +68,9 @@ def test_bash_offers_after_every_command_what_the_parser_takes(script: Path) -> 
         ("novakey --data-dir /tmp comp", "novakey --data-dir /tmp completion"),
         ("novakey completion z", "novakey completion zsh"),
         ("novakey pair --a", "novakey pair --add"),
+        ("python3 novakey.py devices ren", "python3 novakey.py devices rename"),
+        ("python3 -u /tmp/novakey.py comp", "python3 -u /tmp/novakey.py completion"),
+        ("python3 other.py scri", "python3 other.py script"),
     ],
 )
 def test_the_tab_key_completes(tab: Terminal, typed: str, completed: str) -> None:
@@ -82,7 +85,7 @@ def test_the_tab_key_completes(tab: Terminal, typed: str, completed: str) -> Non
 @pytest.fixture(scope="module")
 def tab(script: Path) -> Iterator[Terminal]:
     with Terminal(script.parent / "nothing") as terminal:
-        terminal.run(f"source {script}")
+        terminal.run(f"cd {script.parent}; source {script}")
         yield terminal
 
 
@@ -100,7 +103,12 @@ def test_zsh_and_fish_take_their_scripts(shell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("novakey dev", "novakey devices"), ("novakey completion z", "novakey completion zsh")],
+    [
+        ("novakey dev", "novakey devices"),
+        ("novakey completion z", "novakey completion zsh"),
+        ("python3 novakey.py devices ren", "python3 novakey.py devices rename"),
+        ("python3 -u /tmp/novakey.py comp", "python3 -u /tmp/novakey.py completion"),
+    ],
 )
 def test_zsh_completes_at_the_tab_key(zsh: Terminal, typed: str, completed: str) -> None:
     zsh.press("-l", typed)
@@ -125,18 +133,41 @@ def zsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         yield terminal
 
 
-def test_fish_offers_the_commands(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("novakey devices re", {"rename", "revoke"}),
+        ("python3 novakey.py devices re", {"rename", "revoke"}),
+        ("python3 -u /tmp/novakey.py --data-dir '/a b' devices re", {"rename", "revoke"}),
+        ("python3 other.py scri", {"script"}),
+    ],
+)
+def test_fish_offers_the_commands(tmp_path: Path, typed: str, offered: set[str]) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     path = tmp_path / "script"
     path.write_text(run("completion", "fish").stdout)
-    env = {**clean_environment(), "HOME": str(tmp_path)}
     done = subprocess.run(
-        ["fish", "--no-config", "-c", f"source {path}; complete -C'novakey devices re'"],
-        env=env,
+        ["fish", "--no-config", "-c", f'source {path}; complete -C"{typed}"'],
+        env={**clean_environment(), "HOME": str(tmp_path)},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == {"rename", "revoke"}
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == offered
+
+
+def test_bash_leaves_other_scripts_to_what_completed_python_before(script: Path) -> None:
+    before = "_before() { COMPREPLY=(theirs); }; complete -F _before python3"
+    ask = "COMP_WORDS=(python3 other.py ''); COMP_CWORD=2; _novakey_python; echo ${COMPREPLY[*]}"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-c", f"{before}\nsource {script}; source {script}\n{ask}"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "theirs\n"
