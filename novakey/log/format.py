@@ -28,14 +28,18 @@ _MAX_LINE = 8192
 # What `<N>` at the start of a line means to the journal: syslog's severities.
 _SEVERITY = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
-_URI = re.compile(r"novakey://[^\s\"'<>]*", re.IGNORECASE)
+# A mark at its end belongs to the sentence.
+_URI = re.compile(
+    r"novakey://(?:[^\s\"'<>]*[^\s\"'<>()\[\].,;:!?])?", re.IGNORECASE
+)  # less a sentence's marks
 # `"token": "…"`, `device_key_hex=…`, `password: …`. A bare `key:` is English, so `key` takes quotes or `=`.
+# In `for "Password: " (request 1)` the quote behind the colon ends the prompt, and begins no value.
 _MEMBER = re.compile(
     r"""(?P<name>(?<!\w)(?:\w+_)?
-            (?:(?:token|secret|password|passphrase|psk)(?:_hex|_b64)?(?:\\*["'])?\s*[:=]
+            (?:(?:token|secret|password|passphrase|psk)(?:_hex|_b64)?(?P<quoted>\\*["'])?\s*[:=]
               |key(?:_hex|_b64)?(?:\\*["']\s*[:=]|\s*=)
               |key_(?:hex|b64)\s*:))
-        \s*
+        \s*(?(quoted)|(?!["'](?:\s|[),.;:\]}]|$)))
         (?:b?"(?:[^"\\]|\\.)*(?:"|$)          # a quoted value, also one that was cut
           |b?'(?:[^'\\]|\\.)*(?:'|$)
           |\\+"(?:[^"\\]|\\(?!"))*(?:\\+"|$)  # one inside JSON inside a string
@@ -44,18 +48,20 @@ _MEMBER = re.compile(
 )
 _BYTES = re.compile(r"""\bb(?P<quote>["'])(?:(?!(?P=quote))[^\\]|\\.){16,4096}(?P=quote)""")
 _HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,}(?![0-9A-Fa-f])")
-_PADDED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{22,}={1,2}")
+_PADDED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{22,}={1,2}(?![A-Za-z0-9])")  # no `NAME=value`
 # A pairing token is 16 bytes: 22 characters of base64url. Both alphabets are taken, so paths are runs too.
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{22,}")
-# Runs that are words, or paths of words: snake_case, CAPITALS, TwoHumps, a UUID. Of a million random tokens
-# a handful look so.
-_WORD = (
+# What stands between two `/` and is a word: snake_case, CAPITALS, TwoHumps, a UUID. Of a million random
+# tokens a handful look so.
+_WORD = re.compile(
     r"(?:(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10})(?:[_-]+(?:[a-z]{1,20}[0-9]{0,6}|[0-9]{1,10}))*"
     r"|[A-Z]{1,20}(?:[_-]+[A-Z]{1,20})*"
     r"|(?:[A-Z][a-z]{2,15}){1,3}"
     r"|(?:[a-z]{1,12}-)?[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})"
 )
-_WORDS = re.compile(rf"/*{_WORD}(?:/+{_WORD})*/*")
+# A path may hold the random name of a temporary folder, of 6 to 11 characters. A key in base64 whose own `/`
+# leave fewer than these in parts that are no words is rarer: 24 bytes without padding, some 7 in a million.
+_FEW = 14
 
 
 def escape(text: str, limit: int = 64) -> str:
@@ -82,7 +88,16 @@ def redact(text: str) -> str:
     text = _BYTES.sub(REDACTED, text)
     text = _HEX.sub(REDACTED, text)
     text = _PADDED.sub(REDACTED, text)
-    return _RUN.sub(lambda run: run[0] if _WORDS.fullmatch(run[0]) else REDACTED, text)
+    return _RUN.sub(lambda run: _path(run[0]), text)
+
+
+def _path(run: str) -> str:
+    """The run with its parts between `/` blanked that are no words, where these are as long as a secret."""
+    parts = run.split("/")
+    odd = {part for part in parts if part and not _WORD.fullmatch(part)}
+    if sum(len(part) for part in parts if part in odd) < _FEW:
+        return run
+    return "/".join(REDACTED if part in odd else part for part in parts)
 
 
 class LineFormatter(logging.Formatter):

@@ -124,6 +124,8 @@ def test_keys_and_tokens_are_blanked_in_every_spelling(size: int) -> None:
         'secret="a \\" hunter2"',
         "novakey://pair?v=3&host=h&port=1&token=hunter2&fp=hunter2",
         "NOVAKEY://hunter2",
+        'for "Password: " (request 1), password: "hunter2"',
+        '"Password: " token="hunter2 and more"',
     ],
 )
 def test_members_with_telling_names_and_pairing_uris_are_blanked(line: str) -> None:
@@ -144,10 +146,45 @@ def test_members_with_telling_names_and_pairing_uris_are_blanked(line: str) -> N
         "server_keys_file and devices_file in the data folder",
         "cannot read /tmp/pytest-of-root/pytest-5/test_it0/NovaKey/conf/Application/data.yaml",
         "request 17: status=0x09 reason=clipboard_fallback",
+        "XDG_CURRENT_DESKTOP_OF_THE_SESSION=sway",
     ],
 )
 def test_what_people_need_to_read_stays(line: str) -> None:
     assert redact(line) == line
+
+
+WORDS = st.sampled_from(["tmp", "home", "anna", "novakey-pair", "Application", "data_2", "usr", "LOGS"])
+# What mktemp(1) and Python's tempfile make up.
+MADE_UP = st.from_regex(r"(tmp\.[A-Za-z0-9]{10}|tmp[a-z0-9_]{8})", fullmatch=True)
+ENDS = st.sampled_from(["", ".png", ".sock", ": permission denied", ", which is a link", ")", " (mode 0755)"])
+
+
+@given(st.lists(WORDS, max_size=4), MADE_UP, st.lists(WORDS, max_size=4), ENDS)
+def test_a_path_with_a_made_up_name_in_it_stays(
+    before: list[str], made_up: str, after: list[str], end: str
+) -> None:
+    line = f"cannot write /{'/'.join([*before, made_up, *after])}{end}"
+    assert redact(line) == line
+
+
+@given(st.lists(WORDS, max_size=3), st.binary(min_size=16, max_size=48), st.lists(WORDS, max_size=3), ENDS)
+def test_a_token_within_a_path_goes_and_the_words_around_it_stay(
+    before: list[str], raw: bytes, after: list[str], end: str
+) -> None:
+    mixed = bytes(a ^ b for a, b in zip(raw, MASK, strict=False))  # all zeroes would look like a word
+    text = base64.urlsafe_b64encode(mixed).decode().rstrip("=")
+    shown = redact(f"see /{'/'.join([*before, text, *after])}{end}")
+    assert shown == f"see /{'/'.join([*before, format.REDACTED, *after])}{end}"
+
+
+MASK = base64.b64decode("nT4xq0ZkW9vJ2Qm7c+Rf5hLQ8dYb1aXo3gVtSiEpUuNwHzKyCrOjMlPBIFAGDe6T")
+
+
+@given(st.sampled_from(["Password: ", "[sudo] password: ", "git secret:", "Token: ", "PSK:"]), ENDS)
+def test_the_quotes_of_a_prompt_and_what_follows_them_stay(prompt: str, end: str) -> None:
+    for quoted in (escape(prompt), f"'{prompt}'"):
+        line = f"ssh (process 5) waits for a phone: {quoted} (request 3), {quoted}{end}"
+        assert redact(line) == line
 
 
 def test_redaction_takes_time_in_proportion_to_the_text() -> None:
@@ -298,3 +335,8 @@ def test_a_service_speaks_the_journals_way(tmp_path: Path) -> None:
     # The variable is inherited by what is not the journal's: then it is a terminal like any other.
     first, second = run("1:2")
     assert first.endswith(" warning one") and second.endswith(" info    two") and first[2] == ":"
+
+
+def test_the_marks_of_a_sentence_around_a_pairing_uri_stay() -> None:
+    uri = f"novakey://pair?v=3&host=h&port=1&token={secrets.token_urlsafe(16)}&fp=00"
+    assert redact(f"(see {uri}), {uri}.") == "(see novakey://[redacted]), novakey://[redacted]."
