@@ -71,7 +71,7 @@ class Waiter:
                     raise NovaKeyError("the program that asked has gone")
         raise WaitedTooLong(
             f"no phone sent a secret within {seconds:g} s",
-            "send from the phone meanwhile, or wait longer: --timeout",
+            "send from the phone in time, or wait longer: --timeout",
         )
 
 

@@ -10,6 +10,7 @@ the terminal that the client names, for an agent has none of its own.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -133,10 +134,8 @@ class Pinentry:
         texts.error, texts.repeat = "", False  # each is for the next question only
         try:
             secret = self.ask(shown, texts.timeout_s)
-        except WaitedTooLong:
-            return _error(output, TIMEOUT)
-        except NovaKeyError:
-            return _error(output, CANCELED)
+        except NovaKeyError as error:
+            return self._failed(error, output)
         try:
             if repeat:  # one phone, one secret: there is nothing to mistype twice
                 _send(output, b"S PIN_REPEATED")
@@ -153,9 +152,20 @@ class Pinentry:
                 self.person.tell(shown)
             else:
                 agreed = self.person.agrees(shown)
-        except NovaKeyError:
-            return _error(output, CANCELED)
+        except NovaKeyError as error:
+            return self._failed(error, output)
         return _send(output, b"OK") if agreed else _error(output, NOT_CONFIRMED)
+
+    def _failed(self, error: NovaKeyError, output: BinaryIO) -> None:
+        """Show why on the client's terminal, then send the code.
+
+        libassuan hands on the code of an ERR line and drops its text, so gpg prints "Operation
+        cancelled" and no more. Without a terminal the text goes to the agent's own output.
+        """
+        text = f"novakey: {error}"
+        if not self.person.say(text):
+            print(text, file=sys.stderr, flush=True)
+        _error(output, TIMEOUT if isinstance(error, WaitedTooLong) else CANCELED)
 
 
 def _send_data(output: BinaryIO, secret: Secret) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -92,6 +93,32 @@ def test_what_is_no_command_is_an_error_and_a_line_without_an_end_is_the_end() -
 def test_a_question_that_nobody_can_be_asked_is_cancelled_and_not_confirmed() -> None:
     said, asked = pinentry(b"SETDESC Delete?\nCONFIRM\n")
     assert said[1].startswith(b"ERR 83886179 ") and asked == []
+
+
+@pytest.mark.parametrize("request_line", [b"GETPIN", b"CONFIRM"])
+def test_why_there_is_no_answer_stands_on_the_clients_terminal(request_line: bytes) -> None:
+    problem = NovaKeyError("nobody can be asked", "start a notification service")
+    screen, terminal = os.openpty()
+    os.set_blocking(screen, False)
+    try:
+        person = Person("/nonexistent")
+        person.agrees = person.tell = refusing(problem)  # type: ignore[method-assign]
+        lines = b"OPTION ttyname=" + os.ttyname(terminal).encode() + b"\n" + request_line + b"\n"
+        output = io.BytesIO()
+        Pinentry(refusing(problem), person).serve(io.BytesIO(lines), output)
+        assert output.getvalue().splitlines()[-1] == b"ERR 83886179 Operation cancelled <Pinentry>"
+        shown = os.read(screen, 1000).decode().splitlines()
+        assert shown == ["novakey: nobody can be asked", "start a notification service"]
+    finally:
+        os.close(screen)
+        os.close(terminal)
+
+
+def refusing(problem: NovaKeyError) -> Any:
+    def refuse(*arguments: object) -> Any:
+        raise problem
+
+    return refuse
 
 
 # ---- askpass ----

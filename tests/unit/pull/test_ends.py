@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import pull as pullbench
 from support import tmux
 from support.daemon import Daemon, command, say
 from support.pull import Scene, git_server, needs, random_secret
@@ -275,9 +276,11 @@ def test_gpg_is_told_of_the_time_out_of_its_agent_and_its_end_ends_the_request(
     scene: Scene, signing: dict[str, str]
 ) -> None:
     sign = ("gpg", "--batch", "--no-tty", "--detach-sign", "-o", "sig", "letter")
-    failing = scene.start(*sign, env=signing)
-    scene.asked(failing)
-    assert failing.wait() == 2 and "Timeout" in failing.said()
+    with pullbench.Terminal() as terminal:
+        failing = scene.start(*sign, env={**signing, "GPG_TTY": os.ttyname(terminal.slave)})
+        scene.asked(failing)
+        assert failing.wait() == 2 and "Timeout" in failing.said()
+        terminal.wait_for("novakey: no phone sent a secret within 3 s")
     assert not scene.asks()
     again = scene.start(*sign, env=signing)
     scene.asked(again)
