@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+
+import gevent
 
 from novakey import __version__
 from novakey.config.settings import Settings
@@ -103,18 +106,16 @@ def _clipboard(paths: Paths, settings: Settings) -> Finding:
 
 def _clipboard_manager() -> bool:
     """Whether a program has taken that part (freedesktop.org's clipboard manager specification)."""
-    from Xlib.display import Display
-
     from novakey.desktop.x11.connection import ERRORS
+    from novakey.desktop.x11.display import GuardedDisplay
 
-    try:
-        display = Display()
+    owner = None
+    with contextlib.suppress(*ERRORS), gevent.Timeout(FOCUS_S, False):
+        display = GuardedDisplay()
         try:
             owner = display.get_selection_owner(display.get_atom("CLIPBOARD_MANAGER"))
         finally:
             display.close()
-    except ERRORS:
-        return False
     return bool(owner)
 
 

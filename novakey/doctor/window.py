@@ -14,12 +14,12 @@ from typing import Any
 
 import gevent
 from Xlib import X, Xatom
-from Xlib.display import Display
 from Xlib.protocol import event
 
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError, Focus, Permit, TargetRefusedError
 from novakey.desktop.x11.connection import ERRORS
+from novakey.desktop.x11.display import GuardedDisplay
 
 TITLE = "NovaKey doctor"
 FOCUS_S = 10.0
@@ -34,7 +34,7 @@ class Window:
 
     def __enter__(self) -> Window:
         try:
-            self._display = Display()
+            self._display = GuardedDisplay()
         except ERRORS as error:
             raise DesktopError(f"the x server cannot be reached: {type(error).__name__}") from None
         self._text: list[str] = []
@@ -51,8 +51,7 @@ class Window:
 
     def __exit__(self, *exc: object) -> None:
         self._serving.kill()
-        with contextlib.suppress(*ERRORS):
-            self._display.close()
+        self._display.close()
 
     @property
     def permit(self) -> Permit:

@@ -69,7 +69,8 @@ class Bus:
         With `fds`, messages may carry file descriptors.
         """
         self.which = which
-        address = address or _address(which)
+        self._is_beside = address is not None
+        self._address = address = address or _address(which)
         try:
             with gevent.Timeout(CALL_S, TimeoutError):
                 self._connection: DBusConnection = open_dbus_connection(
@@ -101,6 +102,14 @@ class Bus:
     def alive(self) -> bool:
         """Whether the bus has not hung up."""
         return self._router.alive
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is alive, and still the bus that the environment names."""
+        try:
+            return self.alive and (self._is_beside or self._address == _address(self.which))
+        except BusError:
+            return False
 
     def call(
         self,

@@ -108,7 +108,10 @@ class Notifier:
 
     def _connection(self) -> Bus:
         with self._lock:
-            if self._bus is None or not self._bus.alive:
+            if self._bus is None or not self._bus.serves:
+                old, self._bus = self._bus, None
+                if old is not None:
+                    old.close()
                 self._bus = self._connect()
             return self._bus
 

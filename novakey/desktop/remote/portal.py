@@ -91,13 +91,17 @@ class PortalBackend(RemoteBackend):
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.kill()
+        self._end()
+
+    def _end(self) -> None:
         keyboard, self._keyboard = self._keyboard, None
         if keyboard is not None:
             keyboard.end()
 
     def _start(self, deadline_s: float) -> Keyboard:
-        if self._keyboard is not None and self._keyboard.alive:
+        if self._keyboard is not None and self._keyboard.serves:
             return self._keyboard
+        self._end()
         if self._opening is None:
             self._opening = gevent.spawn(self._open)
         self._opening.join(timeout=0.8 * deadline_s)
@@ -128,7 +132,7 @@ class PortalKeyboard:
     def __init__(self, permission: Permission | None) -> None:
         """Ask for it, and wait until the person has answered. Raises `BusError`."""
         self._bus = Bus()
-        self.alive = True
+        self._ended = False
         try:
             self._portal = self._owner()
             with open_to_portals():  # the first call on this connection: later ones are not looked at
@@ -143,6 +147,11 @@ class PortalKeyboard:
         token = started.get("restore_token", ("s", None))[1]
         if permission is not None:
             permission.save(token if isinstance(token, str) else None)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it can press keys in the session that the environment names."""
+        return not self._ended and self._bus.serves
 
     def press(self, code: int, down: bool) -> None:
         try:
@@ -161,7 +170,7 @@ class PortalKeyboard:
 
     def end(self) -> None:
         """End the session."""
-        self.alive = False
+        self._ended = True
         with contextlib.suppress(BusError):
             self._bus.call(DBusAddress(self._session, NAME, _SESSION), "Close")
         self._bus.close()

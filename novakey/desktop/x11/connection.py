@@ -6,19 +6,20 @@ everything back: the server drops our grab and our selections with it.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from Xlib import X, Xatom, error
-from Xlib.display import Display
 from Xlib.ext import xinput
 
 from novakey.desktop.x11 import keymap as x11_keymap
 from novakey.desktop.x11 import wire
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.desktop.x11.transport import Reply, Told
 from novakey.desktop.x11.wire import KeyboardState
 
@@ -38,6 +39,18 @@ class ServerError(Exception):
     """The server cannot be used, or answered a request with an error."""
 
 
+class Place(NamedTuple):
+    """Where the environment says that the display is."""
+
+    display: str | None
+    authority: str | None
+
+
+def place() -> Place:
+    """The display of the environment as it is now."""
+    return Place(os.environ.get("DISPLAY"), os.environ.get("XAUTHORITY"))
+
+
 @dataclass(frozen=True)
 class Expected:
     """What was seen when it was last looked, and is asked about before it is seen to be still so."""
@@ -47,10 +60,14 @@ class Expected:
 
 
 class Connection:
-    """A connection with XTEST, XKB and XInput. Errors of requests without a reply come at the next `sync`."""
+    """A connection with XTEST, XKB and XInput. Errors of requests without a reply come at the next `sync`.
+
+    `place` is what the environment named when the connection was made.
+    """
 
     def __init__(self) -> None:
-        self.display = Display()
+        self.place = place()
+        self.display = GuardedDisplay(self.place.display)
         self.expected = Expected()
         try:
             self._problem: str | None = None
@@ -99,7 +116,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket at once, also when the server no longer reads from it."""
-        self.display.display.socket.close()
+        self.display.close()
 
     def ask(self, request: bytes) -> Reply:
         """Queue a request; several that are queued go out together, and cost one round trip."""
@@ -123,15 +140,16 @@ class Connection:
         A timeout or the end of the greenlet leaves python-xlib in the middle of an exchange;
         this connection must then only be closed, which ends the grab as well.
         """
-        self.tell(wire.grab_server())
-        try:
-            yield
-        except Exception:
+        with self.display.display.alone():
+            self.tell(wire.grab_server())
+            try:
+                yield
+            except Exception:
+                self.tell(wire.ungrab_server())
+                self.display.sync()
+                raise
             self.tell(wire.ungrab_server())
-            self.display.sync()
-            raise
-        self.tell(wire.ungrab_server())
-        self.sync()
+            self.sync()
 
     def atom(self, name: str) -> int:
         """The number of a name."""

@@ -1,8 +1,8 @@
 """Requests as bytes over a connection of python-xlib, and the way of their replies back.
 
 python-xlib's own way serves threads and any kind of request, and takes for each reply
-as long as the server does. Only one greenlet may use a connection at a time. Whatever
-is not a reply to a request of this module is left to python-xlib.
+as long as the server does. Only one greenlet may use a connection at a time, which
+`x11_display` watches. Whatever is not a reply to a request of this module is left to python-xlib.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class Reply(rq.ReplyRequest):  # type: ignore[misc]
         """The reply's bytes; raises the error that the server gave instead."""
         if self._octets is None and self._error is None:
             self._display.check_for_error()
-            _send(self._display)
-        while self._octets is None and self._error is None:
-            _receive(self._display)
+            with self._display.alone():
+                _send(self._display)
+                while self._octets is None and self._error is None:
+                    _receive(self._display)
         if self._error is not None:
             raise self._error
         assert self._octets is not None

@@ -6,13 +6,12 @@ takes it: an unused connection is told of every change of the keyboard, and keep
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from threading import RLock
 
 import gevent
 
-from novakey.desktop.x11.connection import ERRORS, Connection, ServerError
+from novakey.desktop.x11.connection import ERRORS, Connection, ServerError, place
 from novakey.desktop.x11.focus import expect
 
 KEEP_S = 120.0
@@ -21,13 +20,15 @@ MAKE_S = 2.0
 
 
 class Ready:
-    """At most one connection, to the display that the environment names now."""
+    """At most one connection, to the display that the environment names now.
+
+    A connection that is in use is not in here, so whoever closes this disturbs no exchange.
+    """
 
     def __init__(self) -> None:
-        # Two greenlets in one exchange are more than python-xlib can bear.
-        self._busy = RLock()
+        self._busy = RLock()  # one connection is made at a time
         self._connection: Connection | None = None
-        self._place: tuple[str | None, str | None] = (None, None)
+        self._making: gevent.Greenlet | None = None
         self._closing: gevent.Greenlet | None = None
 
     def take(self) -> Connection:
@@ -44,54 +45,53 @@ class Ready:
     def make(self) -> None:
         """Have one ready for a while; where that fails, the delivery will say why."""
         with suppress(ServerError, *ERRORS), gevent.Timeout(MAKE_S, False), self._busy:
-            self.probe()
-            self._expect()
+            connection = self._take()
+            try:
+                expect(connection)
+            except BaseException:  # also a timeout in the middle of an exchange
+                connection.close()
+                raise
+            self._keep(connection)
 
     def make_soon(self) -> None:
         """The same, after what is going on now."""
-        gevent.spawn_later(AFTER_S, self.make)
+        self._stop(self._making)
+        self._making = gevent.spawn_later(AFTER_S, self.make)
 
     def close(self) -> None:
-        """Close it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Close it, and make no other soon."""
+        making, self._making = self._making, None
+        self._stop(making)
+        self._drop()
 
     def _take(self) -> Connection:
         if not self._is_good():
-            self.close()
+            self._drop()
             return Connection()
         connection, self._connection = self._connection, None
         assert connection is not None
         return connection
 
-    def _expect(self) -> None:
-        if self._connection is None:
-            return
-        try:
-            expect(self._connection)
-        except BaseException:  # a timeout in the middle of an exchange: it is of no more use
-            self.close()
-            raise
-
     def _is_good(self) -> bool:
         """Whether it leads to the server still; that this one hangs is noticed by the delivery's deadline."""
-        return self._connection is not None and self._place == _place() and self._connection.is_open
+        found = self._connection
+        return found is not None and found.place == place() and found.is_open
 
     def _keep(self, connection: Connection) -> None:
-        self.close()  # one that somebody else has made ready meanwhile
-        self._connection, self._place = connection, _place()
-        if self._closing is not None:
-            self._closing.kill(block=False)
-        self._closing = gevent.spawn_later(KEEP_S, self._expire)
+        self._drop()
+        self._connection = connection
+        self._stop(self._closing)
+        self._closing = gevent.spawn_later(KEEP_S, self._drop)
 
-    def _expire(self) -> None:
-        with self._busy:
-            self.close()
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
-
-def _place() -> tuple[str | None, str | None]:
-    return os.environ.get("DISPLAY"), os.environ.get("XAUTHORITY")
+    @staticmethod
+    def _stop(greenlet: gevent.Greenlet | None) -> None:
+        if greenlet is not None and greenlet is not gevent.getcurrent():
+            greenlet.kill(block=False)
 
 
 # Shared by the question whether the display can be used and the delivery that follows it.

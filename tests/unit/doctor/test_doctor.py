@@ -16,8 +16,8 @@ from support.daemon import ROOT, Daemon, clean_environment, run
 from support.dbus import message_bus
 from support.x11 import RecordingXterm, XServer
 from Xlib import X
-from Xlib.display import Display
 
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.wire.control import SOCKET_NAME
 
 Env = dict[str, str]
@@ -224,7 +224,7 @@ def test_a_clipboard_manager_is_named_where_a_secret_may_pass_it(tmp_path: Path)
         said = {}
         for time in ("before", "while it runs"):
             if time != "before":
-                display = Display(server.display)
+                display = GuardedDisplay(server.display)
                 manager = display.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent)
                 manager.set_selection_owner(display.get_atom("CLIPBOARD_MANAGER"), X.CurrentTime)
                 display.sync()

@@ -13,9 +13,9 @@ from support.daemon import ROOT, run
 from support.wayland import RecordingFoot, Sway, session_of
 from support.x11 import XServer, anywhere, wait_until
 from Xlib import X
-from Xlib.display import Display
 
 from novakey.desktop.wayland.wlroots import WlrootsBackend
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.doctor import canary
 from novakey.doctor.finding import About, Verdict
 from novakey.secret import Secret
@@ -59,7 +59,7 @@ def test_without_a_window_manager_it_takes_the_focus_itself(tmp_path: Path) -> N
 
 
 def test_a_keyboard_that_another_program_holds_is_named(screen: XServer, tmp_path: Path) -> None:
-    holder = Display(screen.display)
+    holder = GuardedDisplay(screen.display)
     try:
         # A window manager's shortcut holds it like this.
         assert holder.screen().root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime) == 0

@@ -15,13 +15,14 @@ import pytest
 from support.random_text import EMOJI, random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
 from support.xkb import lock_group
-from Xlib import X, display
+from Xlib import X
 from Xlib.protocol import rq
 
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
 from novakey.desktop.x11 import recovery
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.secret import Secret
 
 DEADLINE_S = 5.0
@@ -315,7 +316,7 @@ def test_with_no_focused_window_nothing_is_typed(backend: X11Backend, server: XS
 def test_while_another_client_holds_the_keyboard_nothing_is_typed(
     backend: X11Backend, server: XServer, entry: Recorder
 ) -> None:
-    locker = display.Display()
+    locker = GuardedDisplay()
     root = locker.screen().root
     assert root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime) == X.GrabSuccess
     try:

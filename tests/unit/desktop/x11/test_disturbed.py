@@ -12,11 +12,12 @@ import gevent
 import pytest
 from support.random_text import ALL, random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs
-from Xlib import X, display
+from Xlib import X
 
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.secret import Secret
 
 # Presses and releases Shift, and toggles Caps Lock, at random moments until its input ends.
@@ -107,7 +108,7 @@ class Mover:
     """Gives a window the focus a while after it is told to, over a connection of its own."""
 
     def __init__(self) -> None:
-        self._display = display.Display()
+        self._display = GuardedDisplay()
 
     def now(self, window: str) -> None:
         target = self._display.create_resource_object("window", int(window))
@@ -138,7 +139,8 @@ def move_focus(server: XServer, first: Recorder, rounds: int) -> tuple[int, int]
             def begin(focus: Focus | None, moving: list[gevent.Greenlet] = moving) -> None:
                 assert focus is not None
                 assert focus.window == int(first.window)
-                moving.append(mover.later(second.window, rng.random() * 0.6))
+                if not moving:  # it is asked again when the window has learned what the keys mean
+                    moving.append(mover.later(second.window, rng.random() * 0.6))
 
             try:
                 backend.type_text(Secret(text.encode()), 5, begin)
