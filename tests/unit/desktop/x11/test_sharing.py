@@ -24,7 +24,8 @@ SOON_S = 10
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_ready() -> Iterator[None]:
+def nothing_is_ready(server: XServer) -> Iterator[None]:
+    Connection().close()  # python-xlib asks `uname` at its first one, before it looks at the environment
     READY.close()
     yield
     READY.close()
