@@ -215,11 +215,6 @@ class RecordingFoot(SwayRecorder):
 class SwayGtkEntry(SwayRecorder, RecordingGtkEntry):
     """A GTK 3 entry whose text is written to a file whenever it changes."""
 
-    def clear(self) -> None:
-        """See `Recorder.clear`. A write that was under way may put the old text there once more."""
-        super().clear()
-        wait_until(lambda: self.text() == "", "an empty entry", 5)
-
 
 @contextmanager
 def session_of(variables: dict[str, str]) -> Iterator[None]:

@@ -16,7 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+import gevent
+
+T = TypeVar("T")
 
 START_S = 15
 ARRIVE_S = 5
@@ -57,9 +61,10 @@ def write():
     return False
 
 def clear(*_):  # a new test
-    os.read(0, 4096)
+    number = os.read(0, 4096).split()[-1].decode()
     entry.set_text("")
     write()
+    open(path + "." + number, "w").close()
     return True
 
 entry.connect("changed", changed)
@@ -77,12 +82,24 @@ def anywhere(focus: object) -> None:
     """A `Permit` that refuses nothing."""
 
 
-def wait_until(done: Callable[[], Any], what: str, seconds: float = START_S) -> None:
-    """Poll until `done()` is true."""
+def wait_until(done: Callable[[], T], what: str, seconds: float = START_S) -> T:
+    """Poll until `done()` is true; what it then was."""
     deadline = time.monotonic() + seconds
-    while not done():
+    while not (found := done()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.005)
+    return found
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fail when this takes longer than a timer of the same loop, which a busy machine delays as well."""
+    over = gevent.spawn_later(seconds, int)
+    try:
+        yield
+        assert not over.ready(), f"it took longer than {seconds} s"
+    finally:
+        over.kill()
 
 
 def end(process: subprocess.Popen[Any]) -> None:
@@ -95,6 +112,24 @@ def end(process: subprocess.Popen[Any]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
+
+
+@contextmanager
+def others_run() -> Iterator[None]:
+    """Fail unless other greenlets run while this waits."""
+    ticks: list[None] = []
+
+    def tick() -> None:
+        while True:
+            gevent.sleep(0.02)
+            ticks.append(None)
+
+    other = gevent.spawn(tick)
+    try:
+        yield
+        assert len(ticks) > 5, "it kept all others waiting"
+    finally:
+        other.kill()
 
 
 class XServer:
@@ -179,7 +214,7 @@ class XServer:
     def focus(self, window: str) -> None:
         """Give a window the focus, and wait until it has it."""
         self.run("xdotool", "windowactivate", "--sync", window)
-        wait_until(lambda: self.run("xdotool", "getwindowfocus", check=False).strip() != "", "focus")
+        wait_until(lambda: self.run("xdotool", "getwindowfocus", check=False).strip() == window, "focus")
 
 
 class Recorder:
@@ -204,8 +239,7 @@ class Recorder:
         self.process = subprocess.Popen(argv, env=self.server.env, **quiet)
         try:
             wait_until((folder / "typed.ready").exists, "a window")
-            wait_until(lambda: set(self._found()) - others, "its window")
-            (self.window,) = set(self._found()) - others
+            (self.window,) = wait_until(lambda: set(self._found()) - others, "its window")
             self._focus()
         except BaseException:
             end(self.process)
@@ -241,6 +275,10 @@ class Recorder:
     def clear(self) -> None:
         """Start again with nothing."""
         raise NotImplementedError
+
+    def only(self, text: str) -> bool:
+        """Whether this comes and nothing before it: keys come in the order in which they were pressed."""
+        return self.wait_for(text) == text
 
     def wait_for(self, expected: str | int, seconds: float = ARRIVE_S) -> str:
         """Wait for a text, or for a number of characters; what has come, whether it is that or not."""
@@ -285,6 +323,7 @@ class RecordingGtkEntry(Recorder):
 
     title = "recording-entry"
     script = _ENTRY
+    _cleared = 0
 
     def _argv(self, folder: Path, output: Path) -> list[str]:
         script = folder / "entry.py"
@@ -292,12 +331,13 @@ class RecordingGtkEntry(Recorder):
         return ["/usr/bin/python3", str(script), str(output), self.title]
 
     def clear(self) -> None:
-        """See `Recorder.clear`."""
-        self._output.unlink(missing_ok=True)
+        """See `Recorder.clear`. The program says that it has done it: an earlier write may still come."""
+        self._cleared += 1
         assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
+        self.process.stdin.write(b"%d\n" % self._cleared)
         self.process.stdin.flush()
-        wait_until(self._output.exists, "an empty entry", ARRIVE_S)
+        done = self._output.with_name(f"{self._output.name}.{self._cleared}")
+        wait_until(done.exists, "an empty entry", ARRIVE_S)
 
 
 def differs(got: str, expected: str) -> str | None:

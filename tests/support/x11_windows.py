@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,12 @@ from support.x11 import Recorder, RecordingGtkEntry, end, wait_until
 _COMMON = """
 import os, sys
 path, title = sys.argv[1:3]
+
+def number():
+    return os.read(0, 4096).split()[-1].decode()
+
+def cleared(which):
+    open(path + "." + which, "w").close()
 
 def write(text):
     with open(path + ".new", "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
@@ -34,9 +41,10 @@ later = QTimer(singleShot=True)
 later.timeout.connect(lambda: write(entry.text()))
 
 def clear():  # a new test
-    os.read(0, 4096)
+    which = number()
     entry.clear()
     write("")
+    cleared(which)
 
 told = QSocketNotifier(0, QSocketNotifier.Read)
 told.activated.connect(clear)
@@ -68,9 +76,10 @@ def now():
     write(text.get())
 
 def clear(*_):
-    os.read(0, 4096)
+    which = number()
     text.set("")
     write("")
+    cleared(which)
 
 text.trace_add("write", changed)
 write("")
@@ -119,6 +128,13 @@ listen();
 </script>"""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The browser may end while it is answered."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class RecordingPage(Recorder):
     """An input of a page in Chromium, which posts its value to this process over loopback."""
 
@@ -128,7 +144,7 @@ class RecordingPage(Recorder):
         self._round = 1
         self._typed: tuple[int, str] = (0, "")
         self._begun = threading.Condition()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _Server(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._folder = tempfile.TemporaryDirectory(prefix="novakey-window-", ignore_cleanup_errors=True)
