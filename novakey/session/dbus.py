@@ -79,6 +79,7 @@ class Bus:
         except _ERRORS as error:
             raise BusError(f"the {which} bus cannot be reached ({type(error).__name__})") from None
         self._router = _Router(self._connection)
+        self._closed = False
 
     def __enter__(self) -> Bus:
         return self
@@ -88,6 +89,9 @@ class Bus:
 
     def close(self) -> None:
         """Close it; whoever waits for an answer gets a `BusError`."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(*_ERRORS):
             self._router.close()
         with contextlib.suppress(*_ERRORS):

@@ -134,7 +134,7 @@ class Conformance:
             with pytest.raises(TargetRefusedError):
                 way(Secret(b"secret"), DEADLINE_S, refuse)
         backend.type_text(Secret(b"z"), DEADLINE_S, anywhere)
-        assert window.only("z"), "something was typed into a refused window"
+        assert window.wait_for("z") == "z", "something was typed into a refused window"
 
     def test_the_permit_is_asked_once_about_the_window_that_is_typed_into(
         self, stage: Stage, backend: Backend, window: Recorder
@@ -206,7 +206,7 @@ class Conformance:
         assert caught.value.typed == 0
         stage.focus(window)
         backend.type_text(Secret(b"z"), DEADLINE_S, anywhere)
-        assert window.only("z")
+        assert window.wait_for("z") == "z"
 
     def test_a_copied_text_is_there_for_others_and_marked_as_a_secret(
         self, stage: Stage, backend: Backend, window: Recorder
@@ -253,7 +253,7 @@ class Conformance:
                 backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
                 assert differs(window.wait_for(text), text) is None
                 backend.copy(Secret(text.encode()), DEADLINE_S)
-                gevent.sleep(0.05)
+                watch.sweep()
             if self.PASTES:
                 backend.paste(Secret(text.encode()), DEADLINE_S, anywhere)
         assert watch.sweeps > 3

@@ -12,7 +12,7 @@ from novakey.desktop.remote.backend import NO_KEY
 from novakey.desktop.remote.gnome import MutterKeyboard
 from novakey.session.dbus import BusError
 
-_X_KEY = 45
+_X_KEY, _Z_KEY = 45, 44
 
 # Root must reach the bus too: the tests may be root, and mutter never is.
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -88,14 +88,18 @@ class _MutterWindow(Recorder):
             time.sleep(1)
             return
         wait_until(self._takes_keys, "the focus")
-        time.sleep(0.1)  # for what was pressed last
+        self._press(_Z_KEY)  # comes after all that was pressed before
+        wait_until(lambda: self.text().endswith("z"), "the last key")
         self.clear()
 
     def _takes_keys(self) -> bool:
-        for down in (True, False):
-            self.server.person.press(_X_KEY, down)
+        self._press(_X_KEY)
         time.sleep(0.05)
         return bool(self.text())
+
+    def _press(self, key: int) -> None:
+        for down in (True, False):
+            self.server.person.press(key, down)
 
 
 class MutterFoot(_MutterWindow, RecordingFoot):

@@ -18,7 +18,10 @@ needles = [bytes.fromhex(word) for word in sys.stdin.readline().split()]
 print("ready", flush=True)
 import os, select
 sweeps, seen, read = 0, set(), 0
-while not select.select([0], [], [], 0)[0]:
+while True:
+    asked = select.select([0], [], [], 0)[0] and sys.stdin.readline()
+    if asked in ("", "end\\n"):
+        break
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -32,6 +35,8 @@ while not select.select([0], [], [], 0)[0]:
             if any(needle in data for needle in needles):
                 seen.add(file)
     sweeps += 1
+    if asked:
+        print("swept", flush=True)
 print(json.dumps({"sweeps": sweeps, "read": read, "seen": sorted(seen)}))
 """
 
@@ -69,11 +74,19 @@ class Watcher:
         assert self._process.stdout.readline() == "ready\n"
         return self
 
+    def sweep(self) -> None:
+        """Wait until it has looked at every process from now on."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("sweep\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "swept\n"
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            output, _ = self._process.communicate("\n", timeout=30)
+            output, _ = self._process.communicate("end\n", timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise

@@ -68,8 +68,12 @@ class Desk:
         return self.window.wait_for(SECRET.decode()) == SECRET.decode()
 
     def nothing_is_typed(self) -> bool:
-        gevent.sleep(0.1)
-        return self.window.text() == ""
+        """Whether the next key of a person is all that the window has got."""
+        self.screen.focus(self.window.window)
+        self.screen.run("xdotool", "type", "z")
+        alone = self.window.only("z")
+        self.window.clear()
+        return alone
 
 
 @pytest.fixture(scope="module")

@@ -213,6 +213,7 @@ def test_nobody_sees_the_secret_in_arguments_or_environments(
             entry.clear()
             assert send(phone, text) is Outcome.TYPED
             assert differs(entry.wait_for(text), text) is None
+            watcher.sweep()
         arm_and_approve(phone)  # and by the phone's command, whose arguments are somebody's too
         argv = command("phone", "send", "--profile", tmp_path / "phone.json")
         sent = subprocess.run(argv, input=text.encode(), env=daemon.env, capture_output=True)
@@ -232,9 +233,7 @@ def test_the_watcher_would_see_an_argument_of_another_user_and_the_environment_o
             assert leaking.stdout is not None
             leaking.stdout.readline()
             with Watcher(text.encode(), prefix) as watcher:
-                leaking.stdout.readable()
-                leaking.poll()
-                subprocess.run(["sleep", "0.3"], check=True)
+                watcher.sweep()
         finally:
             leaking.communicate()
         assert watcher.seen == kinds

@@ -91,16 +91,26 @@ def test_no_process_shows_it_but_the_child_that_was_to_have_it_in_its_environmen
             scene.answer(pin, SECRET)
             assert pin.wait() == 0 and f"D {SECRET}\n".encode() in pin.output()
             pin.process.stdin.close()
-            reading = scene.novakey("exec", "--fd", "3", "--", "sh", "-c", "sleep 0.3; wc -c <&3")
+            waits = "echo ready >&2; read line; wc -c <&3"
+            reading = scene.novakey("exec", "--fd", "3", "--", "sh", "-c", waits, stdin=subprocess.PIPE)
             scene.answer(reading, SECRET)
+            wait_until(lambda: "ready" in reading.said(), "the child")
+            same_user.sweep()
+            reading.process.communicate(b"\n")
             assert reading.wait() == 0 and int(reading.output()) == len(SECRET)
-        assert same_user.seen == [] and same_user.sweeps > 1
+        assert same_user.seen == []
         with Watcher(SECRET.encode()) as same_user:
-            child = scene.novakey("exec", "--env", "TOKEN", "--", "sleep", "1")
+            child = scene.novakey(
+                "exec", "--env", "TOKEN", "--", "sh", "-c", "echo ready; read line", stdin=subprocess.PIPE
+            )
             scene.answer(child, SECRET)
+            wait_until(lambda: b"ready" in child.output(), "the child")
+            same_user.sweep()
+            stranger.sweep()
+            child.process.communicate(b"\n")
             assert child.wait() == 0
         assert same_user.seen == ["environ"], "of its own child, and no argument"
-    assert stranger.seen == [] and stranger.sweeps > 1
+    assert stranger.seen == []
 
 
 def test_status_and_the_record_say_who_asked_for_what_and_never_the_secret(scene: Scene) -> None:
@@ -157,9 +167,8 @@ def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_al
     row = scene.asked(asking)
     dunst.wait_until_shown()
     sending = gevent.spawn(scene.tap, SECRET)
-    gevent.sleep(1)
-    assert not sending.ready() and asking.output() == b"", "the phone waits for the owner"
     wait_until(lambda: "an answer on the screen" in asking.said(), "what it waits for")
+    assert not sending.ready() and asking.output() == b"", "the phone waits for the owner"
     assert "waiting for a phone" not in asking.said()
     dunst.press("Allow")
     assert sending.get(timeout=20).outcome is Outcome.OK

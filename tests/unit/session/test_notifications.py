@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def test_the_button_that_was_pressed_is_the_answer(
 
 
 def test_a_notification_that_nobody_answers_goes_away_at_its_time(dunst: Dunst, notifier: Notifier) -> None:
-    assert notifier.ask("one", "two", CHOICES, 0.3) is None
+    assert notifier.ask("one", "two", CHOICES, 1.5) is None
     assert dunst.shown() == 0
 
 
@@ -60,16 +59,14 @@ def test_a_dismissed_notification_is_told_from_one_that_nobody_answered(
     dunst: Dunst, notifier: Notifier
 ) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
-    while not dunst.shown():
-        gevent.sleep(0.05)
+    dunst.wait_until_shown()
     dunst.ctl("close")
     assert asking.get(timeout=10) == DISMISSED
 
 
 def test_a_killed_question_is_taken_away(dunst: Dunst, notifier: Notifier) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
-    while not dunst.shown():
-        gevent.sleep(0.05)
+    dunst.wait_until_shown()
     asking.kill()
     assert dunst.shown() == 0
 
@@ -113,8 +110,7 @@ def test_a_service_that_ends_meanwhile_is_an_error_and_the_next_one_is_found(
     dunst: Dunst, notifier: Notifier
 ) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
-    while not dunst.shown():
-        gevent.sleep(0.05)
+    dunst.wait_until_shown()
     dunst.process.kill()
     with pytest.raises(BusError, match="ended"):
         asking.get(timeout=10)
@@ -123,10 +119,7 @@ def test_a_service_that_ends_meanwhile_is_an_error_and_the_next_one_is_found(
 
 def test_what_is_told_is_shown_and_markup_in_it_is_only_text(dunst: Dunst, notifier: Notifier) -> None:
     notifier.tell("paired: <i>phone</i>", "from\n<b>here</b> & there")
-    deadline = time.monotonic() + 10
-    while not dunst.shown():
-        assert time.monotonic() < deadline, "nothing is shown"
-        gevent.sleep(0.05)
+    dunst.wait_until_shown()
     dunst.ctl("close-all")
     (row,) = dunst.history()
     assert row["summary"]["data"] == "paired: <i>phone</i>"
@@ -141,3 +134,11 @@ def test_without_a_service_or_a_bus_asking_is_an_error_and_telling_is_nothing(no
         notifier.ask("one", "two", CHOICES, 5.0)
     with message_bus(), pytest.raises(BusError, match="ServiceUnknown"):
         notifier.ask("one", "two", CHOICES, 5.0)
+
+
+def test_the_service_on_the_bus_that_the_environment_names_is_asked(notifier: Notifier) -> None:
+    with message_bus() as bus, double(bus.address, NAME, lambda what, call: ("as", ([],))):
+        assert notifier.unavailable() is None
+        with message_bus():
+            assert notifier.unavailable() is not None, "the service on the bus of before"
+        assert notifier.unavailable() is None

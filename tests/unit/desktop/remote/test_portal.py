@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.dbus import message_bus
 from support.mutter import Mutter, MutterFoot
 from support.portal import INTERFACES, REMOTE, Portal
 from support.wayland import session_of
@@ -148,6 +149,18 @@ def test_a_session_that_the_person_ends_is_asked_for_again(
         backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
     assert caught.value.typed == 0
     assert typed(backend, foot, "abc") is None
+    assert portal.calls.count("Start") == 2
+
+
+def test_a_session_on_the_bus_of_before_is_left_when_the_environment_names_another(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    assert typed(backend, foot, "abc") is None
+    foot.clear()
+    with message_bus(), pytest.raises(CannotType, match=r"ServiceUnknown|NameHasNoOwner"):
+        backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+    backend.type_text(Secret(b"z"), DEADLINE_S, anywhere)
+    assert foot.only("z")
     assert portal.calls.count("Start") == 2
 
 
