@@ -33,13 +33,18 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
         outer, self._inside = self._inside, gevent.getcurrent()
         try:
             yield
-        except Exception:
-            raise
-        except BaseException:
-            self._interrupted = True
-            raise
         finally:
             self._inside = outer
+
+    @contextmanager
+    def exchange(self) -> Iterator[None]:
+        """Send and receive alone. Whatever ends this early leaves half of an exchange behind."""
+        with self.alone():
+            try:
+                yield
+            except BaseException:
+                self._interrupted = self.socket_error is None
+                raise
 
     def check(self) -> None:
         """Raise `ConnectionMisuseError` unless the current greenlet may use the connection."""
@@ -57,11 +62,11 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
         super().send_request(request, wait_for_response)
 
     def send_and_recv(self, *args: Any, **kinds: Any) -> None:
-        with self.alone():
+        with self.exchange():
             super().send_and_recv(*args, **kinds)
 
     def next_event(self) -> Any:
-        with self.alone():
+        with self.exchange():
             return super().next_event()
 
 

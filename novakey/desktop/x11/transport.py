@@ -45,7 +45,7 @@ class Reply(rq.ReplyRequest):  # type: ignore[misc]
         """The reply's bytes; raises the error that the server gave instead."""
         if self._octets is None and self._error is None:
             self._display.check_for_error()
-            with self._display.alone():
+            with self._display.exchange():
                 _send(self._display)
                 while self._octets is None and self._error is None:
                     _receive(self._display)
