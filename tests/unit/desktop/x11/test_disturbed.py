@@ -73,7 +73,12 @@ def type_disturbed(server: XServer, window: Recorder, rounds: int) -> None:
             results.append(differs(window.wait_for(text), text))
 
     before = server.keymap()
-    presses, toggles = disturbed(server, work)
+    presses = toggles = 0
+    for _ in range(5):  # the other program may get to it late
+        more = disturbed(server, work)
+        presses, toggles = presses + more[0], toggles + more[1]
+        if min(presses, toggles) > rounds:
+            break
     try:
         assert [result for result in results if result] == []
         assert min(presses, toggles) > rounds
