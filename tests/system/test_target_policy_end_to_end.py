@@ -68,7 +68,7 @@ def test_a_window_is_typed_into_only_when_the_policy_permits_it(
     backend = X11Backend()
     recorder.clear()
     try:
-        backend.type_text(Secret(b"typed"), 5, permit)
+        backend.type_text(Secret(b"typed"), 20, permit)
     except TargetRefusedError:
         assert name not in permitted
         with pytest.raises(TargetRefusedError):

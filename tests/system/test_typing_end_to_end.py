@@ -26,7 +26,7 @@ from novakey.wire.reply import Outcome
 
 INJECT = MessageType.INJECT
 LAYOUTS = ("us", "de", "fr", "ru")
-MANY = {"max_requests_per_min": 100_000}
+MANY = {"max_requests_per_min": 100_000, "delivery_timeout_s": 15}
 
 
 @pytest.fixture(scope="module")

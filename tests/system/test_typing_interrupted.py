@@ -39,7 +39,8 @@ def terminal(server: XServer) -> Iterator[Recorder]:
 
 def on_display(server: XServer, folder: Path, **settings: Any) -> Daemon:
     env = {"DISPLAY": server.display}
-    settings = {"max_requests_per_min": 100_000, "max_inject_len": 1200, "max_payload_len": 8192, **settings}
+    limits = {"max_requests_per_min": 100_000, "max_inject_len": 1200, "max_payload_len": 8192}
+    settings = {**limits, "delivery_timeout_s": 15, **settings}
     return Daemon(folder, env=env, desktop_backend="x11", **settings)
 
 
@@ -132,6 +133,25 @@ def test_sigterm_stops_typing_and_puts_everything_back(
     server: XServer, terminal: Recorder, tmp_path: Path
 ) -> None:
     stop_in_the_middle(server, terminal, tmp_path / "d")
+
+
+def test_a_server_that_is_busy_when_the_daemon_stops_gets_its_keyboard_back(
+    server: XServer, terminal: Recorder, tmp_path: Path
+) -> None:
+    before = server.keymap()
+    with on_display(server, tmp_path / "d") as daemon:
+        sending = send(daemon.pair(), long_text())
+        wait_until(lambda: len(terminal.text()) > 3, "typing")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        going_on = gevent.spawn_later(0.6, os.kill, server.process.pid, signal.SIGCONT)
+        daemon.process.send_signal(signal.SIGTERM)
+        going_on.get()
+        reply = sending.get(timeout=10)
+        assert daemon.process.wait(15) == 0
+    assert reply is not None
+    assert "the daemon is stopping" in reply.msg
+    assert not marked(server)
+    assert server.keymap() == before
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PROBE_S = 2.0
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
-STOP_S = 0.3  # to put the keyboard right when the daemon stops
+STOP_S = 3.0  # to restore the keyboard when the daemon stops, which waits 5 s for its deliveries
 RESERVE_S = 0.5  # of a deadline, kept to give borrowed keys back
 
 # Terminals whose Shift+Insert pastes PRIMARY and which have no other shortcut: they get it there too.

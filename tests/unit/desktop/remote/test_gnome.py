@@ -23,7 +23,7 @@ from novakey.desktop.select import Chooser
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0  # long enough for a busy machine
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 CAPS_LOCK_KEY = 58
 

@@ -28,7 +28,7 @@ from novakey.desktop.wayland.wlroots import WlrootsBackend
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0  # long enough for a busy machine
 CAPS_LOCK, ALT, SUPER = 2, 8, 64
 PYTHON = Path("/usr/bin/python3").resolve().name  # the program of the GTK entry
 KINDS = {"foot": RecordingFoot, "gtk": SwayGtkEntry}

@@ -34,7 +34,7 @@ from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.display import GuardedDisplay
 from novakey.secret import Secret
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0  # long enough for a busy machine
 
 
 def deliver(backend: X11Backend, window: Recorder, text: str) -> str | None:

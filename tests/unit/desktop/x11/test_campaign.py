@@ -49,7 +49,7 @@ def one(backend: X11Backend, window: Recorder, text: str) -> str:
     """What became of one secret: "arrived", "not typed" (and said so), or what is wrong."""
     window.clear()
     try:
-        backend.type_text(Secret(text.encode()), 5, anywhere)
+        backend.type_text(Secret(text.encode()), ARRIVE_S, anywhere)
     except DesktopError as error:
         time.sleep(0.3)
         if error.typed == 0 and window.text() == "":

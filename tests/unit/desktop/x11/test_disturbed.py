@@ -19,6 +19,8 @@ from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.display import GuardedDisplay
 from novakey.secret import Secret
 
+DEADLINE_S = 20.0  # long enough for a busy machine
+
 # Presses and releases Shift, and toggles Caps Lock, at random moments until its input ends.
 _DISTURBER = """
 import random, select, sys, time
@@ -69,7 +71,7 @@ def type_disturbed(server: XServer, window: Recorder, rounds: int) -> None:
         for _ in range(rounds):
             text = random_secret(rng, ALL, different=rng.choice((5, 30, 80)))
             window.clear()
-            backend.type_text(Secret(text.encode()), 5, lambda focus: None)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, lambda focus: None)
             results.append(differs(window.wait_for(text), text))
 
     before = server.keymap()
@@ -147,7 +149,7 @@ def move_focus(server: XServer, first: Recorder, rounds: int) -> tuple[int, int]
                     moving.append(mover.later(second.window, rng.random() * 0.6))
 
             try:
-                backend.type_text(Secret(text.encode()), 5, begin)
+                backend.type_text(Secret(text.encode()), DEADLINE_S, begin)
             except DesktopError as error:
                 cut += 1
                 assert 0 <= error.typed < len(text)
