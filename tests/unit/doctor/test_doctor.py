@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.daemon import ROOT, Daemon, clean_environment, run
 from support.dbus import message_bus
+from support.dunst import Dunst
 from support.x11 import RecordingXterm, XServer
 from Xlib import X
 
@@ -186,7 +187,7 @@ def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     with XServer() as server, message_bus() as bus, RecordingXterm(server):
         bus.env["DISPLAY"] = server.display
-        bus.start(["dunst", "-conf", "/dev/null"])
+        Dunst(bus, tmp_path)
         env = {"DISPLAY": server.display, "DBUS_SESSION_BUS_ADDRESS": bus.address}
         with Daemon(folder, env=env, desktop_backend="auto") as daemon:
             daemon.pair()
