@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 _FOLDER = sys.argv[1]
 _WANTED = "Basic " + base64.b64encode(sys.stdin.readline().strip().encode()).decode()
@@ -59,6 +60,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a request's line is nobody's business."""
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing when git has ended during a request."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+server = _Server(("127.0.0.1", 0), _Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()

@@ -129,9 +129,11 @@ listen();
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The browser may end while it is answered."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Print nothing when the browser has ended: it does so during a request."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
@@ -145,7 +147,6 @@ class RecordingPage(Recorder):
         self._typed: tuple[int, str] = (0, "")
         self._begun = threading.Condition()
         self._http = _Server(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._folder = tempfile.TemporaryDirectory(prefix="novakey-window-", ignore_cleanup_errors=True)
         argv = [
