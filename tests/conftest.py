@@ -1,4 +1,7 @@
-"""What every test stands on: cooperative I/O, an environment of its own, and no silent skips in CI."""
+"""What every test stands on: cooperative I/O, an environment of its own, and no silent skips in CI.
+
+The plugins in `support` limit each test, print the progress, and find what is left behind.
+"""
 
 # Before any other import, as novakey.py does it.
 from gevent import monkey
@@ -12,8 +15,9 @@ import tempfile  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
-import gevent  # noqa: E402
 import pytest  # noqa: E402
+
+pytest_plugins = ["support.hanging", "support.workers", "support.progress", "support.leftovers"]
 
 _HOME = tempfile.mkdtemp(prefix="novakey-tests-home-")
 _OWNER = os.getpid()
@@ -35,12 +39,6 @@ def _own_environment() -> None:
 
 _own_environment()
 atexit.register(_remove_home)
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # A worker waits for its next test, which a real thread reads from a pipe. gevent does not know of that
-    # thread, and would find that nothing is left that could ever wake the waiting one; a timer says there is.
-    _AWAKE = gevent.get_hub().loop.timer(3600, 3600)
-    _AWAKE.start(int)
 
 IN_CI = os.environ.get("CI") == "true"
 
