@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-GRACE_S = 3  # to clean up after Ctrl-C or SIGTERM; all has ended within 5
+GRACE_S = 2  # to clean up after Ctrl-C or SIGTERM; all has ended within 5
 LINGER_S = 3  # what the command started may need this to notice that the command has ended
 STOPPED_S = 10.0  # no test stops a worker or pytest
 LEFT_BEHIND = 1
@@ -254,10 +254,10 @@ def front(argv: list[str], before: list[str]) -> int:
     """Start the reaper, pass on what the terminal says, and end all if the reaper dies."""
     displays = Displays()
     ours, theirs = socket.socketpair()
-    asked: list[float] = []
+    asked: list[tuple[float, int]] = []
 
     def ask(number: int, _: object) -> None:
-        asked.append(time.monotonic())
+        asked.append((time.monotonic(), number))
         with suppress(OSError):  # the reaper has ended
             ours.send(_ASKED[signal.Signals(number)])
 
@@ -269,14 +269,14 @@ def front(argv: list[str], before: list[str]) -> int:
     while reaper.poll() is None:
         with suppress(subprocess.TimeoutExpired):
             reaper.wait(0.5)
-        if asked and time.monotonic() - asked[0] > GRACE_S + 1.5:
+        if asked and time.monotonic() - asked[0][0] > GRACE_S + 2.5:
             reaper.kill()
     said = ours.recv(16)
     if not said:
         say("the reaper was killed; killing what remains")
         end_all(os.getpid())
         displays.remove()
-    return int(said or 128 + signal.SIGKILL)
+    return int(said or 128 + (asked[0][1] if asked else signal.SIGKILL))
 
 
 def _own_namespace() -> list[str]:
