@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import needs as needs
 from support.daemon import ROOT, arm_and_approve, say
 from support.x11 import RecordingXterm, XServer, differs
 
@@ -84,7 +85,7 @@ class Image:
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """A folder that another user may pass through, as pytest's are not."""
-    with tempfile.TemporaryDirectory(prefix="novakey-container-") as folder:
+    with tempfile.TemporaryDirectory(prefix="novakey-container-", dir=needs.open_place()) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.daemon import ROOT, Daemon, arm_and_approve, command, say
+from support import installed as installed
+from support import needs as needs
+from support.daemon import ROOT, Daemon, arm_and_approve, say
 from support.x11 import RecordingXterm, XServer, differs
 
 from novakey.wire.message import MessageType
@@ -89,34 +90,53 @@ def expanded(word: str) -> set[str]:
 @pytest.fixture(scope="module")
 def bpf() -> bytes:
     """The unit's filter, compiled."""
+    needs.programs("bwrap", "systemd-analyze", "/usr/bin/python3")
+    needs.user_namespaces("the unit's restrictions by bubblewrap")
     asked = " ".join(values("RestrictAddressFamilies")) + "\n" + " ".join(sorted(system_calls())) + "\n"
     made = subprocess.run(
         ["/usr/bin/python3", "-c", _FILTER], input=asked.encode(), capture_output=True, check=False
     )
+    if b"No module named 'seccomp'" in made.stderr:
+        pytest.skip("not installed: python3-seccomp")
     assert made.returncode == 0, made.stderr
     return made.stdout
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The launch script of a copy: the tree may lie where a process without rights cannot enter."""
+    return installed.copy_to(tmp_path_factory.mktemp("program"))
 
 
 class Home:
     """A user's home, and the words that start a program in it under the unit's restrictions."""
 
-    def __init__(self, folder: Path, bpf: int) -> None:
+    def __init__(self, folder: Path, program: Path, bpf: int) -> None:
         self.folder = folder
+        self.program = program
         self.runtime = folder / "run"
         self.bpf = bpf
-        self.env = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(self.runtime)}
+        self.env = {
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "PYTHONPATH": str(program.parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
-    def under(self, *argv: str) -> list[str]:
+    def under(self, *arguments: str) -> list[str]:
+        """Return the words that start Python with the arguments as the unit does."""
+        python = installed.python()
         words = ["bwrap", "--ro-bind", "/", "/"]  # ProtectSystem=strict and ProtectHome=read-only
         words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--ro-bind", "/sys", "/sys"]
         words += ["--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--cap-drop", "ALL"]
-        # The home of these tests is in /tmp, which is private; so it is bound again, as strict.
-        words += ["--ro-bind", str(self.folder), str(self.folder)]
+        # /tmp is private, and what these tests stand on may be in it; so that is bound again, as strict.
+        for path in (Path(python).parents[1], self.program.parent, self.folder):
+            words += ["--ro-bind", str(path), str(path)]
         for path in self.paths("BindReadOnlyPaths"):
             words += ["--ro-bind", path, path]
         for path in self.paths("ReadWritePaths"):
             words += ["--bind", path, path]
-        words += ["--unshare-user", "--die-with-parent", "--seccomp", str(self.bpf), "--", *argv]
+        words += ["--unshare-user", "--die-with-parent", "--seccomp", str(self.bpf), "--", python, *arguments]
         return words
 
     def paths(self, name: str) -> list[str]:
@@ -129,7 +149,7 @@ class Home:
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:
         os.lseek(self.bpf, 0, os.SEEK_SET)
-        argv = self.under(sys.executable, "-c", code)
+        argv = self.under("-c", code)
         options = {"capture_output": True, "text": True, "timeout": 60, "check": False}
         return subprocess.run(
             argv, pass_fds=[self.bpf], env={"PATH": os.environ["PATH"], **self.env}, **options
@@ -137,11 +157,11 @@ class Home:
 
 
 @pytest.fixture
-def home(bpf: bytes, tmp_path: Path) -> Iterator[Home]:
+def home(bpf: bytes, program: Path, tmp_path: Path) -> Iterator[Home]:
     """A home in which the unit was installed as its head says."""
     (tmp_path / "bpf").write_bytes(bpf)
     with open(tmp_path / "bpf", "rb") as compiled:
-        made = Home(tmp_path / "home", compiled.fileno())
+        made = Home(tmp_path / "home", program, compiled.fileno())
         for line in re.findall(r"(?m)^#   mkdir -p -m 700 (.*)$", UNIT):
             for word in line.split():
                 Path(word.replace("~", str(made.folder))).mkdir(mode=0o700, parents=True)
@@ -155,7 +175,7 @@ def serving(home: Home, display: str) -> Iterator[Daemon]:
     config = home.folder / ".config/novakey/novakey.yaml"
     config.write_text("listen_addr: 127.0.0.1:0\ndesktop_backend: x11\n")
     os.lseek(home.bpf, 0, os.SEEK_SET)
-    started = home.under(*command())
+    started = home.under(str(home.program))
     env = {**home.env, "DISPLAY": display}
     daemon = Daemon(home.folder / ".local/share/novakey", env=env, launch=[*started, "serve"], data_dir=False)
     daemon.pass_fds = (home.bpf,)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from types import TracebackType
-
-import pytest
 
 # It reads what to look for from its input, and never repeats it.
 _SCRIPT = """
@@ -39,16 +35,6 @@ while True:
         print("swept", flush=True)
 print(json.dumps({"sweeps": sweeps, "read": read, "seen": sorted(seen)}))
 """
-
-
-def as_nobody() -> list[str]:
-    """What to put before a command for it to run as another user; skips where that cannot be."""
-    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-    if os.geteuid() == 0:
-        return words
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], check=False).returncode == 0:
-        return ["sudo", "-n", *words]
-    pytest.skip("another user takes root or sudo")
 
 
 def pieces(secret: bytes, size: int = 16) -> list[bytes]:

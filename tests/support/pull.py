@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
+from support import needs as needs
 from support.daemon import ROOT, Daemon, clean_environment, command, say
 from support.x11 import end, wait_until
 
@@ -41,15 +41,6 @@ _OWN_QUESTIONS = f'mount --bind "$0" {SYSTEM} && exec "$@"'
 def random_secret() -> str:
     """One that no program takes for anything else, and that can be searched for."""
     return secrets.token_hex(12)
-
-
-def needs(*programs: str) -> None:
-    """Skip where the machine lacks one of them (which CI forbids)."""
-    missing = [
-        name for name in programs if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None
-    ]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 class Child:
@@ -114,7 +105,8 @@ class Scene:
     """A context manager: the daemon, the phone, a folder with the commands by their names."""
 
     def __init__(self, env: dict[str, str] | None = None, **settings: Any) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="nk-"))  # gpg-agent's sockets have short addresses
+        # gpg-agent's sockets have short addresses.
+        self.folder = Path(tempfile.mkdtemp(prefix="nk-", dir=needs.open_place()))
         self.folder.chmod(0o755)
         self.home = self.folder / "home"
         self.home.mkdir(mode=0o700)
@@ -192,9 +184,9 @@ class Scene:
 
         There is one folder for the whole machine: an agent would answer what other tests ask, and they this.
         """
-        needs("unshare", "systemd-ask-password")
-        if os.geteuid() != 0:
-            pytest.skip("the system's questions are root's")
+        needs.programs("unshare", "systemd-ask-password")
+        needs.root("the system's questions are root's")
+        needs.mounts("has a folder of questions of its own")
         SYSTEM.mkdir(parents=True, exist_ok=True)
         questions = self.folder / "questions"
         questions.mkdir(exist_ok=True)
@@ -246,8 +238,7 @@ class Scene:
 @contextlib.contextmanager
 def ordinary_user(password: str, name: str = "") -> Iterator[str]:
     """A user of the machine, made for the test; the password goes in through a pipe."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a user")
+    needs.root("makes a user")
     name = name or f"nk{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
     try:
@@ -269,7 +260,7 @@ def found_in(folder: Path, secret: str) -> list[str]:
 @contextlib.contextmanager
 def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
     """A real sshd that takes passwords, on a port that the system gave; gives the port."""
-    needs("sshd", "ssh")
+    needs.programs("sshd", "ssh")
     host_key = tmp_path / "host"
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key))
     with socket.socket() as free:

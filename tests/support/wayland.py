@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from support import needs as needs
 from support.x11 import _READER, START_S, Recorder, RecordingGtkEntry, end, wait_until
 
 from novakey.desktop.wayland.session import connect, within
@@ -48,7 +49,8 @@ class Compositor:
         self._children: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> Compositor:
-        self._folder = tempfile.TemporaryDirectory(prefix="novakey-wayland-")
+        place = needs.open_place() if os.geteuid() == 0 else None
+        self._folder = tempfile.TemporaryDirectory(prefix="novakey-wayland-", dir=place)
         self.folder = Path(self._folder.name)
         self.folder.chmod(0o700)
         self._as = ordinary_user(self.folder)

@@ -15,8 +15,9 @@ from typing import Any
 
 import gevent
 import pytest
+from support import needs as needs
 from support.daemon import Daemon, arm_and_approve, command, run, say
-from support.procfs import Watcher, as_nobody, pieces
+from support.procfs import Watcher, pieces
 from support.random_text import random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, wait_until
 
@@ -204,7 +205,7 @@ def ascii_secret() -> str:
 def test_nobody_sees_the_secret_in_arguments_or_environments(
     server: XServer, daemon: Daemon, phone: Profile, tmp_path: Path, who: str
 ) -> None:
-    prefix = as_nobody() if who == "another user" else []
+    prefix = needs.as_nobody() if who == "another user" else []
     text = ascii_secret()
     phone.save(tmp_path / "phone.json")
     with RecordingGtkEntry(server) as entry, Watcher(text.encode(), prefix) as watcher:
@@ -224,7 +225,7 @@ def test_nobody_sees_the_secret_in_arguments_or_environments(
 
 def test_the_watcher_would_see_an_argument_of_another_user_and_the_environment_of_its_own() -> None:
     text = ascii_secret()
-    for prefix, kinds in ((as_nobody(), ["cmdline"]), ([], ["cmdline", "environ"])):
+    for prefix, kinds in ((needs.as_nobody(), ["cmdline"]), ([], ["cmdline", "environ"])):
         argv = ["/usr/bin/python3", "-c", "print(flush=True); import sys; sys.stdin.read()", text]
         pipe = subprocess.PIPE
         leaking = subprocess.Popen(argv, env={"SECRET": text}, stdin=pipe, stdout=pipe)

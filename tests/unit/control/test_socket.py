@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support import needs
 from support.daemon import ROOT, Daemon, read_all, run
 
 from novakey.control import client, listener
@@ -76,7 +77,7 @@ def answer(folder: Path, data: bytes) -> bytes:
 @pytest.fixture
 def open_place() -> Iterator[Path]:
     """A folder that everybody can enter, so that only what is in it protects it."""
-    place = Path(tempfile.mkdtemp(prefix="novakey-open-"))
+    place = Path(tempfile.mkdtemp(prefix="novakey-open-", dir=needs.open_place()))
     place.chmod(0o755)
     yield place
     shutil.rmtree(place)
@@ -85,8 +86,7 @@ def open_place() -> Iterator[Path]:
 @pytest.fixture
 def stranger() -> Iterator[str]:
     """A second user of this machine."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a second user")
+    needs.root("makes a second user")
     name = f"novakey-{os.getpid()}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
     yield name

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import needs
 from support import pull as pullbench
 from support import tmux
 from support.daemon import Daemon, command, say
-from support.pull import Scene, git_server, needs, random_secret
+from support.pull import Scene, git_server, random_secret
 from support.x11 import RecordingXterm, XServer, wait_until
 
 from novakey.control import client
@@ -232,7 +233,7 @@ def test_exec_ends_as_a_shell_does_where_its_command_cannot_be_run_and_asks_for_
 
 
 def test_ssh_add_that_is_killed_takes_its_request_with_it(scene: Scene, tmp_path: Path) -> None:
-    needs("ssh-add", "ssh-keygen")
+    needs.programs("ssh-add", "ssh-keygen")
     key = tmp_path / "id"
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", SECRET, "-f", str(key))
     agent = scene.start("ssh-agent", "-D", "-a", str(scene.folder / "a"))
@@ -257,7 +258,7 @@ def test_ssh_add_that_is_killed_takes_its_request_with_it(scene: Scene, tmp_path
 
 @pytest.fixture
 def signing(scene: Scene) -> Iterator[dict[str, str]]:
-    needs("gpg", "gpg-agent")
+    needs.programs("gpg", "gpg-agent")
     home = scene.folder / "g"
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text(
@@ -291,7 +292,7 @@ def test_gpg_is_told_of_the_time_out_of_its_agent_and_its_end_ends_the_request(
 
 
 def test_git_gives_up_when_no_password_comes(scene: Scene) -> None:
-    needs("git")
+    needs.programs("git")
     with git_server(scene, SECRET) as url:
         env = {"GIT_ASKPASS": scene.link("novakey-askpass"), "GIT_TERMINAL_PROMPT": "0"}
         cloning = scene.start("git", "clone", f"{url.replace('//', '//anna@')}/r.git", "clone", env=env)

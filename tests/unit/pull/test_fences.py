@@ -10,11 +10,12 @@ from pathlib import Path
 
 import gevent
 import pytest
+from support import needs as needs
 from support.daemon import random_key, run, say
 from support.dbus import message_bus
 from support.dunst import Dunst
-from support.procfs import Watcher, as_nobody
-from support.pull import SSH, Scene, Terminal, found_in, needs, ordinary_user, random_secret, sshd
+from support.procfs import Watcher
+from support.pull import SSH, Scene, Terminal, found_in, ordinary_user, random_secret, sshd
 from support.x11 import XServer, wait_until
 
 from novakey.control import client
@@ -59,7 +60,9 @@ def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
     script = ["/usr/bin/python3", "-c", _STRANGER, str(control)]
 
     def tries() -> list[str]:
-        done = subprocess.run([*as_nobody(), *script], capture_output=True, text=True, cwd="/", check=True)
+        done = subprocess.run(
+            [*needs.as_nobody(), *script], capture_output=True, text=True, cwd="/", check=True
+        )
         return [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
 
     assert tries() == ["PermissionError"] * 3
@@ -79,7 +82,7 @@ def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
 
 
 def test_no_process_shows_it_but_the_child_that_was_to_have_it_in_its_environment(scene: Scene) -> None:
-    with Watcher(SECRET.encode(), as_nobody()) as stranger:
+    with Watcher(SECRET.encode(), needs.as_nobody()) as stranger:
         with Watcher(SECRET.encode()) as same_user:
             asking = scene.start(scene.link("novakey-askpass"), "Password: ")
             scene.answer(asking, SECRET)
@@ -279,7 +282,7 @@ def test_a_question_without_a_terminal_is_a_notification(
 def test_ssh_agent_asks_the_person_before_it_uses_a_key(
     notified: tuple[Scene, Dunst], tmp_path: Path
 ) -> None:
-    needs("ssh-agent", "ssh-add", "ssh-keygen")
+    needs.programs("ssh-agent", "ssh-add", "ssh-keygen")
     scene, dunst = notified
     key = tmp_path / "id"
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "of a test", "-f", str(key))

@@ -6,15 +6,15 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import pytest
+from support import installed as installed
+from support import needs as needs
 from support.daemon import Daemon, command, say
-from support.pull import SSH, Scene, found_in, git_server, needs, ordinary_user, random_secret, sshd
+from support.pull import SSH, Scene, found_in, git_server, ordinary_user, random_secret, sshd
 from support.x11 import end, wait_until
 
 from novakey.control import client
@@ -42,7 +42,7 @@ def scene(shared: Scene) -> Iterator[Scene]:
 
 @pytest.fixture
 def key(scene: Scene, tmp_path: Path) -> Path:
-    needs("ssh-keygen")
+    needs.programs("ssh-keygen")
     path = tmp_path / "id"
     scene.run(
         "ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", SECRET, "-C", "of a test", "-f", str(path)
@@ -52,7 +52,7 @@ def key(scene: Scene, tmp_path: Path) -> Path:
 
 @contextmanager
 def ssh_agent(scene: Scene) -> Iterator[dict[str, str]]:
-    needs("ssh-agent")
+    needs.programs("ssh-agent")
     path = scene.folder / "agent.sock"
     process = subprocess.Popen(
         ["ssh-agent", "-D", "-a", str(path)], env={**scene.env, **scene.ssh}, stdout=subprocess.DEVNULL
@@ -91,7 +91,7 @@ def test_ssh_logs_in_with_a_password_and_tries_again_after_a_wrong_one(scene: Sc
 
 
 def test_git_clones_over_http_with_a_user_and_a_password(scene: Scene, tmp_path: Path) -> None:
-    needs("git")
+    needs.programs("git")
     with git_server(scene, SECRET) as url:
         env = {"GIT_ASKPASS": scene.link("novakey-askpass"), "GIT_CONFIG_NOSYSTEM": "1"}
         cloning = scene.start("git", "clone", "-q", f"{url}/r.git", str(tmp_path / "clone"), env=env)
@@ -109,7 +109,7 @@ def test_git_clones_over_http_with_a_user_and_a_password(scene: Scene, tmp_path:
 @pytest.fixture(scope="module")
 def gnupg(shared: Scene) -> Iterator[dict[str, str]]:
     """A key under the secret, in a home of its own whose agent has our pinentry and remembers nothing."""
-    needs("gpg", "gpg-agent", "gpgconf")
+    needs.programs("gpg", "gpg-agent", "gpgconf")
     home = shared.folder / "g"
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text(
@@ -176,7 +176,7 @@ def test_systemd_ask_password_is_answered_also_two_at_once(scene: Scene, agent: 
 
 
 def test_openssl_reads_it_from_a_pipe_and_from_a_descriptor(scene: Scene, tmp_path: Path) -> None:
-    needs("openssl")
+    needs.programs("openssl")
     crypt = ("openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-in")
     plain, sealed = tmp_path / "plain", tmp_path / "sealed"
     plain.write_text("content")
@@ -192,7 +192,7 @@ def test_openssl_reads_it_from_a_pipe_and_from_a_descriptor(scene: Scene, tmp_pa
 
 
 def test_cryptsetup_reads_it_from_a_pipe(scene: Scene, tmp_path: Path) -> None:
-    needs("cryptsetup")
+    needs.programs("cryptsetup")
     image = tmp_path / "image"
     image.touch()
     os.truncate(image, 20 << 20)
@@ -223,43 +223,21 @@ def test_a_child_ends_with_its_reader_as_it_would_without_us(scene: Scene) -> No
 # ---- sudo ----
 
 
-def readable_by_all(folder: Path) -> dict[str, str]:
-    """The package and what it needs, where another user can read it: an environment for /usr/bin/python3."""
-    import gevent
-
-    version = subprocess.run(
-        ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True
-    ).stdout.split()
-    if version != [str(part) for part in sys.version_info[:2]]:
-        pytest.skip("the packages of the tests are for another Python than the system's")
-    root, site = Path(__file__).parents[3], Path(gevent.__file__).parents[1]
-    ignored = shutil.ignore_patterns("__pycache__", "tests", "*.c", "*.pyx", "*.pxd")
-    shutil.copytree(root / "novakey", folder / "novakey", ignore=ignored)
-    shutil.copy2(root / "novakey.py", folder)
-    for line in (root / "requirements.txt").read_text().splitlines():
-        name = line.split("==")[0]
-        if "==" not in line or not list(metadata.distributions(name=name)):
-            continue  # for another platform
-        for top in {Path(str(file)).parts[0] for file in metadata.files(name) or ()} - {"..", "__pycache__"}:
-            if (site / top).is_dir() and not (folder / top).exists():
-                shutil.copytree(site / top, folder / top, ignore=ignored)
-            elif (site / top).is_file():
-                shutil.copy2(site / top, folder)
-    return {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
-
-
 def test_sudo_takes_an_ordinary_users_password() -> None:
     """Their daemon, their askpass. Root, which we are, may send and look."""
-    needs("sudo", "runuser")
+    needs.programs("sudo", "runuser")
+    if not installed.system_python_is_ours():
+        pytest.skip("the packages of the tests are for another Python than the system's")
     with ordinary_user(SECRET) as user:
         scene = Scene()
         tree = scene.folder / "tree"
         tree.mkdir(mode=0o755)
         link = scene.folder / "novakey-askpass"
         link.symlink_to(tree / "novakey.py")
-        theirs = {**scene.env, **readable_by_all(tree), "HOME": f"/home/{user}", "SUDO_ASKPASS": str(link)}
+        theirs = {**scene.env, "HOME": f"/home/{user}", "SUDO_ASKPASS": str(link)}
+        theirs |= {"PYTHONPATH": str(tree), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
         as_user = ("runuser", "-u", user, "--")
-        launch = [*as_user, "/usr/bin/python3", str(tree / "novakey.py")]
+        launch = [*as_user, installed.SYSTEM_PYTHON, str(installed.copy_to(tree))]
         scene.daemon = Daemon(scene.daemon.folder, env=theirs, launch=launch, ask_confirm=False, notify=False)
         for path in (scene.daemon.folder, scene.daemon.folder / "novakey.json"):
             shutil.chown(path, user)

@@ -234,7 +234,7 @@ class TestPassphraseFile:
         (tmp_path / "link").symlink_to("f")
         assert PassphraseFile(tmp_path / "link").ask(new=False) == Secret(b"correct horse")
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files away")
     @pytest.mark.parametrize(
         ("owner", "reader", "mode", "message"),
         [
