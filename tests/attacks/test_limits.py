@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support import needs as needs
 from support.daemon import Daemon, command, read_all
 
 from novakey.phone import Profile
@@ -37,6 +38,7 @@ def resident(daemon: Daemon) -> int:
 
 
 def descriptors(daemon: Daemon) -> int:
+    needs.sight_of(daemon.process.pid)
     return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
 
 

@@ -61,6 +61,7 @@ def test_a_secret_is_gone_from_memory_when_its_delivery_is_over(daemon: Daemon) 
         with pytest.raises(PermissionError):
             copies(daemon.process.pid, phone.device_id.encode())
         return
+    needs.sight_of(daemon.process.pid)
     assert copies(daemon.process.pid, phone.device_id.encode()) > 0
     # A freed piece of memory loses its first 16 bytes to the allocator: the end is looked for.
     assert [copies(daemon.process.pid, text[16:].encode()) for text in texts] == [0] * len(texts)
