@@ -70,7 +70,14 @@ def sight_of(pid: int, deed: str = _UNDUMPABLE) -> None:
     try:
         list(Path(f"/proc/{pid}/fd").iterdir())
     except PermissionError:
-        pytest.skip(f"needs root: {deed}")
+        pytest.skip(f"needs {'root' if os.geteuid() else 'CAP_SYS_PTRACE'}: {deed}")
+
+
+def tracing(deed: str) -> None:
+    """Skip where this user may not trace the processes that it starts."""
+    programs("strace")
+    if not _works("strace", "-qq", "-o", "/dev/null", "true"):
+        pytest.skip(f"needs the right to trace: {deed}")
 
 
 @functools.cache

@@ -267,7 +267,13 @@ def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    options = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", "PidFile none", "UsePAM no"]
+    options = [
+        f"Port {port}",
+        "ListenAddress 127.0.0.1",
+        f'HostKey "{host_key}"',
+        "PidFile none",
+        "UsePAM no",
+    ]
     options += ["PasswordAuthentication yes", "KbdInteractiveAuthentication no", "PrintMotd no", "UseDNS no"]
     settings = tmp_path / "sshd_config"
     settings.write_text("\n".join(options) + "\n")

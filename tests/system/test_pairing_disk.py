@@ -77,7 +77,7 @@ def test_a_full_disk_refuses_clearly_interrupts_the_window_and_leaves_the_old_st
 
 # Root without the capability to write everywhere: the rights on a folder stop it like anybody.
 # It can still read everywhere, because the tests may lie in the home of another user.
-POWERLESS = ("setpriv", "--bounding-set=-dac_override", "--")
+POWERLESS = ("setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override", "--")
 
 
 def test_a_read_only_folder_refuses_clearly_and_the_window_is_interrupted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import needs as needs
 from support.daemon import ROOT, Daemon, arm_and_approve, command, say
 from support.x11 import RecordingXterm, XServer
 
@@ -43,6 +44,7 @@ def test_it_is_valid_and_its_exposure_is_below_3(unit: Path) -> None:
 
 
 def test_pairing_and_typing_make_only_system_calls_that_it_allows(tmp_path: Path) -> None:
+    needs.tracing("records system calls")
     trace = tmp_path / "trace"
     with XServer() as screen, RecordingXterm(screen) as window:
         # -D: the daemon is our child, and the tracer its.

@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import pytest
+from support import needs as needs
 from support.daemon import Daemon, arm_and_approve, say
 from support.random_text import CJK
 from support.x11 import Recorder, RecordingXterm, XServer, differs, wait_until
@@ -201,6 +202,8 @@ def test_a_display_that_hangs_ends_at_its_deadline_while_others_are_served(
 def test_no_program_is_started_for_a_delivery(server: XServer, terminal: Recorder, tmp_path: Path) -> None:
     settings = {"allow_clipboard_on_inject_failure": True}
     with on_display(server, tmp_path / "d", **settings) as daemon:
+        needs.tracing("watches for started programs")
+        needs.sight_of(daemon.process.pid, "traces an undumpable process")
         phone = daemon.pair()
         arm_and_approve(phone)
         say(phone, INJECT, b"warm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def test_bash_offers_after_every_command_what_the_parser_takes(script: Path) -> 
         for path, _ in known
     )
     done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-c", f"cd {script.parent}\nsource {script}\n{asks}"],
+        ["bash", "--noprofile", "--norc", "-c", f'source "$0"\n{asks}', str(script)],
+        cwd=script.parent,
         env=clean_environment(),
         capture_output=True,
         text=True,
@@ -85,7 +87,8 @@ def test_the_tab_key_completes(tab: Terminal, typed: str, completed: str) -> Non
 @pytest.fixture(scope="module")
 def tab(script: Path) -> Iterator[Terminal]:
     with Terminal(script.parent / "nothing") as terminal:
-        terminal.run(f"cd {script.parent}; source {script}")
+        folder, source = shlex.quote(str(script.parent)), shlex.quote(str(script))
+        terminal.run(f"cd {folder}; source {source}")
         yield terminal
 
 
@@ -124,11 +127,11 @@ def zsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("zsh")
     (folder / "_novakey").write_text(run("completion", "zsh").stdout)
     (folder / ".zshrc").write_text(
-        f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u; novakey() {{ :; }}; clear\n"
-        "PS1='%% '; setopt no_prompt_sp\n"
+        f"fpath=({shlex.quote(str(folder))} $fpath); autoload -Uz compinit; compinit -u\n"
+        "novakey() { :; }; clear; PS1='%% '; setopt no_prompt_sp\n"
     )
     with Terminal(folder / "nothing") as terminal:
-        terminal.type(f"ZDOTDIR={folder} zsh -i")
+        terminal.type(f"ZDOTDIR={shlex.quote(str(folder))} zsh -i")
         terminal.wait_for(r"^% $")
         yield terminal
 
@@ -148,7 +151,7 @@ def test_fish_offers_the_commands(tmp_path: Path, typed: str, offered: set[str])
     path = tmp_path / "script"
     path.write_text(run("completion", "fish").stdout)
     done = subprocess.run(
-        ["fish", "--no-config", "-c", f'source {path}; complete -C"{typed}"'],
+        ["fish", "--no-config", "-c", f'source {shlex.quote(str(path))}; complete -C"{typed}"'],
         env={**clean_environment(), "HOME": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
@@ -161,9 +164,10 @@ def test_fish_offers_the_commands(tmp_path: Path, typed: str, offered: set[str])
 
 def test_bash_leaves_other_scripts_to_what_completed_python_before(script: Path) -> None:
     before = "_before() { COMPREPLY=(theirs); }; complete -F _before python3"
+    source = shlex.quote(str(script))
     ask = "COMP_WORDS=(python3 other.py ''); COMP_CWORD=2; _novakey_python; echo ${COMPREPLY[*]}"
     done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-c", f"{before}\nsource {script}; source {script}\n{ask}"],
+        ["bash", "--noprofile", "--norc", "-c", f"{before}\nsource {source}; source {source}\n{ask}"],
         env=clean_environment(),
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.daemon import ROOT, run
+from support.daemon import command, run
 from support.wayland import RecordingFoot, Sway, session_of
 from support.x11 import XServer, anywhere, wait_until
 from Xlib import X
@@ -83,9 +83,9 @@ class DoctorInFoot(RecordingFoot):
 
     def _argv(self, folder: Path, output: Path) -> list[str]:
         words = super()._argv(folder, output)
-        doctor = f"{sys.executable} {ROOT}/novakey.py --data-dir {folder}/d doctor --type --json"
-        script = f"touch {output}.ready; {doctor} >{output} 2>{output}.said; touch {output}.done; sleep 60"
-        return [*words[: words.index(sys.executable)], "sh", "-c", script]
+        doctor = command("--data-dir", folder / "d", "doctor", "--type", "--json")
+        script = 'touch "$0.ready"; "$@" >"$0" 2>"$0.said"; touch "$0.done"; sleep 60'
+        return [*words[: words.index(sys.executable)], "sh", "-c", script, str(output), *doctor]
 
     def has(self, ending: str, text: str = "") -> bool:
         path = self._output.with_name(self._output.name + ending)

@@ -181,7 +181,8 @@ def test_openssl_reads_it_from_a_pipe_and_from_a_descriptor(scene: Scene, tmp_pa
     plain, sealed = tmp_path / "plain", tmp_path / "sealed"
     plain.write_text("content")
     ask = shlex.join(command("ask", "--prompt", "the key"))
-    sealing = scene.start("sh", "-c", f"{ask} | {' '.join(crypt)} {plain} -out {sealed} -pass stdin")
+    seal = shlex.join([*crypt, str(plain), "-out", str(sealed), "-pass", "stdin"])
+    sealing = scene.start("sh", "-c", f"{ask} | {seal}")
     row = scene.answer(sealing, SECRET)
     assert row["prompt"] == "the key"
     assert sealing.wait() == 0, sealing.said()
@@ -199,7 +200,8 @@ def test_cryptsetup_reads_it_from_a_pipe(scene: Scene, tmp_path: Path) -> None:
     cheap = ("--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
     scene.run("cryptsetup", "luksFormat", "-q", *cheap, str(image), "--key-file=-", input=SECRET)
     ask = shlex.join(command("ask"))
-    opening = scene.start("sh", "-c", f"{ask} | cryptsetup open --test-passphrase --key-file=- {image}")
+    script = f'{ask} | cryptsetup open --test-passphrase --key-file=- "$0"'
+    opening = scene.start("sh", "-c", script, str(image))
     scene.answer(opening, SECRET)
     assert opening.wait() == 0, opening.said()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import gevent
 import pytest
+from support import needs as needs
 from support.random_text import ALL, random_secret
 from support.wayland import RecordingFoot, Sway, SwayGtkEntry, session_of
 from support.x11 import _READER, Recorder, anywhere, differs, wait_until
@@ -273,7 +274,9 @@ def test_into_an_x11_program_only_ascii_is_typed() -> None:
         script.write_text(_READER)
         sway.msg("exec", f"xterm -u8 -e /usr/bin/python3 {script} {output}")
         wait_until(lambda: any(w["focused"] for w in sway.windows()) and output.exists(), "an xterm")
-        assert WlrootsBackend().focus(DEADLINE_S).program == "xterm"
+        focus = WlrootsBackend().focus(DEADLINE_S)
+        needs.sight_of(focus.pid or 0, "names the program of another user")
+        assert focus.program == "xterm"
         WlrootsBackend().type_text(Secret(b"ASCII ~!{}"), DEADLINE_S, anywhere)
         wait_until(lambda: output.read_bytes() == b"ASCII ~!{}", "the text")
         with pytest.raises(DesktopError, match="only ASCII") as caught:
