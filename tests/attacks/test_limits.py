@@ -38,7 +38,7 @@ def resident(daemon: Daemon) -> int:
 
 
 def descriptors(daemon: Daemon) -> int:
-    needs.sight_of(daemon.process.pid)
+    needs.sight_of(daemon.process.pid, part="fd")
     return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
 
 

@@ -65,10 +65,13 @@ def user_namespaces(deed: str) -> None:
         pytest.skip(f"needs user namespaces: {deed}")
 
 
-def sight_of(pid: int, deed: str = _UNDUMPABLE) -> None:
-    """Skip unless we may look into a process that is closed to its own user."""
+def sight_of(pid: int, deed: str = _UNDUMPABLE, part: str = "maps") -> None:
+    """Skip unless we may read that part of the /proc of a process that is closed to its own user.
+
+    Root without CAP_SYS_PTRACE can list `fd`, but read neither memory nor the link to the program.
+    """
     try:
-        list(Path(f"/proc/{pid}/fd").iterdir())
+        os.close(os.open(f"/proc/{pid}/{part}", os.O_RDONLY))
     except PermissionError:
         pytest.skip(f"needs {'root' if os.geteuid() else 'CAP_SYS_PTRACE'}: {deed}")
 
