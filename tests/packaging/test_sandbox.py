@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,9 +104,10 @@ def bpf() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program() -> Iterator[Path]:
     """The launch script of a copy: the tree may lie where a process without rights cannot enter."""
-    return installed.copy_to(tmp_path_factory.mktemp("program"))
+    with tempfile.TemporaryDirectory(prefix="novakey-program-", dir=needs.open_place()) as folder:
+        yield installed.copy_to(Path(folder))
 
 
 class Home:
@@ -157,11 +159,15 @@ class Home:
 
 
 @pytest.fixture
-def home(bpf: bytes, program: Path, tmp_path: Path) -> Iterator[Home]:
+def home(bpf: bytes, program: Path) -> Iterator[Home]:
     """A home in which the unit was installed as its head says."""
-    (tmp_path / "bpf").write_bytes(bpf)
-    with open(tmp_path / "bpf", "rb") as compiled:
-        made = Home(tmp_path / "home", program, compiled.fileno())
+    with (
+        tempfile.TemporaryDirectory(prefix="novakey-home-", dir=needs.open_place()) as folder,
+        tempfile.TemporaryFile() as compiled,
+    ):
+        compiled.write(bpf)
+        compiled.flush()
+        made = Home(Path(folder, "home"), program, compiled.fileno())
         for line in re.findall(r"(?m)^#   mkdir -p -m 700 (.*)$", UNIT):
             for word in line.split():
                 Path(word.replace("~", str(made.folder))).mkdir(mode=0o700, parents=True)

@@ -251,7 +251,7 @@ def test_while_a_daemon_runs_it_is_named_and_nothing_is_taken_away(tmp_path: Pat
 
 
 # What setup asks of systemd, where none runs: the words are written down, and the unit's command is started.
-SYSTEMCTL = """#!{python}
+SYSTEMCTL = """
 import os, re, shlex, signal, subprocess, sys
 words = [word for word in sys.argv[1:] if word not in ("--user", "--quiet")]
 folder = {folder!r}
@@ -286,8 +286,10 @@ def systemctl(tmp_path: Path) -> Any:
     folder = tmp_path / "bin"
     folder.mkdir()
     extra = ", ".join(f"{name!r}: {value!r}" for name, value in LOOPBACK.items())
-    script = folder / "systemctl"
-    script.write_text(SYSTEMCTL.format(python=sys.executable, folder=str(folder), extra=extra))
+    double, script = folder / "double.py", folder / "systemctl"
+    double.write_text(SYSTEMCTL.format(folder=str(folder), extra=extra))
+    # The kernel takes no interpreter whose path holds a space.
+    script.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(double)])} "$@"\n')
     script.chmod(0o755)
     yield folder
     if (folder / "pid").exists():
