@@ -18,7 +18,7 @@ SOON_S = 15
 
 # dunst shows the actions in a menu program; this one picks the line with the wanted word.
 _RC = "[global]\ndmenu = {menu}\nmouse_left_click = do_action\nnotification_limit = 20\nhistory_length = 50\n"
-_MENU = '#!/bin/sh\ngrep -m1 "$(cat {wanted})"\n'
+_MENU = '#!/bin/sh\ngrep -m1 "$(cat "{wanted}")"\n'
 
 
 class Dunst:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -293,6 +294,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.guard = self._open(devices=0)
 
     def _open(self, devices: int = 1) -> ReplayGuard:
+        gevent.sleep(0.0001)  # gevent closes the descriptors of folders only when its loop runs
         return opened(self.path, self.now, devices, self.boot.to_bytes(16, "big"))
 
     @rule(offset=st.integers(-310, 130))
