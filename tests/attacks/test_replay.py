@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.daemon import Daemon
+from support.daemon import Daemon, wrong_clock
 from support.x11 import Recorder, RecordingXterm, XServer
 
 from novakey.phone import Profile, exchange
@@ -82,9 +82,7 @@ def test_after_a_kill_each_is_refused_as_a_replay_and_nothing_is_typed(recording
 
 
 def test_with_the_clock_set_back_ten_minutes_each_is_a_replay(recording: Recording) -> None:
-    # Not through the `faketime` command: it would stay before the daemon, and take our signals for it.
-    library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
-    recording.env |= {"LD_PRELOAD": str(library), "FAKETIME": "-600s", "DONT_FAKE_MONOTONIC": "1"}
+    recording.env |= wrong_clock("-600s")
     with recording.start() as daemon:
         reply = exchange(daemon.at(recording.phone), recording.frames[0])
         assert time.time() - reply.ts_unix > 500, "its clock is not set back"

@@ -36,6 +36,16 @@ def clean_environment() -> dict[str, str]:
     return {**env, "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
 
 
+def wrong_clock(faketime: str) -> dict[str, str]:
+    """Return the environment of a process whose wall clock is wrong, as faketime(1) writes it.
+
+    The monotonic clock stays right: no machine has a wrong one, and no wait ends while it stands still.
+    The command `faketime` would stay before the process and take our signals for it.
+    """
+    library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
+    return {"LD_PRELOAD": str(library), "FAKETIME": faketime, "DONT_FAKE_MONOTONIC": "1"}
+
+
 def command(*words: str | Path) -> list[str]:
     """The launch script as a person starts it, in the interpreter of the tests."""
     return [sys.executable, str(ROOT / "novakey.py"), *map(str, words)]

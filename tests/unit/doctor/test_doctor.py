@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.daemon import ROOT, Daemon, clean_environment, run
+from support.daemon import ROOT, Daemon, clean_environment, run, wrong_clock
 from support.dbus import message_bus
 from support.dunst import Dunst
 from support.x11 import RecordingXterm, XServer
@@ -108,8 +108,7 @@ def a_name_that_leads_nowhere(folder: Path) -> Iterator[Env]:
 
 @contextmanager
 def a_clock_of_2001(folder: Path) -> Iterator[Env]:
-    library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
-    yield {"LD_PRELOAD": str(library), "FAKETIME": "2001-01-01 00:00:00"}
+    yield wrong_clock("@2001-01-01 00:00:00")
 
 
 @contextmanager
