@@ -7,13 +7,11 @@ old one does what no version does. So everything is imported while there is noth
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import logging
 import sys
 
 import gevent
-
-log = logging.getLogger(__name__)
 
 _X11 = ("clipboard", "connection", "glance", "mark", "ready", "target", "typist")
 _DESKTOP = {
@@ -30,7 +28,7 @@ _DESKTOP = {
         *(f"novakey.desktop.x11_{name}" for name in _X11),
     ),
 )
-# A test compares this with every import inside a function (tests/system/test_preload.py).
+# A test compares this with every import inside a function (tests/unit/daemon/test_preload.py).
 MODULES = (
     "novakey.control.owner",
     "novakey.session.atspi",
@@ -46,8 +44,6 @@ def preload() -> None:
     """Import `MODULES`, each when the daemon has nothing else to do."""
     for name in MODULES:
         gevent.idle()
-        try:
+        # Not installed here, or being replaced right now: the first use reports it.
+        with contextlib.suppress(ImportError, SyntaxError):
             importlib.import_module(name)
-        except (ImportError, SyntaxError) as error:
-            # Not installed here, or being replaced right now: the first use reports it.
-            log.debug("%s is not loaded: %s", name, error)

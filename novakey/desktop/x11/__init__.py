@@ -1,6 +1,7 @@
 """X11: typing by XTEST, all of a text or nothing.
 
 backend     the contract of desktop.base
+display     a display that rejects a second greenlet
 connection  one connection to the server
 transport   requests as bytes, and their replies
 wire        the bytes of each request and reply
