@@ -5,6 +5,7 @@ startup        what is found on disk, and what follows
 server         one port, two routes
 audit          the record of decisions
 notifications  what the person is notified of
+preload        what serving imports on demand, imported soon after the start
 reset          the full uninstall
 import_legacy  taking over from the existing daemon
 """

@@ -18,6 +18,7 @@ from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.daemon.audit import FILE, Audit
 from novakey.daemon.notifications import Notices
+from novakey.daemon.preload import preload
 from novakey.daemon.server import Server
 from novakey.daemon.startup import Installation, open_installation
 from novakey.desktop.select import Chooser
@@ -39,7 +40,6 @@ from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.window import Windows
-from novakey.preload import preload
 from novakey.system import systemd
 from novakey.system.files import FolderLock, private_folder
 from novakey.system.paths import Paths

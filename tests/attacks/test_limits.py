@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import Daemon, command, read_all
 
 from novakey.phone import Profile

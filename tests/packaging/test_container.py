@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import needs as needs
+from support import needs
 from support.daemon import ROOT, arm_and_approve, say
 from support.x11 import RecordingXterm, XServer, differs
 

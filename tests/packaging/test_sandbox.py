@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import installed as installed
-from support import needs as needs
+from support import installed, needs
 from support.daemon import ROOT, Daemon, arm_and_approve, say
 from support.x11 import RecordingXterm, XServer, differs
 

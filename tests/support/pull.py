@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support import needs as needs
+from support import needs
 from support.daemon import ROOT, Daemon, clean_environment, command, say
 from support.x11 import end, wait_until
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support import needs as needs
+from support import needs
 from support.x11 import _READER, START_S, Recorder, RecordingGtkEntry, end, wait_until
 
 from novakey.desktop.wayland.session import connect, within

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import Daemon, command, random_key, run, say
 
 from novakey import phone

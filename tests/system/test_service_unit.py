@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import ROOT, Daemon, arm_and_approve, command, say
 from support.x11 import RecordingXterm, XServer
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import Daemon, run, say
 
 from novakey.devices import sealed_file

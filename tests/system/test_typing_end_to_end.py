@@ -15,7 +15,7 @@ from typing import Any
 
 import gevent
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import Daemon, arm_and_approve, command, run, say
 from support.procfs import Watcher, pieces
 from support.random_text import random_secret

@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import Daemon, arm_and_approve, say
 from support.random_text import CJK
 from support.x11 import Recorder, RecordingXterm, XServer, differs, wait_until

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from novakey.config import load
+from novakey.config import load, validate
 from novakey.config import settings as configkeys
 from novakey.config.reader import MAX_BYTES
 from novakey.errors import ConfigError
@@ -143,8 +143,8 @@ def test_the_option_wins_over_the_variable_and_that_over_the_folder(tmp_path: Pa
 
 
 def test_a_variable_wins_over_the_file_and_effective_says_so(tmp_path: Path) -> None:
-    loaded = loaded(tmp_path, "\nlog_keep: 3\nlog_rotate_mb: 4\n", NOVAKEY_LOG_KEEP="7")
-    origins = {name: (value, origin) for name, value, origin in load.effective(loaded)}
+    found = loaded(tmp_path, "\nlog_keep: 3\nlog_rotate_mb: 4\n", NOVAKEY_LOG_KEEP="7")
+    origins = {name: (value, origin) for name, value, origin in load.effective(found)}
     assert origins["log_keep"] == (7, "NOVAKEY_LOG_KEEP")
     assert origins["log_rotate_mb"] == (4, f"{tmp_path}/novakey.yaml:3")
     assert origins["log_dir"] == ("", "default")

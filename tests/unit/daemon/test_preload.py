@@ -15,7 +15,7 @@ from support.daemon import ROOT, Daemon, ask, clean_environment, say
 from support.x11 import RecordingXterm, XServer, wait_until
 
 from novakey.control import client
-from novakey.preload import MODULES
+from novakey.daemon.preload import MODULES
 from novakey.system.paths import Paths
 from novakey.wire.control import Event
 from novakey.wire.message import MessageType
@@ -25,7 +25,7 @@ NOT_SERVING = (
     "novakey.__main__",
     "novakey.cli",
     "novakey.cli",
-    "novakey.preload",
+    "novakey.daemon.preload",
     "novakey.devices.sealing.choose",
 )
 AT_START = {"yaml", "platformdirs", "cryptography"}
@@ -35,8 +35,8 @@ LOADED = """
 import sys
 import novakey.__main__
 novakey.__main__.patch()
-import novakey.daemon.app, novakey.preload
-novakey.preload.preload()
+import novakey.daemon.app, novakey.daemon.preload
+novakey.daemon.preload.preload()
 print(*sys.modules)
 """
 

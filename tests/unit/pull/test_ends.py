@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import needs
+from support import needs, tmux
 from support import pull as pullbench
-from support import tmux
 from support.daemon import Daemon, command, say
 from support.pull import Scene, git_server, random_secret
 from support.x11 import RecordingXterm, XServer, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import random_key, run, say
 from support.dbus import message_bus
 from support.dunst import Dunst

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import installed as installed
-from support import needs as needs
+from support import installed, needs
 from support.daemon import Daemon, command, say
 from support.pull import SSH, Scene, found_in, git_server, ordinary_user, random_secret, sshd
 from support.x11 import end, wait_until

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import needs as needs
+from support import needs
 from support.daemon import ROOT, Daemon, arm_and_approve, say
 from support.memory import copies
 

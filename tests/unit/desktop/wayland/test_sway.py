@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 import pytest
-from support import needs as needs
+from support import needs
 from support.random_text import ALL, random_secret
 from support.wayland import RecordingFoot, Sway, SwayGtkEntry, session_of
 from support.x11 import _READER, Recorder, anywhere, differs, wait_until

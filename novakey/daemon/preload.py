@@ -13,7 +13,7 @@ import sys
 
 import gevent
 
-_X11 = ("clipboard", "connection", "glance", "mark", "ready", "target", "typist")
+_X11 = ("selection", "connection", "snapshot", "recovery", "warm", "focus", "typing")
 _DESKTOP = {
     "win32": ("novakey.desktop.windows.backend",),
     "darwin": ("novakey.desktop.macos.backend",),
@@ -25,7 +25,7 @@ _DESKTOP = {
         "novakey.desktop.remote.portal",
         "novakey.desktop.wayland.clipboard_only",
         "novakey.desktop.x11.backend",
-        *(f"novakey.desktop.x11_{name}" for name in _X11),
+        *(f"novakey.desktop.x11.{name}" for name in _X11),
     ),
 )
 # A test compares this with every import inside a function (tests/unit/daemon/test_preload.py).
