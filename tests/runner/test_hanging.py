@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from support.tiny_suite import PYTEST, Run, suite
 from support.x11 import wait_until
-from tinysuite import PYTEST, Run, suite
 
 _HANGING = """
 import gevent, os, pytest, signal, subprocess, time

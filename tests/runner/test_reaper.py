@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.tiny_suite import Run
 from support.x11 import wait_until
-from tinysuite import Run
 
 # A child in its own session and a stopped one; the shell itself hears neither Ctrl-C nor SIGTERM.
 _DEAF = """

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import gevent
@@ -15,6 +15,7 @@ from jeepney import Message, MessageType, new_error, new_method_return
 from jeepney.bus_messages import message_bus as messages
 from jeepney.io.common import RouterClosed
 from jeepney.io.threading import ReceiveStopped, open_dbus_connection
+from support import reaper
 
 _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -54,9 +55,11 @@ class MessageBus:
 
     def close(self) -> None:
         for child in reversed(self._children):
-            if child.poll() is None:
-                child.send_signal(signal.SIGCONT)
-                child.kill()
+            below = reaper.descendants(child.pid)  # the launcher of the accessibility bus starts a bus
+            for pid in (child.pid, *below) if child.poll() is None else below:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+                    os.kill(pid, signal.SIGKILL)
             child.wait()
 
 

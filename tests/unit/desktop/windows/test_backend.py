@@ -481,10 +481,10 @@ for name in ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "posix"
     sys.modules[name] = None
 sys.path.insert(0, ".")
 from novakey.desktop.select import Chooser, candidates
-from novakey.desktop import choose
+from novakey.desktop import select
 print([found.reason for name in ("windows", "macos") for found in candidates(name)])
 for sys.platform in ("win32", "darwin"):
-    print([kind.name for kind in choose._kinds("auto")])
+    print([kind.name for kind in select._kinds("auto")])
 """
 
 
