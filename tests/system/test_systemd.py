@@ -36,7 +36,8 @@ def test_a_watched_daemon_says_again_and_again_that_its_loop_turns(tmp_path: Pat
         with Daemon(tmp_path / "d", env=env) as daemon:
             assert told.recv(100) == b"READY=1"
             began = time.monotonic()
-            assert [told.recv(100) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+            assert [told.recv(100) for _ in range(8)] == [b"WATCHDOG=1"] * 8
+            # Some may have come before the first look, on a busy machine; they are 0.2 s apart.
             assert time.monotonic() - began > 0.7, "every half of the time allowed, not faster"
             assert daemon.stop() == 0
         rest = told.recv(100)
