@@ -17,6 +17,7 @@ FROM_HERE = (
     "requirements.in",
     "pyproject.toml",
     "LICENSE",
+    "README.md",
     "novakey",
     "conf",
 )
