@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from support.pages import PAGES, ROOT, code_spans, headings, prose
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -29,6 +30,13 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
         if not target.is_file() or (anchor and anchor not in headings(target)):
             broken.append(f"{file}#{anchor}")
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_table_renders_as_a_table(page: Path) -> None:
+    tokens = MarkdownIt().enable("table").parse(page.read_text())
+    paragraphs = [token.content for token in tokens if token.type == "inline"]
+    assert [text for text in paragraphs if re.search(r"(?m)^\s*\|", text) or "| --- |" in text] == []
 
 
 def test_the_index_lists_every_page() -> None:
