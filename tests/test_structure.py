@@ -24,7 +24,7 @@ MOST_LINES = 330
 # What the wire may import besides itself: no socket, no gevent, no clock, no log.
 WIRE_MAY = {
     "__future__", "base64", "binascii", "collections", "enum", "hashlib", "hmac", "json",
-    "struct", "types", "typing", "urllib", "nacl", "pqcrypto", "novakey.secret",
+    "struct", "types", "typing", "unicodedata", "urllib", "nacl", "pqcrypto", "novakey.secret",
 }  # fmt: skip
 
 

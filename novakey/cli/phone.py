@@ -62,10 +62,10 @@ def _profile_path(words: argparse.Namespace) -> Path:
 
 def _pair(words: argparse.Namespace) -> int:
     from novakey import phone
-    from novakey.wire.pair import valid_device_id
+    from novakey.wire.pair import ID_RULE, valid_device_id
 
     if words.device_id is not None and not valid_device_id(words.device_id):
-        raise ConfigError("--device-id must be 1 to 64 bytes of printable text without separators")
+        raise ConfigError(f"--device-id {ID_RULE}")
     path = _profile_path(words)
     if os.path.lexists(path) and not words.replace:
         raise NovaKeyError(

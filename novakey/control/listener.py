@@ -14,10 +14,10 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
 
 from novakey.errors import NovaKeyError, SetupError, StoreError
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.wire.control import SOCKET_NAME
 
 AVAILABLE = hasattr(socket, "SO_PEERCRED")
@@ -158,5 +158,7 @@ def _remove_stale(folder: Path, handle: int) -> None:
         raise StoreError(f"{path} cannot be looked at: {error.strerror}") from error
     if not stat.S_ISSOCK(found.st_mode):
         kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a socket"
-        raise StoreError(f"{path} is {kind}, and only our own socket is replaced", f"rm {quote(str(path))}")
+        raise StoreError(
+            f"{path} is {kind}, and only our own socket is replaced", command("rm", foreign=path)
+        )
     os.unlink(SOCKET_NAME, dir_fd=handle)

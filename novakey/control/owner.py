@@ -7,7 +7,6 @@ ids and names in it are escaped.
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +16,13 @@ from novakey.control.overview import Parts
 from novakey.control.server import Live
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
-from novakey.log.format import escape, one_line
+from novakey.log.format import escape
 from novakey.messages.gates import Gate
 from novakey.pairing.model import WAY_OUT
 from novakey.pairing.state import State
 from novakey.pairing.window import Attempt, Ended
 from novakey.system import procfs
+from novakey.system.paste import choices, command
 from novakey.wire.control import Event
 from novakey.wire.uri import PairingUri
 
@@ -226,25 +226,26 @@ class Owner:
 
     # ---- below ----
 
-    def _device(self, wanted: str | None, command: str = "devices list") -> Device:
-        """The device of this id or name; without one, the only device there is. `command` is for the cure."""
+    def _device(self, wanted: str | None, verb: str = "devices revoke") -> Device:
+        """The device of this id or name; without one, the only device there is. `verb` is for the hint."""
         if wanted is None:
             match list(self._devices):
                 case [device]:
                     return device
                 case []:
                     raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
-            raise NovaKeyError("more than one phone is paired", f"name one: {self._choices(command)}")
+            raise NovaKeyError("more than one phone is paired", f"name one: {self._choices(verb)}")
         named = (device for device in self._devices if device.name == wanted)
         found = self._devices.get(wanted) or next(named, None)
         if found is None or not wanted:
             raise NovaKeyError(f"no device is called {escape(wanted)}", "see: novakey.py devices list")
         return found
 
-    def _choices(self, command: str) -> str:
-        names = [shlex.quote(one_line(device.name or device.id)) for device in self._devices]
+    def _choices(self, verb: str) -> str:
+        names = [device.name or device.id for device in self._devices]
         more = ", … (novakey.py devices list)" if len(names) > _MAX_SHOWN else ""
-        return f"novakey.py {command} DEVICE, where DEVICE is one of: {', '.join(names[:_MAX_SHOWN])}{more}"
+        line = command("novakey.py", *verb.split(), foreign="DEVICE")
+        return f"{line}, where DEVICE is one of: {choices(names[:_MAX_SHOWN])}{more}"
 
     def _asking_device(self, wanted: str | None) -> Device:
         """As `_device`; without a name, the one device that waits for the owner's word."""

@@ -17,6 +17,7 @@ from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
 from novakey.messages.requests import Asking
+from novakey.system.paste import command
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
 
@@ -106,7 +107,8 @@ class Notices:
 
     def paired(self, device: Device) -> None:
         """A phone was paired: the answer to somebody who read the token off the network."""
-        body = f"from {device.paired_from}. If that was not you: novakey.py devices revoke"
+        revoking = command("novakey.py", "devices", "revoke", foreign=device.id)
+        body = f"from {device.paired_from}. If that was not you: {revoking}"
         self._tell("", f"paired: {escape(device.id)}", body)
 
     def revoked(self, device: Device) -> None:

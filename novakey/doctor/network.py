@@ -15,6 +15,7 @@ from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
 from novakey.pairing.display import advertised
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.system.paths import Paths
 
 CONNECT_S = 2.0
@@ -76,11 +77,10 @@ def _firewall(paths: Paths, settings: Settings) -> Finding:
     about = About("firewall", "a firewall in between makes a phone wait in vain")
     _, port = parse_listen_addr(settings.listen_addr)
     if _contains(_UFW, "ENABLED=yes"):
-        return about.note("ufw is on", f"let phones in: sudo ufw allow {port}/tcp")
+        return about.note("ufw is on", f"let phones in: {command('sudo', 'ufw', 'allow', f'{port}/tcp')}")
     if _FIREWALLD.exists():
-        return about.note(
-            "firewalld is on", f"let phones in: sudo firewall-cmd --permanent --add-port={port}/tcp"
-        )
+        opening = command("sudo", "firewall-cmd", "--permanent", f"--add-port={port}/tcp")
+        return about.note("firewalld is on", f"let phones in: {opening}")
     return about.ok("neither ufw nor firewalld is on")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from novakey.config.settings import Settings
 from novakey.errors import ConfigError
+from novakey.system.paste import command
 
 
 class OwnerOnlyFile(logging.Handler):
@@ -124,7 +125,7 @@ def _make_folder(folder: Path) -> None:
         mode = folder.stat().st_mode
         if mode & 0o022 and not mode & stat.S_ISVTX:
             # Whoever can rename our files can also make us write over theirs.
-            raise OSError(f"others can write in its folder (chmod go-w {folder})")
+            raise OSError(f"others can write in its folder ({command('chmod', 'go-w', foreign=folder)})")
         return
     if folder.parent != folder and not folder.parent.is_dir():
         _make_folder(folder.parent)

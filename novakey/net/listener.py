@@ -14,6 +14,7 @@ from gevent.server import StreamServer
 
 from novakey.config.validate import parse_listen_addr
 from novakey.errors import NovaKeyError
+from novakey.system.paste import command
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,10 @@ def _why_not_listening(host: str, port: int, error: OSError) -> tuple[str, str]:
     match error.errno:
         case errno.EADDRINUSE:
             problem = f"port {port} on {host} is in use by another program"
-            return problem, f"find it with: ss -ltnp 'sport = :{port}' - or choose another listen_addr"
+            return (
+                problem,
+                f"find it with: {command('ss', '-ltnp', f'sport = :{port}')} - or choose another listen_addr",
+            )
         case errno.EACCES:
             return f"port {port} may not be opened by this user", "choose a port from 1024 in listen_addr"
         case errno.EADDRNOTAVAIL:

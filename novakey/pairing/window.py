@@ -24,6 +24,7 @@ from novakey.pairing.display import Display
 from novakey.pairing.model import WAY_OUT, Window
 from novakey.pairing.state import Event, Pairing, State
 from novakey.secret import Secret
+from novakey.system.paste import command
 from novakey.wire import crypto
 from novakey.wire.uri import PairingUri
 
@@ -121,10 +122,10 @@ class Windows:
     def paired(self, device: Device) -> None:
         """The window did its work: tell the owner."""
         log.warning(
-            "paired: %s from %s. if that was not you: novakey.py devices revoke %s",
+            "paired: %s from %s. if that was not you: %s",
             escape(device.id),
             device.paired_from,
-            escape(device.id),
+            command("novakey.py", "devices", "revoke", foreign=device.id),
         )
         self.happenings.publish(Ended(device))
 

@@ -12,12 +12,12 @@ import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import NoReturn
 
 from novakey.errors import ConfigError, NovaKeyError
 from novakey.log.format import one_line
 from novakey.secret import Secret
+from novakey.system.paste import command
 
 _MOST_DESCRIPTORS = 1024  # the usual limit on open files
 _MOST_SHEBANG = 256  # BINPRM_BUF_SIZE in Linux
@@ -61,7 +61,8 @@ def check_program(name: str) -> None:
         raise NotExecutableError(f"{name} cannot be run: it is a folder", "name a program in it")
     elif (found := shutil.which(name, mode=os.F_OK)) is not None:
         raise NotExecutableError(
-            f"{name} cannot be run: {found} is not executable", f"if it is a program: chmod +x {quote(found)}"
+            f"{name} cannot be run: {found} is not executable",
+            f"if it is a program: {command('chmod', '+x', foreign=found)}",
         )
     else:
         where = "of that path" if is_path else "of that name in PATH"

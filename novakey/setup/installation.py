@@ -20,6 +20,7 @@ from novakey.setup import configuration, record, service
 from novakey.setup.answers import Answers
 from novakey.setup.record import Record
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.system.paths import Paths
 from novakey.wire.control import SOCKET_NAME
 
@@ -84,9 +85,13 @@ def removable(paths: Paths) -> Record:
     if holder is not None and not (done.unit and service.process_id() == holder):
         raise NovaKeyError(
             f"a daemon runs (process {holder}), so nothing was removed",
-            f"stop it first: Ctrl-C where it was started{f', or kill {holder}' if holder else ''}",
+            f"stop it first: Ctrl-C where it was started{_or_kill(holder)}",
         )
     return done
+
+
+def _or_kill(holder: int) -> str:
+    return f", or {command('kill', holder)}" if holder else ""
 
 
 def uninstall(paths: Paths, settings: Settings, say: Say) -> None:

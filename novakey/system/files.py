@@ -13,11 +13,11 @@ import os
 import stat
 from glob import escape
 from pathlib import Path
-from shlex import quote
 from types import TracebackType
 from typing import BinaryIO
 
 from novakey.errors import NovaKeyError, StoreError
+from novakey.system.paste import command
 
 MAX_SIZE = 8 * 1024 * 1024  # far above any store of ours; a fence against a planted giant
 
@@ -34,14 +34,14 @@ def private_folder(path: Path) -> None:
         status = path.lstat()
     except FileExistsError:
         raise StoreError(
-            f"{path} is not a folder", f"move it away: mv {quote(str(path))} /elsewhere"
+            f"{path} is not a folder", f"move it away: {command('mv', path, '/elsewhere')}"
         ) from None
     except OSError as error:
         raise _failed(f"the folder {path} cannot be made", path.parent, error) from error
     if stat.S_ISLNK(status.st_mode):
         raise StoreError(
             f"{path} is a link, and links are not followed here",
-            f"put the folder itself there, or name it: --data-dir {quote(os.path.realpath(path))}",
+            f"put the folder itself there, or name it: {command('--data-dir', os.path.realpath(path))}",
         )
     _refuse_foreign(path, status, 0o700)
 
@@ -59,7 +59,7 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
     if len(data) > limit:
         raise StoreError(
             f"{path} is larger than {limit} bytes, so it is not ours",
-            f"move it away: mv {quote(str(path))} /elsewhere",
+            f"move it away: {command('mv', path, '/elsewhere')}",
         )
     return data
 
@@ -78,14 +78,14 @@ def open_private(path: Path) -> BinaryIO | None:
         if path.is_symlink():
             raise StoreError(
                 f"{path} is a link, and links are not followed here",
-                f"remove the link: rm {quote(str(path))}",
+                f"remove the link: {command('rm', foreign=path)}",
             ) from None
         raise _failed(f"{path} cannot be read", path, error) from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(
-                f"{path} is not a regular file", f"move it away: mv {quote(str(path))} /elsewhere"
+                f"{path} is not a regular file", f"move it away: {command('mv', path, '/elsewhere')}"
             )
         _refuse_foreign(path, status, 0o600)
         return open(handle, "rb")
@@ -239,18 +239,18 @@ def _put_back(before: Path, path: Path) -> None:
 
 def _failed(what: str, path: Path, error: OSError) -> StoreError:
     """The error that a person sees for what the system said about `path`."""
-    where = quote(str(path))
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            cure = f"make room, and try again; how full it is says: df -h {where}"
+            cure = f"make room, and try again; how full it is says: {command('df', '-h', foreign=path)}"
         case errno.EROFS:
-            cure = f"it is on a read-only file system; which one says: findmnt -T {where}"
+            cure = f"it is on a read-only file system; which one says: {command('findmnt', '-T', path)}"
         case errno.EACCES | errno.EPERM:
-            cure = f"look at its owner and rights: ls -ld {where}"
+            cure = f"look at its owner and rights: {command('ls', '-ld', foreign=path)}"
         case errno.ELOOP:
-            cure = f"links are not followed here, so remove the link: rm {where}"
+            cure = f"links are not followed here, so remove the link: {command('rm', foreign=path)}"
         case _:
-            cure = f"look at the disk and the system's log; where it lies says: df -h {where}"
+            looking = command("df", "-h", foreign=path)
+            cure = f"look at the disk and the system's log; where it lies says: {looking}"
     return StoreError(f"{what}: {(error.strerror or type(error).__name__).lower()}", cure)
 
 
@@ -267,10 +267,10 @@ def _refuse_foreign(path: Path, status: os.stat_result, mode: int) -> None:
     if status.st_uid != os.geteuid():
         raise StoreError(
             f"{path} belongs to another user (uid {status.st_uid})",
-            f"if it is yours: chown {os.geteuid()} {quote(str(path))}",
+            f"if it is yours: {command('chown', os.geteuid(), foreign=path)}",
         )
     if status.st_mode & 0o077:
         raise StoreError(
             f"others have rights on {path} (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"mend it: chmod {mode:o} {quote(str(path))}",
+            f"mend it: {command('chmod', f'{mode:o}', foreign=path)}",
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+import unicodedata
 from typing import NamedTuple
 
 from novakey.secret import Secret
@@ -22,9 +23,12 @@ from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, uri
 VERSION = 1
 KEY_ID = "1"
 MAX_REGISTER = 4096  # 1114 fixed bytes and a register object of about 150
-MAX_NEW_DEVICE_ID = 64  # bytes; longer ones occur in old stores but are not paired anew
+MAX_NEW_DEVICE_ID = 64  # bytes; longer ids occur in old stores only
+ID_RULE = "must be 1 to 64 letters, digits, spaces or ._-@'(), and not begin with - or ."
 
 _KEM_LENGTH = struct.pack(">H", crypto.CIPHERTEXT_SIZE)
+_MARKS = frozenset(" ._-@'()")
+_BLANK_LETTERS = frozenset("\u115f\u1160")  # Hangul fillers: letters to Unicode, blank on the screen
 _SEALED_AT = len(_KEM_LENGTH) + crypto.CIPHERTEXT_SIZE + crypto.NONCE_SIZE
 
 
@@ -169,7 +173,7 @@ def decode_registration(plaintext: bytes | bytearray) -> Registration:
     device_id = jsonline.string(members, "device_id", "")
     key_hex = jsonline.string(members, "device_key_hex", "")
     if device_id and not valid_device_id(device_id):
-        raise Malformed("device_id must be 1 to 64 bytes of printable text without separators")
+        raise Malformed(f"the device id {ID_RULE}")
     return Registration(device_id or None, _decode_key(key_hex) if key_hex else None)
 
 
@@ -192,14 +196,19 @@ def decode_acknowledgement(data: bytes, ciphertext: bytes, key: bytes) -> Regist
 
 
 def valid_device_id(device_id: str) -> bool:
-    """Whether an id may be paired: 1 to 64 bytes of printable UTF-8, no separators.
+    """Return whether an id may be paired: letters, digits, space and `._-@'()`, 1 to 64 bytes of UTF-8.
 
-    Bidirectional and other format controls are not printable in Unicode's
-    sense (category Cf); a separator of any kind (Z*) could forge a log column.
+    The owner types an id and pastes it into a shell. An id that begins with `-`
+    looks like an option, and one that begins with `.` like a hidden file. Letters
+    that NFKC changes (UAX 15), or that show nothing, are not accepted.
     """
-    # Of the separators (category Z) only the space is printable.
-    printable = device_id.isprintable() and " " not in device_id
-    return printable and 1 <= len(device_id.encode("utf-8")) <= MAX_NEW_DEVICE_ID
+    if not 1 <= len(device_id.encode("utf-8")) <= MAX_NEW_DEVICE_ID or device_id[0] in "-.":
+        return False
+    return unicodedata.is_normalized("NFKC", device_id) and all(map(_may_be_in_an_id, device_id))
+
+
+def _may_be_in_an_id(char: str) -> bool:
+    return char in _MARKS or (char not in _BLANK_LETTERS and (char.isalpha() or char.isdecimal()))
 
 
 def _operation(data: bytes | bytearray, op: str) -> dict[str, object]:

@@ -237,6 +237,9 @@ class Reader:
                 return self._texts(body, scope) + self._texts(orelse, scope)
             case ast.Name(id=name):
                 return self._assigned(name, scope) or self._assigned(name, self._tree)
+            case ast.Call(func=ast.Name(id="command"), args=words, keywords=keywords):
+                line = self._joined([part for word in words for part in (word, ast.Constant(" "))], scope)
+                return [text + "-- …" * bool(keywords) for text in line]
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
                 functions = self._functions.get(name, [])
                 returns = [(r, f) for f in functions for r in ast.walk(f) if isinstance(r, ast.Return)]

@@ -142,7 +142,12 @@ def test_a_second_phone_meanwhile_is_told_busy(tmp_path: Path) -> None:
         b"",
         b"{}",
         b'{"op":"register","v":2}',
-        b'{"op":"register","v":1,"device_id":"a b"}',
+        b'{"op":"register","v":1,"device_id":"$(id>/tmp/x)"}',
+        b'{"op":"register","v":1,"device_id":"--json"}',
+        b'{"op":"register","v":1,"device_id":".hidden"}',
+        b'{"op":"register","v":1,"device_id":"a\\u00a0b"}',
+        b'{"op":"register","v":1,"device_id":"a\\u1160b"}',
+        b'{"op":"register","v":1,"device_id":"\\uff41"}',
         b'{"op":"register","v":1,"device_id":"a\\u202eb"}',
         b'{"op":"register","v":1,"device_id":"a\\nb"}',
         b'{"op":"register","v":1,"device_id":"\\ud800"}',
@@ -161,6 +166,13 @@ def test_a_bad_register_is_closed_unanswered_and_stores_nothing(shared: Daemon, 
     assert ask(sock, b"\x04\x40" + ciphertext + nonce + sealed) == b""
     assert not (shared.folder / "devices.json").exists()
     assert hello(shared, Secret(bytes(16)))["reason"] == "bad_token", "the window is given back"
+
+
+def test_an_id_may_hold_spaces_and_the_marks_of_names(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d") as daemon:
+        assert daemon.pair("Anna's iPhone (2) J.R_a-b@home").device_id == "Anna's iPhone (2) J.R_a-b@home"
+        line = """devices revoke -- 'Anna'"'"'s iPhone (2) J.R_a-b@home'"""
+        daemon.wait_for_log(line)
 
 
 def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(

@@ -15,11 +15,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from novakey.errors import StoreError
 from novakey.secret import Secret
+from novakey.system.paste import command
 
 VARIABLE = "NOVAKEY_PASSPHRASE_FILE"
 
@@ -114,19 +114,18 @@ class PassphraseFile(Source):
         return Secret(data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data)
 
     def _check(self, status: os.stat_result) -> None:
-        path = quote(str(self._path))
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"the passphrase file {self._path} is not a regular file", _CURE)
         if status.st_uid not in (0, os.geteuid()):
             raise StoreError(
                 f"the passphrase file {self._path} belongs to another user (uid {status.st_uid})",
-                f"if it is yours: chown {os.geteuid()} {path}",
+                f"if it is yours: {command('chown', os.geteuid(), foreign=self._path)}",
             )
         if status.st_mode & 0o022 or (status.st_uid != 0 and status.st_mode & 0o077):
             raise StoreError(
                 f"others have rights on the passphrase file {self._path}"
                 f" (mode {stat.S_IMODE(status.st_mode):04o})",
-                f"mend it: chmod 600 {path}",
+                f"mend it: {command('chmod', 600, foreign=self._path)}",
             )
 
 

@@ -129,7 +129,7 @@ def test_the_owner_closes_what_phones_opened(two: tuple[Owned, Profile, Profile]
     assert daemon.ask("disarm") == {"disarmed": []}
     for op in ("arm", "approve"):
         with pytest.raises(
-            NovaKeyError, match=f"novakey.py {op} DEVICE, where DEVICE is one of: anna, berta$"
+            NovaKeyError, match=f"novakey.py {op} -- DEVICE, where DEVICE is one of: anna, berta$"
         ):
             daemon.ask(op)
 
@@ -152,7 +152,7 @@ def test_arming_from_here_is_for_as_long_as_asked_and_at_most_as_allowed(tmp_pat
             daemon.ask("arm")
         assert several.value.problem == "more than one phone is paired"
         names = ["anna", shlex.quote("Berta's phone")]
-        told = f"name one: novakey.py arm DEVICE, where DEVICE is one of: {', '.join(names)}"
+        told = f"name one: novakey.py arm -- DEVICE, where DEVICE is one of: {', '.join(names)}"
         assert several.value.cure == told
         with pytest.raises(NovaKeyError, match='no device is called "\\\\u202eanna"'):
             daemon.ask("arm", device="\u202eanna")
