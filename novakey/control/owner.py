@@ -14,7 +14,7 @@ from novakey.control import overview
 from novakey.control.log_tail import LogFeed
 from novakey.control.overview import Parts
 from novakey.control.server import Live
-from novakey.devices.store import Device
+from novakey.devices.store import BY_ID, Device
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.gates import Gate
@@ -126,8 +126,16 @@ class Owner:
         found = self._device(device)
         if not name.isprintable() or len(name) > MAX_NAME or name != name.strip():
             raise NovaKeyError(f"a name is at most {MAX_NAME} printable characters, without spaces around it")
-        if any(name in (other.id, other.name) for other in self._devices if other.id != found.id) and name:
-            raise NovaKeyError(f"another device is called {escape(name)}", "choose another name")
+        if name.startswith(BY_ID):
+            raise NovaKeyError(
+                f"a name does not begin with {BY_ID}", f"{BY_ID}ID is how an id is named exactly"
+            )
+        other = self._devices.clash(name, found.id)
+        if other is not None:
+            taken = escape(other.name or other.id)
+            raise NovaKeyError(
+                f"another device could be meant by {escape(name)}: {taken}", "choose another name"
+            )
         self._devices.rename(found, name)
         self._on_changed("renamed", found.id)
         log.info("the owner renamed the device %s to %s", escape(found.id), escape(name))
@@ -234,15 +242,22 @@ class Owner:
                     return device
                 case []:
                     raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
-            raise NovaKeyError("more than one phone is paired", f"name one: {self._choices(verb)}")
-        named = (device for device in self._devices if device.name == wanted)
-        found = self._devices.get(wanted) or next(named, None)
-        if found is None or not wanted:
-            raise NovaKeyError(f"no device is called {escape(wanted)}", "see: novakey.py devices list")
-        return found
+            raise NovaKeyError(
+                "more than one phone is paired",
+                f"name one: {self._choices(verb, [device.name or device.id for device in self._devices])}",
+            )
+        match self._devices.called(wanted):
+            case [device]:
+                return device
+            case []:
+                raise NovaKeyError(f"no device is called {escape(wanted)}", "see: novakey.py devices list")
+            case several:
+                ids = [f"{BY_ID}{device.id}" for device in several]
+        problem = f"{escape(wanted)} can mean more than one phone"
+        raise NovaKeyError(problem, f"name one by its id: {self._choices(verb, ids)}")
 
-    def _choices(self, verb: str) -> str:
-        names = [device.name or device.id for device in self._devices]
+    @staticmethod
+    def _choices(verb: str, names: list[str]) -> str:
         more = ", … (novakey.py devices list)" if len(names) > _MAX_SHOWN else ""
         line = command("novakey.py", *verb.split(), foreign="DEVICE")
         return f"{line}, where DEVICE is one of: {choices(names[:_MAX_SHOWN])}{more}"

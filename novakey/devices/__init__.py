@@ -1,6 +1,7 @@
 """What is kept about phones, and under which key.
 
 store          the paired devices
+naming         when two ids or names count as one
 activity       how often each was heard
 server_keys    this computer's ML-KEM key pair
 seeded_key     a key pair from its seed

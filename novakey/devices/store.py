@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from novakey.devices import sealed_file, server_keys
+from novakey.devices.naming import skeleton
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
 from novakey.wire import Malformed, crypto, jsonline, message
 
+BY_ID = "id:"  # before an id: exactly this one, where more than one device could be meant
 RESTORE = "restore it from a backup, or give up every pairing with: novakey.py reset"
 
 
@@ -53,6 +55,18 @@ class DeviceStore:
         """The device with this id, if it is paired."""
         return self._devices.get(device_id)
 
+    def called(self, wanted: str) -> list[Device]:
+        """Return the devices that a person could mean by `wanted`: an id, a name, or `id:` and an id."""
+        exact = self.get(wanted.removeprefix(BY_ID)) if wanted.startswith(BY_ID) else None
+        if exact is not None:
+            return [exact]
+        same = skeleton(wanted)
+        return [device for device in self if same and same in _skeletons(device)]
+
+    def clash(self, text: str, device_id: str) -> Device | None:
+        """Return another device than `device_id` that a person could mean by `text`."""
+        return next((device for device in self.called(text) if device.id != device_id), None)
+
     def add(self, device: Device, server_fingerprint: str) -> None:
         """Store the device durably (or its new key), or raise `StoreError` and change nothing."""
         self.replace_all({**self._devices, device.id: device}, server_fingerprint)
@@ -88,6 +102,10 @@ class DeviceStore:
         sealed_file.write(self._path, self.key, sealed_file.DEVICES_LABEL, document)
         self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
+
+
+def _skeletons(device: Device) -> set[str]:
+    return {skeleton(text) for text in (device.id, device.name) if text}
 
 
 def read(path: Path) -> bytes | None:

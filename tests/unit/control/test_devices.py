@@ -56,7 +56,8 @@ class Owned(Daemon):
             window = asked.next(20)
             assert isinstance(window, Event)
             profile = phone.pair_with(window.members["uri"], device_id)
-            assert asked.next(20) == Done({"paired": device_id, "from": "127.0.0.1"})
+            done = asked.next(20)
+            assert isinstance(done, Done) and done.members["paired"] == device_id
         return profile
 
     def unlike_known(self) -> Profile:
@@ -156,6 +157,24 @@ def test_arming_from_here_is_for_as_long_as_asked_and_at_most_as_allowed(tmp_pat
         assert several.value.cure == told
         with pytest.raises(NovaKeyError, match='no device is called "\\\\u202eanna"'):
             daemon.ask("arm", device="\u202eanna")
+
+
+def test_a_name_by_which_the_owner_could_mean_another_phone_is_refused(
+    two: tuple[Owned, Profile, Profile],
+) -> None:
+    daemon, _, _ = two
+    daemon.ask("rename", device="ANNA", name="desk")
+    for device, name in (
+        ("anna", "Berta"),
+        ("anna", "b\u0435rta"),
+        ("berta", "DE\uff33K"),
+        ("berta", "\u0430nna"),
+    ):
+        with pytest.raises(NovaKeyError, match="another device could be meant by"):
+            daemon.ask("rename", device=device, name=name)
+    with pytest.raises(NovaKeyError, match="does not begin with id:"):
+        daemon.ask("rename", device="berta", name="id:anna")
+    assert [row["name"] for row in daemon.ask("devices")["devices"]] == ["desk", ""]
 
 
 # ---- revoking ----
@@ -372,7 +391,7 @@ def test_a_device_is_called_by_id_or_by_the_name_that_its_owner_gave(
     }
     assert daemon.ask("arm", device="Anna's phone")["armed"] == "anna"
     for name, why in (
-        ("berta", "another device is called"),
+        ("berta", "another device could be meant by"),
         ("a\nb", "printable"),
         (" a", "printable"),
         ("a" * 65, "printable"),
