@@ -59,8 +59,8 @@ def _audit(words: argparse.Namespace) -> int:
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
     event = str(entry.get("event", ""))
-    if event == "paired":
-        event = f"paired from {entry.get('from') or '?'}"
+    if event in ("paired", "paired again"):
+        event = f"{event} from {entry.get('from') or '?'}"
     what, outcome = event or str(entry.get("stage", "")), str(entry.get("outcome", ""))
     if event == "ask" and outcome not in _SHORT:
         outcome = "refused"  # the reason is a sentence; it is in the JSON

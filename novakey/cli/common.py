@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,3 +55,8 @@ def printer() -> Say:
 
     screen = Screen.of(sys.stdout)
     return lambda line: print(printable(line, screen), flush=True)
+
+
+def when(unix: float) -> str:
+    """Return a point of time as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix))

@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from novakey.cli import common
 
@@ -52,8 +53,21 @@ def _pair(words: argparse.Namespace) -> int:
             told = "the window stays open until its time is over; to see it again: novakey.py pair"
             raise KeyboardInterrupt(told) from None
     if not words.json:
-        common.printer()(f"paired: {result['paired']} from {result['from']}")
+        _say_paired(result)
     return 0
+
+
+def _say_paired(result: dict[str, Any]) -> None:
+    """Say who paired, and offer to revoke a device that this one may replace."""
+    from novakey.system.paste import command
+
+    say = common.printer()
+    say(f"{'paired again' if result['again'] else 'paired'}: {result['paired']} from {result['from']}")
+    for row in [] if result["again"] else result["others"]:
+        seen = f"last heard {common.when(row['last_seen_unix'])}" if row["last_seen_unix"] else "never heard"
+        called = row["name"] or row["id"]
+        revoking = command("novakey.py", "devices", "revoke", foreign=called)
+        say(f"also paired: {called}, {seen}. if the new phone replaces it: {revoking}")
 
 
 def when_it_runs(words: argparse.Namespace) -> int:
@@ -76,7 +90,7 @@ def when_it_runs(words: argparse.Namespace) -> int:
     return _pair(words)
 
 
-def _print_events(asked: Asked) -> dict[str, str]:
+def _print_events(asked: Asked) -> dict[str, Any]:
     from novakey.control import client
     from novakey.wire.control import Done, Event
 
@@ -89,7 +103,7 @@ def _print_events(asked: Asked) -> dict[str, str]:
                 return dict(members)
 
 
-def _show(asked: Asked) -> dict[str, str]:
+def _show(asked: Asked) -> dict[str, Any]:
     """Show the window in the way that standard output can, until the end."""
     from novakey.terminal import Screen
 
@@ -114,7 +128,7 @@ class _Live:
         self._screen: Screen | None = None
         self._drawn_at = 0
 
-    def run(self, asked: Asked) -> dict[str, str]:
+    def run(self, asked: Asked) -> dict[str, Any]:
         from novakey.wire import uri
         from novakey.wire.control import Done, Event
 
@@ -124,6 +138,8 @@ class _Live:
                     self._uri, self._picture = uri.decode(members["uri"]), Path(members["picture"])
                 case Event("attempt", members):
                     self._note = _attempt(members["attempts_left"])
+                case Event("refused", members):
+                    self._note = _refused(members)
                 case Done(members):
                     return dict(members)
             self._draw()
@@ -145,7 +161,7 @@ class _Live:
         sys.stdout.flush()
 
 
-def _print(asked: Asked, terminal: bool) -> dict[str, str]:
+def _print(asked: Asked, terminal: bool) -> dict[str, Any]:
     """The window on paper: a terminal without control sequences gets the QR once, anything else its file."""
     from novakey.control import client
     from novakey.pairing.display import page, time_left
@@ -162,8 +178,14 @@ def _print(asked: Asked, terminal: bool) -> dict[str, str]:
                 print("\n".join(paper if terminal else [f"Scan {members['picture']}", left]), flush=True)
             case Event("attempt", members):
                 print(_attempt(members["attempts_left"]), flush=True)
+            case Event("refused", members):
+                common.printer()(_refused(members))
             case Done(members):
                 return dict(members)
+
+
+def _refused(members: Mapping[str, Any]) -> str:
+    return f"A phone at {members['from']} cannot pair: {members['why']}"
 
 
 def _attempt(left: int) -> str:

@@ -125,13 +125,16 @@ def _status(words: argparse.Namespace) -> int:
         print(json.dumps({"running": True, **now}))
         return 0
     say = common.printer()
-    say(f"daemon:   running since {_when(now['since_unix'])}, process {now['pid']}, version {now['version']}")
+    since = common.when(now["since_unix"])
+    say(f"daemon:   running since {since}, process {now['pid']}, version {now['version']}")
     say(f"address:  {now['host']} port {now['port']}")
     _say_pairing(say, now)
     if now["window"]:
         window = now["window"]
         say(f"          until {_clock(window['expires_unix'])}, attempts left: {window['attempts_left']}")
         say(f"          {window['picture']}")
+        if window["refused"]:
+            say(f"          a phone cannot pair: {window['refused']}")
     say(f"devices:  {now['devices']}")
     say(f"armed:    {_gate_text(now['armed'])}")
     say(
@@ -179,17 +182,20 @@ def _devices(words: argparse.Namespace) -> int:
     if words.json:
         print(json.dumps(answer))
         return 0
+    from novakey.system.paste import command
+
     say = common.printer()
     if not answer["devices"]:
         say("no phone is paired")
     for row in answer["devices"]:
         say(_called(row["id"], row["name"]))
-        paired = (
-            f"{_when(row['paired_unix'])} from {row['paired_from']}" if row["paired_unix"] else "not known"
-        )
-        say(f"  paired:    {paired}")
-        say(f"  last seen: {_when(row['last_seen_unix']) if row['last_seen_unix'] else 'never'}")
+        paired = common.when(row["paired_unix"]) if row["paired_unix"] else "not known"
+        say(f"  paired:    {paired}" + (f" from {row['paired_from']}" if row["paired_from"] else ""))
+        say(f"  last seen: {common.when(row['last_seen_unix']) if row['last_seen_unix'] else 'never'}")
         say(f"  messages:  {row['messages']}, secrets delivered: {row['delivered']}")
+        if row["unheard"]:
+            revoking = command("novakey.py", "devices", "revoke", foreign=row["name"] or row["id"])
+            say(f"  not heard since a newer phone was paired. to forget it: {revoking}")
     return 0
 
 
@@ -275,10 +281,6 @@ def _gate_text(rows: list[dict[str, Any]]) -> str:
         ", ".join(f"{_called(row['device'], row['name'])} until {_clock(row['until_unix'])}" for row in rows)
         or "nobody"
     )
-
-
-def _when(unix: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix))
 
 
 def _clock(unix: float) -> str:

@@ -57,9 +57,9 @@ class Settings:
     rotate_kyber_keys: bool = flag(False,
         "Make new server keys at each start; paired phones are dropped for it only when the owner agrees.",
         "Switch it on for one start, to have every phone pair again under new keys.")
-    rotate_device_psk_on_repair: bool = flag(False,
-        "Let a device that is paired already pair again under its id with a new key; else it is refused.",
-        "Switch it on where phones are reinstalled often; without it, revoke the old pairing first.")
+    rotate_device_psk_on_repair: bool = flag(True,
+        "Let a device that is paired pair again in an open window, with a new key; else it is refused.",
+        "Switch it off where a phone must be revoked by hand before it can pair again.")
 
     # storage
     devices_file: str = string("path", "devices.json",

@@ -91,6 +91,7 @@ def _pairing(parts: Parts) -> dict[str, object]:
             "expires_unix": uri.expires,
             "attempts_left": window.attempts,
             "picture": str(parts.windows.picture),
+            "refused": parts.windows.refusal,
         }
     return {"pairing": found.pairing, "reason": found.reason, "way_out": found.way_out, "window": shown}
 

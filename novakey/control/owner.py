@@ -19,6 +19,7 @@ from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.gates import Gate
 from novakey.pairing.model import WAY_OUT
+from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
 from novakey.pairing.window import Attempt, Ended
 from novakey.system import procfs
@@ -83,21 +84,7 @@ class Owner:
 
     def devices(self) -> dict[str, object]:
         """The paired devices, in the order of their pairing."""
-        rows = []
-        for device in self._devices:
-            figures = self._account.activity.get(device.id)
-            rows.append(
-                {
-                    "id": device.id,
-                    "name": device.name,
-                    "paired_unix": device.paired_unix,
-                    "paired_from": device.paired_from,
-                    "last_seen_unix": figures.last_seen,
-                    "messages": figures.messages,
-                    "delivered": figures.delivered,
-                }
-            )
-        return {"devices": rows}
+        return {"devices": self._rows()}
 
     def log(self, lines: int = 10, follow: bool = True) -> Live:
         """The last lines of the log, and then each new one until the owner hangs up."""
@@ -115,10 +102,17 @@ class Owner:
                 match happenings.next():
                     case Attempt(left):
                         yield Event("attempt", {"attempts_left": left})
+                    case RefusedPhone() as phone:
+                        yield Event("refused", {"from": phone.peer, "why": phone.why})
                     case Ended(None, why):
                         raise NovaKeyError(why, self._after_window())
-                    case Ended(Device() as device):
-                        yield {"paired": device.id, "from": device.paired_from}
+                    case Ended(Device() as device, again=again):
+                        yield {
+                            "paired": device.id,
+                            "from": device.paired_from,
+                            "again": again,
+                            "others": [row for row in self._rows() if row["id"] != device.id],
+                        }
                         return
 
     def rename(self, device: str, name: str) -> dict[str, object]:
@@ -145,9 +139,7 @@ class Owner:
         """Forget a device: from here on it is a stranger, also on a connection that is open."""
         found = self._device(device)
         self._devices.remove(found)
-        self._handler.gates.close(found.id)
-        self._approvals.forget(found.id)
-        self._asks.take_back(found.id)
+        self._handler.injector.take_back(found.id)
         self._pairing.revoked(len(self._devices))
         self._account.activity.forget(found.id)
         log.warning("the owner revoked the device %s", escape(found.id))
@@ -233,6 +225,26 @@ class Owner:
             asks.end(asking)
 
     # ---- below ----
+
+    def _rows(self) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = []
+        newest = max((device.paired_unix for device in self._devices), default=0)
+        for device in self._devices:
+            figures = self._account.activity.get(device.id)
+            rows.append(
+                {
+                    "id": device.id,
+                    "name": device.name,
+                    "paired_unix": device.paired_unix,
+                    "paired_from": device.paired_from,
+                    "last_seen_unix": figures.last_seen,
+                    "messages": figures.messages,
+                    "delivered": figures.delivered,
+                    # A phone that was reset pairs under another id, and its old device is heard no more.
+                    "unheard": max(device.paired_unix, figures.last_seen) < newest,
+                }
+            )
+        return rows
 
     def _device(self, wanted: str | None, verb: str = "devices revoke") -> Device:
         """The device of this id or name; without one, the only device there is. `verb` is for the hint."""

@@ -39,6 +39,7 @@ from novakey.messages.requests import Asking, Asks
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
+from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.window import Windows
 from novakey.system import systemd
 from novakey.system.files import FolderLock, private_folder
@@ -103,6 +104,7 @@ class Daemon:
             installation.devices,
             installation.server,
             on_paired=self._paired,
+            on_refused=self._refused,
             on_change=self._windows.changed,
             clock=clock,
         )
@@ -208,11 +210,18 @@ class Daemon:
         self._notices.close()
         self._audit.close()
 
-    def _paired(self, device: Device) -> None:
+    def _paired(self, device: Device, again: bool) -> None:
+        if again:  # the new key gets nothing of what was allowed to the old one
+            self._handler.injector.take_back(device.id)
         self._account.activity.forget(device.id)  # what another phone of that id did is not its doing
-        self._windows.paired(device)
-        self._audit.happened("paired", device.id, **{"from": device.paired_from})
-        self._notices.paired(device)
+        self._windows.paired(device, again)
+        event = "paired again" if again else "paired"
+        self._audit.happened(event, device.id, **{"from": device.paired_from})
+        self._notices.paired(device, again)
+
+    def _refused(self, phone: RefusedPhone) -> None:
+        self._windows.refused(phone)
+        self._notices.refused(phone)
 
     def _revoked(self, device: Device) -> None:
         self._audit.happened("revoked", device.id)

@@ -1,7 +1,7 @@
 """`audit.jsonl`: what was decided about each genuine message, and what the owner changed. Never a content.
 
     {"at":…,"req":…,"device":…,"stage":…,"outcome":…,"program":…}
-    {"at":…,"event":"paired","device":…,"from":…}      or revoked, armed, disarmed, renamed
+    {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
 
 One line a decision, owner-only, rotated like the log. Strangers are not in it:

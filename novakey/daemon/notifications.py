@@ -17,6 +17,7 @@ from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
 from novakey.messages.requests import Asking
+from novakey.pairing.refusal import RefusedPhone
 from novakey.system.paste import command
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
@@ -105,11 +106,15 @@ class Notices:
             self._tell(f"policy {device}", "a secret was refused by policy", where)
         self._count(device, answered)
 
-    def paired(self, device: Device) -> None:
+    def paired(self, device: Device, again: bool = False) -> None:
         """A phone was paired: the answer to somebody who read the token off the network."""
         revoking = command("novakey.py", "devices", "revoke", foreign=device.id)
         body = f"from {device.paired_from}. If that was not you: {revoking}"
-        self._tell("", f"paired: {escape(device.id)}", body)
+        self._tell("", f"{'paired again' if again else 'paired'}: {escape(device.id)}", body)
+
+    def refused(self, phone: RefusedPhone) -> None:
+        """A phone that may not pair tried to."""
+        self._tell(f"refused {phone.line.reason}", f"a phone at {phone.peer} cannot pair", phone.why)
 
     def revoked(self, device: Device) -> None:
         """A phone was revoked."""

@@ -77,6 +77,12 @@ class Injector:
         finally:
             secret.wipe()
 
+    def take_back(self, device_id: str) -> None:
+        """Close everything that is open for a device: it was revoked, or has another key."""
+        self.gates.close(device_id)
+        self.approvals.forget(device_id)
+        self.asks.take_back(device_id)
+
     def _left(self, until: float) -> float:
         return max(0.0, until - self.monotonic())
 

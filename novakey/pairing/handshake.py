@@ -13,9 +13,10 @@ from collections.abc import Callable
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
-from novakey.log.format import escape
 from novakey.net.rate_limit import RateLimiter
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.pairing import refusal
+from novakey.pairing.refusal import RefusedPhone, RefusedPhoneError
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
 from novakey.wire import Malformed, crypto, pair
@@ -41,23 +42,30 @@ class Handshake:
         pairing: Pairing,
         devices: DeviceStore,
         server: crypto.Decapsulator,
-        on_paired: Callable[[Device], None],
+        on_paired: Callable[[Device, bool], None],
+        on_refused: Callable[[RefusedPhone], None],
         on_change: Callable[[], None],
         clock: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_change` is called when the window may have ended."""
+        """`on_change` is called when the window may have ended.
+
+        `on_paired` gets the device and whether it paired again. It is called after the device is stored
+        and before the acknowledgement leaves. `on_refused` gets a phone that may not pair.
+        """
         self.settings = settings
         self.pairing = pairing
         self.devices = devices
         self.server = server
         self.on_paired = on_paired
+        self.on_refused = on_refused
         self.on_change = on_change
         self.clock = clock
         self.monotonic = monotonic
         self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
         self._wrong_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
+        self._refused: RefusedPhone | None = None
 
     def over_limit(self, peer: str) -> pair.Refusal | None:
         """Count a connection to `/pair`; what to tell it where its address made too many, else None.
@@ -78,17 +86,22 @@ class Handshake:
         began = self.monotonic()
         try:
             stream.allow(self.settings.hello_timeout_s)
-            token, repeating = self._hello(stream)
+            token, repeating = self._hello(stream, peer)
         except RefusedHelloError as error:
             refused = self._limited(error)
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
             self.on_change()
             stream.send(pair.Refusal(refused.reason, refused.msg).encode())
             return False
-        device = None
+        device, again = None, False
         try:
             on_hello()
-            device, acknowledgement = self._register(stream, token, peer, repeating, began)
+            device, again, acknowledgement = self._register(stream, token, peer, repeating, began)
+        except RefusedPhoneError as error:
+            log.warning("request %d from %s: pair refused: %s", req_id, peer, error)
+            self.pairing.refused(self.clock())
+            self._refused = error.refused
+            self.on_refused(error.refused)
         except (HandshakeError, Malformed) as error:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
         except StoreError as error:
@@ -99,13 +112,13 @@ class Handshake:
             self.on_change()
         if device is not None:
             if not repeating:
-                self.on_paired(device)
+                self.on_paired(device, again)
             stream.allow(self.settings.reply_timeout_s)
             stream.send(acknowledgement)
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
         return device is not None
 
-    def _hello(self, stream: Stream) -> tuple[Secret, bool]:
+    def _hello(self, stream: Stream, peer: str) -> tuple[Secret, bool]:
         """The right token, and whether it repeats a registration; the handshake has begun."""
         try:
             token = pair.decode_hello(stream.line(self.settings.hello_max_len))
@@ -113,12 +126,24 @@ class Handshake:
             raise RefusedHelloError("bad_request", "the hello is too long") from None
         except Malformed as error:
             raise RefusedHelloError("bad_request", f"not a pairing hello: {error}") from None
+        self._tell_refused(token, peer)
         try:
             return token, self.pairing.hello(token, self.clock())
         except StoreError:
             raise RefusedHelloError(
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
             ) from None
+
+    def _tell_refused(self, token: Secret, peer: str) -> None:
+        """Answer the next hello of a phone that was refused with the reason, once.
+
+        After a register the wire has only a silent close. Another phone may have the same address, so
+        the hello after this one begins a handshake.
+        """
+        refused = self._refused
+        if refused is not None and refused.peer == peer and self.pairing.waits_for(token):
+            self._refused = None
+            raise RefusedHelloError(*refused.line)
 
     def _limited(self, refused: RefusedHelloError) -> RefusedHelloError:
         """The refusal, or that there were too many like it from all addresses together.
@@ -132,8 +157,11 @@ class Handshake:
 
     def _register(
         self, stream: Stream, token: Secret, peer: str, repeating: bool, began: float
-    ) -> tuple[Device, bytes]:
-        """Answer the hello, read the register, store the device; the device and its acknowledgement."""
+    ) -> tuple[Device, bool, bytes]:
+        """Answer the hello, read the register, store the device.
+
+        Returns the device, whether it paired again, and its acknowledgement.
+        """
         now = self.clock()
         seconds = self._time_to_register(now, began)
         stream.allow(seconds)
@@ -147,9 +175,12 @@ class Handshake:
             raise HandshakeError("the phone took too long") from None
         except EndOfStreamError:
             raise HandshakeError("the phone hung up") from None
-        device = self._known(registration) if repeating else self._store(registration, token, peer)
+        if repeating:
+            device, again = self._known(registration), False
+        else:
+            device, again = self._store(registration, token, peer)
         key = None if registration.device_key else device.key
-        return device, reader.acknowledge(os.urandom(crypto.NONCE_SIZE), device.id, key)
+        return device, again, reader.acknowledge(os.urandom(crypto.NONCE_SIZE), device.id, key)
 
     def _time_to_register(self, now: int, began: float) -> int:
         """Seconds: a phone does it in well under one, and the window has to be given back soon."""
@@ -158,19 +189,21 @@ class Handshake:
         window = self.pairing.window
         return seconds if window is None else min(seconds, window.expires - now)
 
-    def _store(self, registration: pair.Registration, token: Secret, peer: str) -> Device:
+    def _store(self, registration: pair.Registration, token: Secret, peer: str) -> tuple[Device, bool]:
+        """Store the device, or the new key of a device that is paired; whether it is the latter."""
         if not self.pairing.holds(token):
             raise HandshakeError("the window was closed meanwhile")
         device_id = registration.device_id or f"ios-{os.urandom(8).hex()}"
-        if self.devices.get(device_id) and not self.settings.rotate_device_psk_on_repair:
-            raise HandshakeError(f"the device {escape(device_id)} is already paired: revoke it first")
-        now = self.clock()
+        refused = refusal.of(device_id, self.devices, self.settings.rotate_device_psk_on_repair, peer)
+        if refused is not None:
+            raise RefusedPhoneError(refused)
+        now, known = self.clock(), self.devices.get(device_id)
         key = registration.device_key or Secret(os.urandom(crypto.KEY_SIZE))
-        device = Device(device_id, key, now, peer)
+        device = Device(device_id, key, now, peer, known.name if known else "")
         self.devices.add(device, crypto.fingerprint(self.server.public))
         self.pairing.registered(now, device.id, len(self.devices))
         self._registered = (registration, device)
-        return device
+        return device, known is not None
 
     def _known(self, registration: pair.Registration) -> Device:
         """The device of a repeated registration, which must be the very same one.

@@ -55,6 +55,7 @@ class Event(Enum):
     HELLO = auto()
     REGISTERED = auto()
     FAILED = auto()
+    REFUSED = auto()  # a genuine register of a phone that may not pair: costs no attempt
     ENDED = auto()  # expired, or stopped without a handshake
     INTERRUPTED = auto()  # all attempts used up, or stopped in a handshake
     LOCKED = auto()
@@ -72,6 +73,7 @@ TABLE: dict[tuple[State, Event], State | None] = {
     (State.OPEN, Event.ENDED): REST,
     (State.HANDSHAKE, Event.REGISTERED): State.PAIRED,
     (State.HANDSHAKE, Event.FAILED): State.OPEN,
+    (State.HANDSHAKE, Event.REFUSED): State.OPEN,
     (State.HANDSHAKE, Event.ENDED): REST,
     (State.HANDSHAKE, Event.INTERRUPTED): REST,
     (State.UNPAIRED, Event.LOCKED): State.LOCKED,
@@ -156,6 +158,10 @@ class Pairing:
         """Whether the handshake that runs is the one that began with this token."""
         return self.state is State.HANDSHAKE and self.window is not None and self.window.token == token
 
+    def waits_for(self, token: Secret) -> bool:
+        """Whether the window that waits for a phone has this token."""
+        return self.state is State.OPEN and self.window is not None and self.window.token == token
+
     def registered(self, now: int, device_id: str, devices: int) -> None:
         """The device is stored durably, the store holds `devices`: the window has done its work."""
         if self.state is not State.HANDSHAKE or self.window is None:
@@ -170,6 +176,16 @@ class Pairing:
         if self.state is not State.HANDSHAKE:
             raise IllegalTransitionError("no handshake is running")
         self._lose_attempt(now)
+
+    def refused(self, now: int) -> None:
+        """Give the window back after a genuine register that is refused; it costs no attempt.
+
+        A phone keeps its id for good, so each of its tries ends in this way.
+        """
+        if self.state is not State.HANDSHAKE:
+            raise IllegalTransitionError("no handshake is running")
+        assert self.window is not None
+        self._end(Event.ENDED if now >= self.window.expires else Event.REFUSED)
 
     def expire(self, now: int) -> bool:
         """End the window when its time is over; a handshake in it lapses by itself."""
@@ -265,7 +281,7 @@ class Pairing:
         after = self._after(event)
         self._keep_or_go_on(record or self._settled())
         self.state = after
-        if event is not Event.FAILED:
+        if event not in (Event.FAILED, Event.REFUSED):
             self.window = None
             self.ended_by = event
 

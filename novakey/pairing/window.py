@@ -22,6 +22,7 @@ from novakey.log.format import escape
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.model import WAY_OUT, Window
+from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import Event, Pairing, State
 from novakey.secret import Secret
 from novakey.system.paste import command
@@ -37,10 +38,11 @@ STOPPED = "the daemon stopped"
 
 
 class Ended(NamedTuple):
-    """A window is over: the device that paired in it, or why none did."""
+    """A window is over: the device that paired in it, and whether `again`; or why none did."""
 
     device: Device | None
     why: str = ""
+    again: bool = False
 
 
 class Attempt(NamedTuple):
@@ -49,7 +51,7 @@ class Attempt(NamedTuple):
     attempts_left: int
 
 
-Happening = Ended | Attempt
+Happening = Ended | Attempt | RefusedPhone
 
 
 class Windows:
@@ -73,6 +75,8 @@ class Windows:
         self._opening = Lock()
         self._shown: Window | None = None
         self._uri: PairingUri | None = None
+        self.refusal = ""
+        """Why the last phone in the open window may not pair; empty where none was refused."""
         self._timer: gevent.Greenlet | None = None
 
     def at_start(self, bound: tuple[str, int]) -> None:
@@ -119,15 +123,22 @@ class Windows:
             self.happenings.publish(Attempt(now.attempts))
         self._look()
 
-    def paired(self, device: Device) -> None:
+    def paired(self, device: Device, again: bool) -> None:
         """The window did its work: tell the owner."""
         log.warning(
-            "paired: %s from %s. if that was not you: %s",
+            "paired again: %s from %s, with a new key. if that was not you: %s"
+            if again
+            else "paired: %s from %s. if that was not you: %s",
             escape(device.id),
             device.paired_from,
             command("novakey.py", "devices", "revoke", foreign=device.id),
         )
-        self.happenings.publish(Ended(device))
+        self.happenings.publish(Ended(device, again=again))
+
+    def refused(self, phone: RefusedPhone) -> None:
+        """A phone may not pair: tell whoever looks at the window."""
+        self.refusal = phone.why
+        self.happenings.publish(phone)
 
     def stop(self) -> None:
         """The daemon stops; `Pairing.stop` was called."""
@@ -141,7 +152,7 @@ class Windows:
         settings = self._settings
         window = self._pairing.open_window(token, now, settings.pair_window_s, settings.pair_max_attempts)
         uri = self._display.uri(window, host, port)
-        self._shown, self._uri = window, uri
+        self._shown, self._uri, self.refusal = window, uri, ""
         self._timer = gevent.spawn_later(settings.pair_window_s + 1, self._wait_for_end)
         try:
             self._display.show(uri, now)

@@ -168,12 +168,10 @@ class RegisterReader:
 
 
 def decode_registration(plaintext: bytes | bytearray) -> Registration:
-    """The register object; `Malformed` says what is wrong with it."""
+    """The register object, of any id; `Malformed` says what is wrong with it."""
     members = _operation(plaintext, "register")
     device_id = jsonline.string(members, "device_id", "")
     key_hex = jsonline.string(members, "device_key_hex", "")
-    if device_id and not valid_device_id(device_id):
-        raise Malformed(f"the device id {ID_RULE}")
     return Registration(device_id or None, _decode_key(key_hex) if key_hex else None)
 
 

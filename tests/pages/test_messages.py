@@ -67,6 +67,7 @@ _HELP = "help"
 _MESSAGE = "the reply to a message of a paired phone"
 NOT_LISTED = {
     "no handshake is running": _OURS,
+    "must be 1 to 64 letters, digits, spaces or ._-@'(), and not begin with - or .": "the device id …",
     "… in …": _OURS,
     "no sealing backend is called …": _OURS,
     "nothing was registered": _OURS,
@@ -110,6 +111,7 @@ CALLS = {
     "Found": (0, 2, 3),
     "Refusal": (1,),
     "RefusedHelloError": (1,),
+    "RefusedPhone": (2,),
     "print": (0,),
     "input": (0,),
     "confirm": (0,),

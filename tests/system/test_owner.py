@@ -182,7 +182,8 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
     """`rotate_device_psk_on_repair` matters where a window opens beside devices; the handshake decides."""
     from novakey.config.settings import Settings
     from novakey.devices.store import Device, DeviceStore
-    from novakey.pairing.handshake import Handshake, HandshakeError
+    from novakey.pairing.handshake import Handshake
+    from novakey.pairing.refusal import RefusedPhoneError
     from novakey.pairing.state import Pairing, Record
     from novakey.wire import crypto, pair
 
@@ -195,7 +196,8 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
             pairing,
             devices,
             crypto.ExpandedKey.generate(),
-            on_paired=lambda device: None,
+            on_paired=lambda device, again: None,
+            on_refused=lambda phone: None,
             on_change=lambda: None,
             clock=lambda: int(time.time()),
         )
@@ -204,10 +206,11 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
         pairing.hello(token, now)
         registration = pair.Registration("phone-1", Secret(b"\1" * 32))
         if rotate:
-            assert handshake._store(registration, token, "127.0.0.1").key == registration.device_key
+            device, again = handshake._store(registration, token, "127.0.0.1")
+            assert again and device.key == registration.device_key
             assert devices.get("phone-1").key == registration.device_key  # type: ignore[union-attr]
         else:
-            with pytest.raises(HandshakeError, match="already paired"):
+            with pytest.raises(RefusedPhoneError, match="is paired already"):
                 handshake._store(registration, token, "127.0.0.1")
             assert devices.get("phone-1") == old
 

@@ -57,7 +57,8 @@ class Listener:
             self.pairing,
             self.store,
             server,
-            on_paired=lambda device: None,
+            on_paired=lambda device, again: None,
+            on_refused=lambda phone: None,
             on_change=lambda: None,
             clock=lambda: NOW,
         )

@@ -46,7 +46,7 @@ KNOWN = {
     "server_keys_file": "server_keys.json",
     "require_sealed_device_store": True,
     "rotate_kyber_keys": False,
-    "rotate_device_psk_on_repair": False,
+    "rotate_device_psk_on_repair": True,
     "pair_hello_max_per_min": 30,
     "log_dir": "",
     "log_file": "",

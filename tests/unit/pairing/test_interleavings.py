@@ -101,7 +101,8 @@ class Table:
             self.pairing,
             self.devices,
             KEYS,
-            on_paired=lambda device: self.paired.append(device.id),
+            on_paired=lambda device, again: self.paired.append(device.id),
+            on_refused=lambda phone: None,
             on_change=lambda: None,
             clock=lambda: NOW,
         )

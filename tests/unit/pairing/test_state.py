@@ -318,6 +318,7 @@ def test_every_event_that_the_table_does_not_know_raises_and_changes_nothing() -
         "open": (lambda s: s.open_window(TOKEN, NOW, 600, 3), {State.UNPAIRED, State.PAIRED}),
         "registered": (lambda s: s.registered(NOW, "phone-1", 1), {State.HANDSHAKE}),
         "failed": (lambda s: s.failed(NOW), {State.HANDSHAKE}),
+        "refused": (lambda s: s.refused(NOW), {State.HANDSHAKE}),
     }
     for (state, build), (name, (event, legal)) in itertools.product(builders.items(), events.items()):
         subject = build()

@@ -187,6 +187,17 @@ class Story(RuleBasedStateMachine):
         self.subject.failed(self.now)
 
     @rule()
+    def a_phone_that_may_not_pair_registers(self) -> None:
+        if self.state() is not State.HANDSHAKE:
+            self.changes_nothing(lambda: self.subject.refused(self.now))
+            return
+        assert self.window is not None
+        token, expires, attempts, _ = self.window
+        self.window = None if self.now >= expires else (token, expires, attempts, False)
+        self.goes_on(replace(self.memory, running=False, before=0))
+        self.subject.refused(self.now)
+
+    @rule()
     def the_timer_rings(self) -> None:
         assert self.subject.expire(self.now) == self.expired()
 
