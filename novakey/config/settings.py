@@ -45,6 +45,9 @@ class Settings:
     pair_hello_max_per_min: int = number(30, 1, _NO_MORE, _PER_MIN,
         "How many attempts to begin a pairing one address may make in a minute.",
         "Lower it on a hostile network.")
+    pair_from: Literal["subnet", "any"] = choice("subnet", ("subnet", "any"),
+        "From where a phone may pair: a network that this computer is directly attached to, or anywhere.",
+        "Choose any in a container, behind a router of your own, or for the moment of pairing over a VPN.")
     pair_window_s: int = number(600, 1, 86_400, "seconds",
         "How long a pairing QR is valid.",
         "Lower it where strangers can see the screen.")

@@ -19,13 +19,14 @@ from novakey.pairing import refusal
 from novakey.pairing.refusal import RefusedPhone, RefusedPhoneError
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
+from novakey.system import interfaces
 from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)
 
 _ALL_ADDRESSES = 4  # times the limit of one: whoever has many addresses gains little by them
 _EVERYBODY = "everybody"
-_NO_TOKEN = frozenset({"bad_token", "bad_request", "not_pairing"})
+_NO_TOKEN = frozenset({"bad_token", "bad_request", "not_pairing", "other_network"})
 _TOO_MANY = "too many pairing requests, wait a minute"
 
 
@@ -126,6 +127,7 @@ class Handshake:
             raise RefusedHelloError("bad_request", "the hello is too long") from None
         except Malformed as error:
             raise RefusedHelloError("bad_request", f"not a pairing hello: {error}") from None
+        self._refuse_elsewhere(token, peer)
         self._tell_refused(token, peer)
         try:
             return token, self.pairing.hello(token, self.clock())
@@ -133,6 +135,15 @@ class Handshake:
             raise RefusedHelloError(
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
             ) from None
+
+    def _refuse_elsewhere(self, token: Secret, peer: str) -> None:
+        """Refuse a phone that comes through a router, such as by a forwarded port (`pair_from`)."""
+        if self.settings.pair_from == "any" or interfaces.is_attached(peer, interfaces.interfaces()):
+            return
+        refused = refusal.elsewhere(peer)
+        if self.pairing.waits_for(token):  # else a stranger on the internet could tell the owner things
+            self.on_refused(refused)
+        raise RefusedHelloError(*refused.line)
 
     def _tell_refused(self, token: Secret, peer: str) -> None:
         """Answer the next hello of a phone that was refused with the reason, once.

@@ -30,6 +30,14 @@ class RefusedPhoneError(Exception):
         self.refused = refused
 
 
+def elsewhere(peer: str) -> RefusedPhone:
+    """Return the refusal of a phone that is in no network that this computer is directly attached to."""
+    line = Refusal(
+        "other_network", "pair in the computer's own network: this phone reaches it through another"
+    )
+    return RefusedPhone(peer, line, "it is in no network of this computer. see pair_from")
+
+
 def of(device_id: str, devices: DeviceStore, may_replace: bool, peer: str) -> RefusedPhone | None:
     """Return why a phone of this id may not pair; None where it may."""
     shown = escape(device_id)

@@ -1,6 +1,7 @@
 """The machine underneath: files, folders, processes, the service manager.
 
 files      files of the owner's alone, replaced whole
+interfaces  the addresses and networks of this computer
 paste      commands for people to paste
 paths      the folders of this user, or of --data-dir
 process    what this process gives away about itself
