@@ -47,6 +47,10 @@ class BusError(Exception):
         self.name = name
 
 
+class SilentError(BusError):
+    """A bus or a service that is there did not answer in time."""
+
+
 def session_address(env: Mapping[str, str]) -> str | None:
     """Where the session bus is: as the environment says, else the socket that systemd makes."""
     address = env.get("DBUS_SESSION_BUS_ADDRESS")
@@ -76,6 +80,8 @@ class Bus:
                 self._connection: DBusConnection = open_dbus_connection(
                     address, enable_fds=fds, auth_timeout=CALL_S
                 )
+        except TimeoutError:
+            raise SilentError(f"the {which} bus did not answer in time") from None
         except _ERRORS as error:
             raise BusError(f"the {which} bus cannot be reached ({type(error).__name__})") from None
         self._router = _Router(self._connection)
@@ -138,7 +144,7 @@ class Bus:
         try:
             reply = self._router.send_and_get_reply(message, timeout=timeout)
         except TimeoutError:
-            raise BusError(NO_ANSWER) from None
+            raise SilentError(NO_ANSWER) from None
         except _ERRORS as error:
             raise BusError(f"the {self.which} bus hung up ({type(error).__name__})") from None
         if reply.header.message_type is MessageType.error:

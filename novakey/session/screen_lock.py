@@ -2,14 +2,19 @@
 
 Desktops tell it in different places; each is asked that is there. All it takes
 is one that says so: a screen that one service calls locked is not unlocked by
-another that does not know.
+another that does not know. A service that is there and gives no answer may have
+locked the screen, so the screen counts as locked.
 """
 
 from __future__ import annotations
 
-from jeepney import DBusAddress, Properties
+import logging
 
-from novakey.session.dbus import Bus, BusError
+from jeepney import DBusAddress, HeaderFields, Message, MessageFlag, Properties, new_method_call
+
+from novakey.session.dbus import Bus, BusError, SilentError
+
+log = logging.getLogger(__name__)
 
 _ASK_S = 1.0
 _SCREEN_SAVERS = (
@@ -19,10 +24,12 @@ _SCREEN_SAVERS = (
 _LOGIN = DBusAddress(
     "/org/freedesktop/login1/session/auto", "org.freedesktop.login1", "org.freedesktop.login1.Session"
 )
+# The bus answers so for a service that went away, or held its call, before it answered.
+_NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
 
 
 def locked() -> bool | None:
-    """True when a service says so, False when one says that it is not; None when nobody knows."""
+    """True when a service says so or is silent, False when one says that it is not, None when no one does."""
     answers = [*_screen_savers(), _login_session()]
     if True in answers:
         return True
@@ -32,24 +39,40 @@ def locked() -> bool | None:
 def _screen_savers() -> list[bool | None]:
     try:
         with Bus("session") as bus:
-            return [_ask(bus, saver) for saver in _SCREEN_SAVERS]
+            return [_ask(bus, new_method_call(saver, "GetActive")) for saver in _SCREEN_SAVERS]
+    except SilentError:
+        return [_silent("the session bus")]
     except BusError:
         return []
-
-
-def _ask(bus: Bus, saver: DBusAddress) -> bool | None:
-    try:
-        (active,) = bus.call(saver, "GetActive", timeout=_ASK_S, start=False)
-    except (BusError, ValueError):
-        return None
-    return active if isinstance(active, bool) else None
 
 
 def _login_session() -> bool | None:
     """What logind was told by the desktop's screen locker (LockedHint, org.freedesktop.login1(5))."""
     try:
         with Bus("system") as bus:
-            ((_, hint),) = bus.send(Properties(_LOGIN).get("LockedHint"), timeout=_ASK_S)
-    except (BusError, ValueError):
+            return _ask(bus, Properties(_LOGIN).get("LockedHint"))
+    except SilentError:
+        return _silent("the system bus")
+    except BusError:
         return None
-    return hint if isinstance(hint, bool) else None
+
+
+def _ask(bus: Bus, question: Message) -> bool | None:
+    service = str(question.header.fields[HeaderFields.destination])
+    # A service that does not run is not started: the bus answers for it at once, so silence is its owner's.
+    question.header.flags |= MessageFlag.no_auto_start
+    try:
+        answer = bus.send(question, timeout=_ASK_S)
+    except SilentError:
+        return _silent(service)
+    except BusError as error:
+        return _silent(service) if error.name == _NO_REPLY else None
+    found = answer[0] if len(answer) == 1 else None
+    if isinstance(found, tuple):  # a property is a variant: its signature and the value
+        found = found[1]
+    return found if isinstance(found, bool) else _silent(service)
+
+
+def _silent(service: str) -> bool:
+    log.warning("%s does not say whether the screen is locked, so it counts as locked", service)
+    return True
