@@ -178,10 +178,6 @@ class Approvals:
 
         return there
 
-    def is_for_a_window(self, device_id: str) -> bool:
-        """Whether `permit` looks at the window at all."""
-        return self._settings.two_man_enabled and self._gate.bound_to(device_id) is not None
-
     def questions(self) -> list[Question]:
         """What waits for the owner's word now."""
         return [question for question in self._questions.values() if self._monotonic() < question.until]

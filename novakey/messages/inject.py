@@ -169,13 +169,13 @@ class Injector:
                 raise _TakenBackError(refused) from None
 
         def may_copy() -> None:
-            self._may_copy(device_id, still, aim)
+            self._may_copy(permit, still)
 
         try:
             # Looking at the screen takes a moment, in which the owner may take back what was allowed.
             still()
+            permit = aim.at(self._permit(device_id, still))
             if armed:
-                permit = aim.at(self._permit(device_id, still))
                 outcome, msg = self.courier.deliver(secret, permit, may_copy)
             else:
                 outcome, msg = self.courier.copy(secret, may_copy)
@@ -191,10 +191,10 @@ class Injector:
             self._use_up(device_id)
         return outcome, msg, aim.program
 
-    def _may_copy(self, device_id: str, still: Callable[[], None], aim: _Aim) -> None:
-        """The clipboard is for every window, but what the owner allowed was for the one they looked at."""
-        if self.approvals.is_for_a_window(device_id):
-            aim.at(self.approvals.permit(device_id))(self.courier.focus())
+    def _may_copy(self, permit: Permit, still: Callable[[], None]) -> None:
+        """A person who may not type into this window must not be given its secret to paste there."""
+        self._refuse_when_locked()
+        permit(self.courier.focus())
         still()  # looking takes a moment
 
     def _permit(self, device_id: str, still: Callable[[], None]) -> Permit:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from support.daemon import Daemon, arm_and_approve, say
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, display_of
+from Xlib import X
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import TargetRefusedError
 from novakey.desktop.x11.backend import X11Backend
+from novakey.desktop.x11.display import GuardedDisplay
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
@@ -102,3 +104,33 @@ def test_a_refusal_costs_no_gate_names_the_program_and_never_the_title(
         assert "denied program" in daemon.log()
         for file in (daemon.output, *(path for path in daemon.folder.rglob("*") if path.is_file())):
             assert b"Zebra" not in file.read_bytes(), file.name
+
+
+def test_a_denied_window_under_a_menu_that_holds_the_keyboard_gets_nothing(
+    server: XServer, tmp_path: Path
+) -> None:
+    settings = {
+        "desktop_backend": "x11",
+        "two_man_enabled": False,
+        "allow_clipboard_on_inject_failure": True,
+        "allow_clipboard_when_disarmed": True,
+        "arm_consume_on_inject": False,
+        "target_policy_enabled": True,
+        "denied_process_names": ["keepassxc"],
+    }
+    menu = GuardedDisplay(server.display)
+    with Daemon(tmp_path / "d", env={"DISPLAY": server.display}, **settings) as daemon, LyingXterm(server):
+        phone = daemon.pair()
+        root = menu.screen().root
+        assert root.grab_keyboard(False, X.GrabModeAsync, X.GrabModeAsync, X.CurrentTime) == X.GrabSuccess
+        try:
+            for armed in (False, True):
+                if armed:
+                    assert say(phone, MessageType.ARM).outcome is Outcome.OK
+                reply = say(phone, MessageType.INJECT, b"for nobody")
+                assert reply.outcome is Outcome.BAD_REQUEST, armed
+                assert "is a denied program" in reply.msg
+            owner = menu.get_selection_owner(menu.get_atom("CLIPBOARD"))
+            assert owner == X.NONE, "it is not on the clipboard"
+        finally:
+            menu.close()

@@ -13,7 +13,7 @@ from gevent.event import Event
 from support.handler import handler
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals, Question
 from novakey.messages.delivery import Courier
@@ -22,6 +22,7 @@ from novakey.messages.inject import EXCHANGE_S, Injector
 from novakey.messages.refused import Refused
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
+from novakey.session import atspi
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome
@@ -192,17 +193,99 @@ def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw
 def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_owner_saw_too(
     tmp_path: Path,
 ) -> None:
-    class Held(Screen):
-        """Another program holds the keyboard, which is found before the window is looked at."""
-
-        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
-            raise DesktopError("another program holds the keyboard")
-
     scene = Scene(tmp_path, allow_clipboard_on_inject_failure=True)
     scene.screen = Held()
     scene.looked.set()
     scene.arm()
     copies_only_where_it_was_approved(scene)
+
+
+class Held(Screen):
+    """Another program holds the keyboard, which is found before the window is looked at."""
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        raise DesktopError("another program holds the keyboard")
+
+
+class Hidden(Screen):
+    """A session that lets nobody type, and tells nobody what has the focus."""
+
+    def focus(self, deadline_s: float) -> Focus | None:  # type: ignore[override]
+        return None
+
+    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        raise CannotType("this session lets nobody type")
+
+
+@pytest.mark.parametrize("armed", [True, False], ids=["typing failed", "not armed"])
+@pytest.mark.parametrize(
+    ("screen", "shown", "lists"),
+    [
+        (Held, ELSEWHERE, {"denied_process_names": ("chat",)}),
+        (Held, ELSEWHERE, {"allowed_process_names": ("xterm",)}),
+        (Hidden, ELSEWHERE, {"denied_process_names": ("chat",)}),
+    ],
+    ids=["denied", "not allowed", "not known"],
+)
+def test_a_window_that_may_not_be_typed_into_gets_nothing_by_the_clipboard_either(
+    tmp_path: Path, screen: type[Screen], shown: Focus, lists: dict[str, object], armed: bool
+) -> None:
+    scene = Scene(
+        tmp_path,
+        two_man_enabled=False,
+        allow_clipboard_when_disarmed=True,
+        allow_clipboard_on_inject_failure=True,
+        target_policy_enabled=True,
+        **lists,
+    )
+    scene.screen = screen()
+    scene.looked.set()
+    if armed:
+        scene.arm()
+    scene.screen.shown = shown
+    assert scene.start().get(timeout=5) is Outcome.BAD_REQUEST
+    assert scene.screen.typed == []
+    if screen is Held:
+        scene.screen.shown = HERE
+        assert scene.start().get(timeout=5) is Outcome.COPIED
+        assert scene.screen.typed == ["clipboard"]
+
+
+@pytest.mark.parametrize("armed", [True, False], ids=["typing failed", "not armed"])
+@pytest.mark.parametrize("is_password", [True, False])
+def test_a_field_that_may_not_be_typed_into_gets_nothing_by_the_clipboard_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_password: bool, armed: bool
+) -> None:
+    focused = HERE._replace(pid=1)
+    monkeypatch.setattr(atspi, "focused_objects", lambda: [atspi.FocusedObject(1, is_password)])
+    scene = Scene(
+        tmp_path,
+        two_man_enabled=False,
+        allow_clipboard_when_disarmed=True,
+        allow_clipboard_on_inject_failure=True,
+        require_password_field=True,
+    )
+    scene.screen = Held()
+    scene.screen.shown = focused
+    scene.looked.set()
+    if armed:
+        scene.arm()
+    assert scene.start().get(timeout=5) is (Outcome.COPIED if is_password else Outcome.BAD_REQUEST)
+    assert scene.screen.typed == (["clipboard"] if is_password else [])
+
+
+def test_a_screen_that_is_locked_while_typing_fails_gets_nothing_by_the_clipboard(tmp_path: Path) -> None:
+    class LockedMeanwhile(Held):
+        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+            scene.injector.locked = lambda: True
+            super().type_text(text, deadline_s, permit)
+
+    scene = Scene(tmp_path, two_man_enabled=False, allow_clipboard_on_inject_failure=True)
+    scene.screen = LockedMeanwhile()
+    scene.looked.set()
+    scene.arm()
+    assert scene.start().get(timeout=5) is Outcome.BAD_REQUEST
+    assert scene.screen.typed == []
 
 
 def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_window_too(tmp_path: Path) -> None:
