@@ -8,6 +8,7 @@ gates      arming and approval of each device
 approvals  the owner's answer
 requests   programs that wait for a secret
 delivery   the way to the screen
+clearing   the end of a text on the clipboard
 policy/    what may be typed, and where
 history    what became of the last messages
 refused    a message that goes no further

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Timer
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import gevent
 
 from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, NoDisplayError, Permit
+from novakey.messages.clearing import ClipboardEnds
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -55,7 +55,7 @@ class Courier:
     def __init__(self, settings: DeliverySettings, choose: Callable[[], Backend]) -> None:
         self._settings = settings
         self._choose = choose
-        self._clearing: Timer | None = None
+        self._ends = ClipboardEnds(settings.clipboard_clear_s)
         # A helper or display that hangs must not hold the next delivery for longer.
         self._deadline_s = float(settings.delivery_timeout_s)
         self._job: gevent.Greenlet | None = None
@@ -146,7 +146,7 @@ class Courier:
         try:
             backend = self._choose()
             still()
-            with self._cleared_later(backend):
+            with self._ends.placing(backend):
                 backend.copy(text, deadline_s)
         except NoDisplayError as error:
             return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
@@ -157,7 +157,7 @@ class Courier:
     def _paste(self, backend: Backend, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
         still()  # where nothing has the focus it stays on the clipboard, and `permit` is not asked
         try:
-            with self._cleared_later(backend):
+            with self._ends.placing(backend):
                 pasted = backend.paste(text, self._deadline_s, permit)
         except CannotType:
             return self._copied_instead(backend, text, self._deadline_s, still)
@@ -176,18 +176,6 @@ class Courier:
         if isinstance(error, CannotType):
             return self._copied_instead(backend, text, deadline_s, still)
         return self._copy(text, deadline_s, still)
-
-    @contextmanager
-    def _cleared_later(self, backend: Backend) -> Iterator[None]:
-        """What is put on the clipboard meanwhile, or still is there from before, is taken back later."""
-        if self._clearing is not None:
-            self._clearing.cancel()
-        try:
-            yield
-        finally:
-            self._clearing = Timer(self._settings.clipboard_clear_s, backend.clear_clipboard)
-            self._clearing.daemon = True  # at exit the backend takes it back itself
-            self._clearing.start()
 
     def _copied_instead(
         self, backend: Backend, text: Secret, deadline_s: float, still: Still
