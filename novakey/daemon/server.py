@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import logging
 import socket
-import time
 from collections.abc import Callable
 
 import gevent
@@ -23,6 +22,7 @@ from novakey.net.rate_limit import address_key
 from novakey.net.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing.handshake import Handshake
 from novakey.system import process, systemd
+from novakey.system.clock import boottime
 from novakey.wire import Malformed, message, pair, preface
 from novakey.wire.reply import Outcome, Reply
 
@@ -40,7 +40,7 @@ class Server:
         max_payload_len: int,
         handshake: Handshake,
         handler: Handler,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
     ) -> None:
         self.listen_addr = listen_addr
         self.max_payload_len = max_payload_len

@@ -10,7 +10,6 @@ that can be told from others. With `computer`, no device can approve itself.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 
 import gevent
@@ -21,6 +20,7 @@ from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.log.format import escape
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
+from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Approvals:
         gates: Gates,
         look: Callable[[], Focus | None] = lambda: None,
         ask: Ask = _cannot_ask,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
         on_decided: Decided = lambda decision, device_id, program: None,
     ) -> None:
         self._settings = settings

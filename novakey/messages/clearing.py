@@ -6,7 +6,6 @@ owner; a delivery that fails or is refused does not move it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import gevent
 
 from novakey.desktop.base import Backend
+from novakey.system.clock import boottime
 
 
 class _End(NamedTuple):
@@ -24,7 +24,7 @@ class _End(NamedTuple):
 class ClipboardEnds:
     """The end of the text on each backend's clipboard, `seconds` after it was put there."""
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = boottime) -> None:
         self._seconds = seconds
         self._monotonic = monotonic
         self._ends: dict[Backend, _End] = {}

@@ -20,6 +20,7 @@ from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, key_of
 from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
+from novakey.system.clock import boottime
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply, stage
@@ -56,7 +57,7 @@ class Handler:
         injector: Injector,
         replays: ReplayGuard,
         unix_time: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
         on_message: Callable[[str], None] = lambda device_id: None,
         on_answer: Callable[[Answered], None] = lambda answered: None,
     ) -> None:

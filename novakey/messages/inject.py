@@ -6,7 +6,6 @@ that succeeds, so one that fails costs nobody their arming or approval.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -23,6 +22,7 @@ from novakey.messages.policy.target import TargetPolicy
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
+from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
 
 EXCHANGE_S = 10.0  # from when a message was read to its first key: what waited longer is not fresh any more
@@ -41,7 +41,7 @@ class Injector:
         approvals: Approvals,
         asks: Asks,
         locked: Callable[[], bool | None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
     ) -> None:
         self.settings = settings
         self.devices = devices

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from novakey.errors import NovaKeyError
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.secret import Secret
+from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
 
 MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not keep the owner out
@@ -94,7 +94,7 @@ class Asks:
         self,
         gates: Gates,
         confirm: Confirm | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
         marker: Path | None = None,
         note: Note = lambda asking, what, device_id: None,
     ) -> None:

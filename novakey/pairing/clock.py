@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from novakey.system.clock import boottime
+
 
 class WindowClock:
-    """Unix time that runs at least as fast as the monotonic clock since the window opened.
+    """Unix time that runs at least as fast as the clock that counts sleep since the window opened.
 
     A clock that is set back, by a person or by forged network time, must not
     extend a window. One that goes ahead (a machine that slept) ends it sooner.
     """
 
     def __init__(
-        self, unix_time: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+        self, unix_time: Callable[[], float] = time.time, monotonic: Callable[[], float] = boottime
     ) -> None:
         self._unix_time = unix_time
         self._monotonic = monotonic

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from novakey.config.settings import Settings
@@ -20,6 +19,7 @@ from novakey.pairing.refusal import RefusedPhone, RefusedPhoneError
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
 from novakey.system import interfaces
+from novakey.system.clock import boottime
 from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Handshake:
         on_refused: Callable[[RefusedPhone], None],
         on_change: Callable[[], None],
         clock: Callable[[], int],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
     ) -> None:
         """`on_change` is called when the window may have ended.
 

@@ -1,5 +1,6 @@
 """The machine underneath: files, folders, processes, the service manager.
 
+clock      the clock that counts the time asleep
 files      files of the owner's alone, replaced whole
 interfaces  the addresses and networks of this computer
 paste      commands for people to paste

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -16,6 +15,7 @@ from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
+from novakey.system.clock import boottime
 from novakey.wire import crypto
 
 
@@ -28,7 +28,7 @@ def handler(
     devices: DeviceStore,
     choose: Callable[[], Backend] = no_display,
     server: crypto.Decapsulator | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
+    monotonic: Callable[[], float] = boottime,
     **options: Any,
 ) -> Handler:
     """The options are parameters of `Handler`."""

@@ -1,0 +1,20 @@
+"""The clock for everything that a person allows for a while: it counts the time asleep.
+
+`time.monotonic` stands still while a Linux or macOS computer sleeps. An arming of twenty
+seconds would then be open when somebody else opens the lid the next morning.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+# On macOS CLOCK_MONOTONIC counts the time asleep; on Windows `time.monotonic` does (GetTickCount64).
+_CLOCK: int | None = getattr(
+    time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None) if sys.platform == "darwin" else None
+)
+
+
+def boottime() -> float:
+    """Return seconds that never go back and that pass while the computer sleeps too."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
