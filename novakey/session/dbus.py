@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,21 +20,33 @@ import gevent
 from jeepney import (
     DBusAddress,
     DBusErrorResponse,
+    HeaderFields,
     MatchRule,
     Message,
     MessageFlag,
     MessageType,
     new_method_call,
 )
+from jeepney.bus import get_bus
 from jeepney.bus_messages import message_bus
+from jeepney.io.blocking import prep_socket
 from jeepney.io.common import RouterClosed
-from jeepney.io.threading import DBusConnection, DBusRouter, open_dbus_connection
+from jeepney.io.threading import DBusConnection, DBusRouter
 
 CALL_S = 2.0
 NO_ANSWER = "the service on the bus did not answer in time"
+WRONG_TYPE = "the service on the bus answered with other types than it must"
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+MAX_MESSAGE = (
+    1 << 20
+)  # of 128 MiB that the specification allows; the longest that we need is a list of windows
 
-_ERRORS = (OSError, EOFError, RouterClosed, ValueError, KeyError, RuntimeError, StopIteration)
+_TURN = 16  # messages that one flood may have handled before other greenlets get their turn
+# TypeError and the errors of `struct` come from a message that is none.
+_ERRORS = (
+    *(OSError, EOFError, RouterClosed, ValueError, LookupError, RuntimeError, StopIteration, TypeError),
+    struct.error,
+)
 
 
 class BusError(Exception):
@@ -77,14 +90,11 @@ class Bus:
         self._address = address = address or _address(which)
         try:
             with gevent.Timeout(CALL_S, TimeoutError):
-                self._connection: DBusConnection = open_dbus_connection(
-                    address, enable_fds=fds, auth_timeout=CALL_S
-                )
+                self._router = _Router.open(address, fds)
         except TimeoutError:
             raise SilentError(f"the {which} bus did not answer in time") from None
         except _ERRORS as error:
             raise BusError(f"the {which} bus cannot be reached ({type(error).__name__})") from None
-        self._router = _Router(self._connection)
         self._closed = False
 
     def __enter__(self) -> Bus:
@@ -98,15 +108,12 @@ class Bus:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(*_ERRORS):
-            self._router.close()
-        with contextlib.suppress(*_ERRORS):
-            self._connection.close()
+        self._router.end()
 
     @property
     def unique_name(self) -> str:
         """What the bus calls this connection."""
-        return str(self._connection.unique_name)
+        return str(self._router.unique_name)
 
     @property
     def alive(self) -> bool:
@@ -129,17 +136,19 @@ class Bus:
         body: Sequence[object] = (),
         timeout: float = CALL_S,
         start: bool = True,
+        returns: str | None = None,
     ) -> tuple[Any, ...]:
         """The values that a method returns; `BusError` when it does not within `timeout` seconds.
 
         A service that does not run is started for it by the bus, if the bus knows how, unless not `start`.
+        `returns` is the signature that the answer must have: a service may answer with anything.
         """
         message = new_method_call(address, method, signature, tuple(body))
         if not start:
             message.header.flags |= MessageFlag.no_auto_start
-        return self.send(message, timeout)
+        return self.send(message, timeout, returns)
 
-    def send(self, message: Message, timeout: float = CALL_S) -> tuple[Any, ...]:
+    def send(self, message: Message, timeout: float = CALL_S, returns: str | None = None) -> tuple[Any, ...]:
         """As `call`, for a message made elsewhere."""
         try:
             reply = self._router.send_and_get_reply(message, timeout=timeout)
@@ -150,6 +159,8 @@ class Bus:
         if reply.header.message_type is MessageType.error:
             name = DBusErrorResponse(reply).name
             raise BusError(f"the service on the bus refused ({name})", name)
+        if returns is not None and reply.header.fields.get(HeaderFields.signature, "") != returns:
+            raise BusError(WRONG_TYPE)
         return tuple(reply.body)
 
     @contextmanager
@@ -183,16 +194,71 @@ def _address(which: Literal["session", "system"]) -> str:
     return address
 
 
+class _Connection(DBusConnection):  # type: ignore[misc]
+    """A connection that closes the pipe that stops its reading, too: jeepney leaves that open."""
+
+    _open = True
+
+    def interrupt(self) -> None:
+        if self._open:  # the number of the closed pipe may be another file's by now
+            super().interrupt()
+
+    def reset_interrupt(self) -> None:
+        if self._open:
+            super().reset_interrupt()
+
+    def close(self) -> None:
+        if self._open:
+            try:
+                super().close()
+            finally:
+                self._open = False
+                os.close(self._stop_r)
+                os.close(self._stop_w)
+
+    def _read_some_data(self, timeout: float | None = None) -> Any:
+        if (self.parser.next_msg_size or 0) > MAX_MESSAGE:
+            raise ValueError("a message that is too long")
+        return super()._read_some_data(timeout)
+
+
 class _Router(DBusRouter):  # type: ignore[misc]
     """Ends without a traceback when the bus hangs up, and tells who listens."""
 
-    def __init__(self, connection: DBusConnection) -> None:
+    def __init__(self, connection: _Connection) -> None:
         self.listeners: list[Queue[Message | None]] = []
+        self._handled = 0
         super().__init__(connection)
+
+    @classmethod
+    def open(cls, address: str, fds: bool) -> _Router:
+        """Connect and say Hello; use a timeout. What fails on the way leaves nothing open."""
+        router = cls(_Connection(prep_socket(get_bus(address), fds, timeout=CALL_S), fds))
+        try:
+            (router.conn.unique_name,) = router.send_and_get_reply(message_bus.Hello(), timeout=CALL_S).body
+        except BaseException:
+            router.end()
+            raise
+        return router
 
     @property
     def alive(self) -> bool:
         return bool(self._rcv_thread.is_alive())
+
+    def end(self) -> None:
+        """Stop the reading and close the connection."""
+        try:
+            with contextlib.suppress(*_ERRORS):
+                self.close()
+        finally:
+            with contextlib.suppress(*_ERRORS):
+                self.conn.close()
+
+    def _dispatch(self, msg: Message) -> None:
+        super()._dispatch(msg)
+        self._handled += 1
+        if not self._handled % _TURN:
+            gevent.sleep(0)
 
     def _receiver(self) -> None:
         with contextlib.suppress(*_ERRORS):
