@@ -2,5 +2,6 @@
 
 format     a record as one line, redacted and escaped
 rotate     files that rotate by size
+output     terminals and pipes, which may pause
 throttle   no flood of lines
 """

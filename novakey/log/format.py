@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+import gevent
+
 from novakey.config.settings import Settings
-from novakey.log import rotate
+from novakey.log import output, rotate
 from novakey.log.throttle import Throttle
 
 DEFAULT_FILE = "novakey.log"
@@ -131,6 +133,29 @@ class LineFormatter(logging.Formatter):
         return f"{at} {level:<7} {one_line(record.name)}: "
 
 
+class _Terminal(logging.Handler):
+    """The records as lines on a stream, which may pause."""
+
+    def __init__(self, stream: TextIO, formatter: LineFormatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._output = output.of(stream, self._gap)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001  # the contract of a handler
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait shortly for a reader; `logging` asks for it at the end of the process."""
+        self._output.finish()
+
+    def _gap(self, dropped: int) -> str:
+        text = f"{dropped} lines were dropped, because nothing read this output"
+        return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, text, (), None)) + "\n"
+
+
 def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> None:
     """Send every log record to `stderr` and to a rotating file.
 
@@ -148,10 +173,10 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
     file.setFormatter(LineFormatter("file", redacting=redacting))
     handlers: list[logging.Handler] = [file]
     if settings.log_stderr:
-        terminal = logging.StreamHandler(stderr)
         style = "journal" if _is_journal(stderr) else "terminal"
-        terminal.setFormatter(LineFormatter(style, redacting=redacting))
-        handlers.append(terminal)
+        handlers.append(_Terminal(stderr, LineFormatter(style, redacting=redacting)))
+    # A greenlet that fails is reported there.
+    gevent.get_hub().exception_stream = output.of(stderr)
     root, before = logging.getLogger(), outlet()
     if before is not None:
         root.removeHandler(before)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from novakey.errors import StoreError
+from novakey.log import output
 from novakey.pairing.model import Window
 from novakey.system import files
 from novakey.terminal import Screen, printable
@@ -52,7 +53,7 @@ class Display:
             )
         if sys.stdout.isatty():
             screen = Screen.of(sys.stdout)
-            print("\n".join(page(uri, self.picture, now, screen)), flush=True)
+            output.of(sys.stdout).write("\n".join(page(uri, self.picture, now, screen)) + "\n")
 
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""
