@@ -154,6 +154,10 @@ class Settings:
     target_policy_enabled: bool = flag(False,
         "Type only into windows that the lists below allow; where the focus cannot be read, into none.",
         "Switch it on to keep secrets out of chats and editors.")
+    target_match: Literal["all", "any"] = choice("all", ("all", "any"),
+        "Where both lists of allowed things have entries: all demands a match in each, any in one of them. "
+        "What is denied is refused either way.",
+        "Leave it; `import` sets any, as the existing daemon reads its lists.")
     use_built_in_allowlist: bool = flag(False,
         "Add common browsers, terminals, password prompts, password managers and remote desktops to "
         "allowed_process_names; on by itself when the policy is on and all four lists are empty.",
@@ -163,7 +167,7 @@ class Settings:
         "List them when the policy is on. A script's program is its interpreter.", "programs")
     allowed_window_titles: tuple[str, ...] = names(
         "Parts of window titles, in any case; of the allowed programs, only windows with one of them may "
-        "receive a secret. Weak: a web page chooses its title. Empty means all.",
+        "receive a secret (see target_match). Weak: a web page chooses its title. Empty means all.",
         "List them to narrow down an allowed program.")
     denied_process_names: tuple[str, ...] = names(
         "Programs that never receive a secret, by executable or window class; they win over what is allowed.",

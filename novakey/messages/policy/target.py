@@ -1,8 +1,10 @@
 """Where a secret may go: the program and the title of the focused window, against four lists.
 
 In this order: a focus that cannot be read is refused; a denied program or title is
-refused; then each list of allowed things that is not empty must have a match. So
-titles narrow what the programs allow, and never let another program in.
+refused; then the lists of allowed things that are not empty decide. With
+`target_match: all` each must have a match, so titles narrow what the programs allow.
+With `any` one match is enough, as in the existing daemon, whose settings an import
+takes over.
 
 A program is the name of the executable, as the system tells it. The names that a
 window gives itself can only deny, unless the system tells no program for the
@@ -12,7 +14,7 @@ Titles are weak: a web page chooses its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from novakey.desktop.base import Focus, TargetRefusedError
@@ -40,6 +42,7 @@ _WITH_SPACES = {"brave browser", "google chrome", "microsoft edge"}
 BUILT_IN = frozenset(f"{_BROWSERS} {_TERMINALS} {_PROMPTS} {_VAULTS} {_REMOTE_DESKTOPS}".split()).union(
     _WITH_SPACES
 )
+_UNKNOWN = "the program of the focused window cannot be told"
 
 
 class TargetSettings(Protocol):
@@ -47,6 +50,8 @@ class TargetSettings(Protocol):
 
     @property
     def target_policy_enabled(self) -> bool: ...
+    @property
+    def target_match(self) -> str: ...
     @property
     def use_built_in_allowlist(self) -> bool: ...
     @property
@@ -64,6 +69,7 @@ class TargetPolicy:
 
     def __init__(self, settings: TargetSettings) -> None:
         self._enabled = settings.target_policy_enabled
+        self._one_is_enough = settings.target_match == "any"
         self._denied = _names(settings.denied_process_names)
         self._denied_titles = _titles(settings.denied_window_titles)
         self._allowed = _names(settings.allowed_process_names)
@@ -78,27 +84,36 @@ class TargetPolicy:
             return
         if focus is None:  # a policy that cannot be checked permits nothing
             raise TargetRefusedError("the focused window cannot be read in this session")
-        self._check_program(focus)
-        self._check_title(focus)
-
-    def _check_program(self, focus: Focus) -> None:
         program = _names([focus.program] if focus.program else [])
         classes = _names(focus.classes)
         # Without a process number the window's own word is all there is.
         known = program or (classes if focus.pid is None else frozenset())
-        if (self._denied or self._allowed) and not known:
-            raise TargetRefusedError("the program of the focused window cannot be told")
-        if denied := self._denied & (program | classes):
-            raise TargetRefusedError(f"{_shown(denied)} is a denied program")
-        if self._allowed and not self._allowed & known:
-            raise TargetRefusedError(f"{_shown(known)} is not an allowed program")
+        self._refuse_denied(focus, known, program | classes)
+        misses = list(self._misses(focus, known))
+        if self._one_is_enough and None in misses:
+            return
+        for why in filter(None, misses):
+            raise TargetRefusedError(why)
 
-    def _check_title(self, focus: Focus) -> None:
+    def _refuse_denied(self, focus: Focus, known: frozenset[str], said: frozenset[str]) -> None:
+        if self._denied and not known:
+            raise TargetRefusedError(_UNKNOWN)
+        if denied := self._denied & said:
+            raise TargetRefusedError(f"{_shown(denied)} is a denied program")
         title = focus.title.casefold()
         if any(part in title for part in self._denied_titles):
             raise TargetRefusedError("the window has a denied title")
-        if self._allowed_titles and not any(part in title for part in self._allowed_titles):
-            raise TargetRefusedError("the window has no allowed title")
+
+    def _misses(self, focus: Focus, known: frozenset[str]) -> Iterator[str | None]:
+        """Yield None for a match, else what is missing, for each list of allowed things with entries."""
+        if self._allowed and not known:
+            yield _UNKNOWN
+        elif self._allowed:
+            yield None if self._allowed & known else f"{_shown(known)} is not an allowed program"
+        if self._allowed_titles:
+            title = focus.title.casefold()
+            match = any(part in title for part in self._allowed_titles)
+            yield None if match else "the window has no allowed title"
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:

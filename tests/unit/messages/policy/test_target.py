@@ -88,6 +88,32 @@ REFUSED = [
 ]
 
 
+EITHER = {
+    **ON,
+    "target_match": "any",
+    "allowed_process_names": ("firefox-esr",),
+    "allowed_window_titles": ("bitw",),
+}
+
+PERMITTED += [
+    (BROWSER, EITHER),  # by its program
+    (Focus(1, 2, "electron", (), "Bitwarden - vault"), EITHER),  # by its title
+    (Focus(1, 2, None, (), "Bitwarden"), EITHER),  # its program cannot be told, and need not be
+    (BROWSER, {**EITHER, "allowed_window_titles": ()}),
+    (BROWSER, {**EITHER, "allowed_window_titles": ("bank",), "allowed_process_names": ()}),
+]
+REFUSED += [
+    (XTERM, EITHER, '"xterm" is not an allowed program'),
+    (XTERM, {**EITHER, "allowed_window_titles": ()}, "not an allowed program"),
+    (BROWSER, {**EITHER, "allowed_process_names": ()}, "no allowed title"),
+    (NAMELESS, EITHER, "cannot be told"),
+    (BROWSER, {**EITHER, "denied_process_names": ("firefox-esr",)}, "denied program"),
+    (BROWSER, {**EITHER, "denied_window_titles": ("my b",)}, "denied title"),
+    (Focus(1, 2, None, (), "Bitwarden"), {**EITHER, "denied_process_names": ("chat",)}, "cannot be told"),
+    (BROWSER, {**EITHER, "target_match": "all"}, "no allowed title"),
+]
+
+
 @pytest.mark.parametrize(("focus", "settings"), PERMITTED)
 def test_permitted(focus: Focus | None, settings: dict[str, Any]) -> None:
     assert decide(focus, **settings) is None
