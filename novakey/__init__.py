@@ -6,7 +6,7 @@ A message comes in at the top and goes down; an import points down too. A test
     __main__ cli/           words in, exit code out; the only place that prints an error
     setup/ doctor/          what the owner does, and checks
     daemon/                 the daemon: start, server, record, notifications, reset, import
-    pull/ phone             programs that ask for secrets; the reference phone
+    pull/ phone like_app    programs that ask for secrets; the reference phone; what the app does
     control/                the owner's socket
     messages/               may a message act, and to whom does its secret go?
     pairing/                the window in which a phone may pair

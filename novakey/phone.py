@@ -29,6 +29,14 @@ REPLY_S = 15  # longer than the daemon's 10 s, so that its own reply arrives
 MAX_LINE = 4096
 
 
+class UnreachableError(NovaKeyError):
+    """No connection to the daemon."""
+
+
+class NoReplyError(NovaKeyError):
+    """The daemon closed, or was silent for too long, before it replied."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """One pairing, as the phone keeps it."""
@@ -109,7 +117,7 @@ def pair_with(text: str, device_id: str | None = None, device_key: Secret | None
     registration = pair.Registration(
         device_id or f"ios-{secrets.token_hex(4)}", device_key or Secret(secrets.token_bytes(crypto.KEY_SIZE))
     )
-    with _connect(target.host, target.port) as sock:
+    with connect(target.host, target.port) as sock:
         stream = Stream(sock)
         stream.allow(PAIRING_S)
         try:
@@ -163,21 +171,22 @@ def send(profile: Profile, kind: MessageType, payload: Secret, timestamp: int | 
 
 def exchange(profile: Profile, frame: bytes) -> Reply:
     """Send a frame's bytes as they are and return the reply."""
-    with _connect(profile.host, profile.port) as sock:
+    with connect(profile.host, profile.port) as sock:
         stream = Stream(sock)
         stream.allow(REPLY_S)
         try:
             stream.send(preface.Route.MSG.value + frame)
             return decode_reply(stream.line(MAX_LINE))
         except (DeadlineError, EndOfStreamError, TooLongError, ProtocolError):
-            raise NovaKeyError("the daemon gave no reply", "look at its log") from None
+            raise NoReplyError("the daemon gave no reply", "look at its log") from None
 
 
-def _connect(host: str, port: int) -> socket.socket:
+def connect(host: str, port: int) -> socket.socket:
+    """Connect to a daemon; `UnreachableError` where that fails."""
     try:
         return socket.create_connection((host, port), timeout=CONNECT_S)
     except OSError as error:
         why = error.strerror or str(error) or "no answer"
-        raise NovaKeyError(
+        raise UnreachableError(
             f"cannot reach {host} port {port}: {why.lower()}", "is the daemon running?"
         ) from None

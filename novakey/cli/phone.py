@@ -15,6 +15,7 @@ from novakey.secret import Secret
 
 if TYPE_CHECKING:
     from novakey.cli.common import Commands
+    from novakey.like_app import Shown
 
 
 def add(commands: Commands) -> None:
@@ -29,10 +30,14 @@ def add(commands: Commands) -> None:
         "--profile", type=Path, metavar="FILE", help="where the phone keeps its pairing (holds its key)"
     )
     shared.add_argument("--json", action="store_true", help="print the outcome as one line of JSON")
+    like_app = argparse.ArgumentParser(add_help=False)
+    like_app.add_argument(
+        "--like-app", action="store_true", help="do what the app in the field does, and show what it shows"
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     pair = actions.add_parser(
         "pair",
-        parents=[shared],
+        parents=[shared, like_app],
         help="pair by the daemon's QR",
         description="Pair by a QR: its picture, its URI on standard input, or --uri. Arguments can be seen "
         "by other users of the machine, so prefer the first two.",
@@ -41,6 +46,11 @@ def add(commands: Commands) -> None:
     source.add_argument("--png", type=Path, metavar="FILE", help="the picture (needs zbarimg)")
     source.add_argument("--uri", metavar="URI", help="the URI itself")
     source.add_argument("stdin", nargs="?", choices=("-",), help="read the URI from standard input (default)")
+    pair.add_argument(
+        "--listener",
+        metavar="HOST:PORT",
+        help="with --like-app: the listener as typed into the app, which compares it with the QR",
+    )
     pair.add_argument("--device-id", metavar="ID", help="the name to pair under (default: a random one)")
     pair.add_argument("--replace", action="store_true", help="forget the pairing that the profile holds")
     pair.set_defaults(run=_pair)
@@ -50,8 +60,10 @@ def add(commands: Commands) -> None:
         ("approve", "approve the next secret (two-man approval)"),
         ("send", "send a secret; asked for without echo, or taken from standard input"),
     ):
-        action = actions.add_parser(name, parents=[shared], help=about, description=about.capitalize() + ".")
-        action.set_defaults(run=_message, action=name, ms=None)
+        # The app has no button for approve: each send does it.
+        parents = [shared] if name == "approve" else [shared, like_app]
+        action = actions.add_parser(name, parents=parents, help=about, description=about.capitalize() + ".")
+        action.set_defaults(run=_message, action=name, ms=None, like_app=False)
         if name == "arm":
             action.add_argument("--ms", type=int, metavar="N", help="for N milliseconds")
 
@@ -64,6 +76,8 @@ def _pair(words: argparse.Namespace) -> int:
     from novakey import phone
     from novakey.wire.pair import ID_RULE, valid_device_id
 
+    if words.listener is not None and not words.like_app:
+        raise ConfigError("only the app knows a listener", "use --listener with --like-app")
     if words.device_id is not None and not valid_device_id(words.device_id):
         raise ConfigError(f"--device-id {ID_RULE}")
     path = _profile_path(words)
@@ -75,6 +89,8 @@ def _pair(words: argparse.Namespace) -> int:
         text = phone.read_picture(words.png)
     else:
         text = words.uri or _standard_input("pairing URI: ").reveal().decode("utf-8", "replace")
+    if words.like_app:
+        return _pair_like_app(words, path, text)
     profile = phone.pair_with(text, words.device_id)
     profile.save(path)
     outcome = {"paired": profile.device_id, "profile": str(path)}
@@ -82,10 +98,52 @@ def _pair(words: argparse.Namespace) -> int:
     return 0
 
 
+def _pair_like_app(words: argparse.Namespace, path: Path, text: str) -> int:
+    """Pair as the app does, under the id of the profile that is replaced: a phone keeps its id."""
+    from novakey import like_app, phone
+
+    device_id = words.device_id
+    if device_id is None:
+        device_id = phone.load_profile(path).device_id if path.exists() else like_app.new_device_id()
+    shown = like_app.pair_with(text, device_id, words.listener)
+    if shown.profile is not None:
+        shown.profile.save(path)
+    return _show(words, shown)
+
+
+def _show(words: argparse.Namespace, shown: Shown) -> int:
+    """Print each message with its reply, and what the app would show."""
+    replies = [(step.kind.name.lower(), step.reply) for step in shown.steps]
+    if words.json:
+        steps = [
+            {"sent": sent, "reason": reply.outcome.reason, "msg": reply.msg} if reply else {"sent": sent}
+            for sent, reply in replies
+        ]
+        print(json.dumps({"shows": shown.text, "success": shown.success, "steps": steps}))
+    else:
+        for sent, reply in replies:
+            print(f"{sent}: {reply.outcome.reason}: {reply.msg}" if reply else f"{sent}: no reply")
+        print(f"the app shows: {shown.text}" if shown.text else "the app shows no message")
+    return 0 if shown.success else 1
+
+
+def _message_like_app(words: argparse.Namespace) -> int:
+    from novakey import like_app, phone
+
+    profile = phone.load_profile(_profile_path(words))
+    if words.ms is not None:
+        raise ConfigError("the app arms for 15 s always", "leave --ms out, or --like-app")
+    if words.action == "send":
+        return _show(words, like_app.send(profile, _standard_input("secret: ")))
+    return _show(words, like_app.arm(profile) if words.action == "arm" else like_app.disarm(profile))
+
+
 def _message(words: argparse.Namespace) -> int:
     from novakey import phone
     from novakey.wire.message import MessageType
 
+    if words.like_app:
+        return _message_like_app(words)
     profile = phone.load_profile(_profile_path(words))
     payload = Secret(b"")
     if words.action == "send":

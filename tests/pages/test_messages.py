@@ -38,6 +38,7 @@ ELSEWHERE = {
     "desktop/": "typing and the clipboard; the reply to the phone says it",
     "messages/": "messages of paired phones; docs/security/protocol.md has the reply table",
     "session/": "notifications, and whether the screen is locked",
+    "like_app.py": "what the app in the field shows: docs/iphone.md",
     "wire/message.py": "messages of paired phones",
     "wire/reply.py": "messages of paired phones",
     "devices/sealing/keyring_child.py": "words for the parent process; keyring.MESSAGES has their texts",
