@@ -21,6 +21,7 @@ from typing import Any
 
 from support import needs
 from support.daemon import ROOT, Daemon, clean_environment, command, say
+from support.phone_app import Screen, with_app
 from support.x11 import end, wait_until
 
 from novakey.control import client
@@ -102,9 +103,13 @@ class Terminal:
 
 
 class Scene:
-    """A context manager: the daemon, the phone, a folder with the commands by their names."""
+    """A context manager: the daemon, the phone, a folder with the commands by their names.
 
-    def __init__(self, env: dict[str, str] | None = None, **settings: Any) -> None:
+    With `app`, the double of the app answers in place of the reference phone.
+    """
+
+    def __init__(self, env: dict[str, str] | None = None, app: bool = False, **settings: Any) -> None:
+        self.app = app
         # gpg-agent's sockets have short addresses.
         self.folder = Path(tempfile.mkdtemp(prefix="nk-", dir=needs.open_place()))
         self.folder.chmod(0o755)
@@ -229,9 +234,14 @@ class Scene:
     def answer(self, child: Child, text: str) -> dict[str, Any]:
         """Wait until the program asks, and answer it; what it asked."""
         row = self.asked(child)
+        given = f"given to request {row['number']} of {row['program']} (process {row['pid']})"
+        if self.app:
+            phone = with_app(self.daemon.at(self.phone))
+            assert phone.arm().ok
+            assert phone.send(text) == Screen("Sent to desk", ok=True, details=given)
+            return row
         reply = self.tap(text)
-        assert reply.outcome is Outcome.OK, reply.msg
-        assert reply.msg == f"given to request {row['number']} of {row['program']} (process {row['pid']})"
+        assert (reply.outcome, reply.msg) == (Outcome.OK, given)
         return row
 
 

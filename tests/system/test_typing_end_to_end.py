@@ -9,7 +9,7 @@ import secrets
 import signal
 import string
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import gevent
 import pytest
 from support import needs
 from support.daemon import Daemon, arm_and_approve, command, run, say
+from support.phone_app import with_app
 from support.procfs import Watcher, pieces
 from support.random_text import random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, wait_until
@@ -85,7 +86,16 @@ def test_a_secret_goes_from_a_phone_process_into_the_focused_window(
         assert differs(window.wait_for(secret), secret) is None
 
 
-def campaign(server: XServer, window: Recorder, phone: Profile, rounds: int) -> None:
+@pytest.fixture(params=["phone", "app"])
+def tap(request: pytest.FixtureRequest, phone: Profile) -> Callable[[str], bool]:
+    """Send a secret as the reference phone or as the app does; whether it was typed."""
+    if request.param == "phone":
+        return lambda text: send(phone, text) is Outcome.TYPED
+    app = with_app(phone)
+    return lambda text: app.arm().ok and app.send(text).text == "Sent to desk"
+
+
+def campaign(server: XServer, window: Recorder, tap: Callable[[str], bool], rounds: int) -> None:
     rng = random.Random()
     for layout in LAYOUTS:
         server.layout(layout)
@@ -93,22 +103,22 @@ def campaign(server: XServer, window: Recorder, phone: Profile, rounds: int) -> 
         for _ in range(rounds):
             text = random_secret(rng)
             window.clear()
-            assert send(phone, text) is Outcome.TYPED
+            assert tap(text)
             assert differs(window.wait_for(text), text) is None, layout
         assert server.keymap() == before, f"the keyboard differs under {layout}"
 
 
 def test_random_secrets_go_through_the_whole_daemon(
-    server: XServer, window: Recorder, phone: Profile
+    server: XServer, window: Recorder, tap: Callable[[str], bool]
 ) -> None:
-    campaign(server, window, phone, rounds=3)
+    campaign(server, window, tap, rounds=3)
 
 
 @pytest.mark.long
 def test_two_hundred_random_secrets_go_through_the_whole_daemon(
-    server: XServer, window: Recorder, phone: Profile
+    server: XServer, window: Recorder, tap: Callable[[str], bool]
 ) -> None:
-    campaign(server, window, phone, rounds=50)
+    campaign(server, window, tap, rounds=50)
 
 
 def test_a_send_that_cannot_be_typed_costs_neither_arming_nor_approval(

@@ -1,4 +1,4 @@
-"""Programs that ask for secrets, each the real one, each answered by the reference phone."""
+"""Programs that ask for secrets, each the real one, each answered by the reference phone and by the app."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from novakey.wire.reply import Outcome
 SECRET = random_secret()
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Scene]:
-    with Scene() as made:
+@pytest.fixture(scope="module", params=[False, True], ids=["phone", "app"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Scene]:
+    with Scene(app=request.param) as made:
         yield made
         made.daemon.stop()
         assert found_in(made.daemon.folder, SECRET) == [], "in a file, a log or the record"
