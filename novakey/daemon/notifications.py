@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from novakey.session.notifications import Notifier
 
 QUIET_S = 30.0  # between two notices of the same kind
+CLOCK_QUIET_S = 600.0  # an old message that somebody recorded and sends again looks the same
 REPEATED = 5  # failures of a device without a delivery between them, that its owner should know about
 STRANGERS = 20  # messages that proved to be nobody's
 STRANGERS_QUIET_S = 3600.0  # whoever is on the network could go on for ever
@@ -104,6 +105,11 @@ class Notices:
         if answered.by_policy:
             where = f"from {self._called(device)} into {answered.program or _NO_NAME}"
             self._tell(f"policy {device}", "a secret was refused by policy", where)
+        if outcome is Outcome.BAD_TIMESTAMP:
+            summary = f"the clock of {self._called(device)} differs from this computer's"
+            self._tell(
+                f"clock {device}", summary, f"{answered.msg}. Set both clocks automatically.", CLOCK_QUIET_S
+            )
         self._count(device, answered)
 
     def paired(self, device: Device, again: bool = False) -> None:

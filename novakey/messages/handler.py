@@ -17,7 +17,7 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gates
 from novakey.messages.inject import EXCHANGE_S, Injector
 from novakey.messages.refused import UNAUTHENTIC, Refused
-from novakey.messages.replay import ReplayGuard, Verdict, key_of
+from novakey.messages.replay import ReplayGuard, Verdict, clock_difference, key_of
 from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
 from novakey.system.clock import boottime
@@ -44,6 +44,7 @@ class Answered(NamedTuple):
     outcome: Outcome
     program: str = ""
     by_policy: bool = False
+    msg: str = ""
 
 
 class Handler:
@@ -123,7 +124,7 @@ class Handler:
         level = logging.INFO if outcome.success else logging.WARNING
         name, now = stage(kind), int(self.unix_time())
         log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, msg)
-        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, by_policy))
+        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, by_policy, msg))
         return Reply(outcome, name, msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
@@ -164,9 +165,7 @@ class Handler:
             case Verdict.SEEN:
                 raise Refused(Outcome.REPLAY, "this message was already accepted once")
             case Verdict.NOT_FRESH:
-                raise Refused(
-                    Outcome.BAD_TIMESTAMP, "the clocks of phone and computer differ too much, or it is old"
-                )
+                raise Refused(Outcome.BAD_TIMESTAMP, clock_difference(timestamp, now))
             case Verdict.FORGOTTEN:
                 wait = self.replays.floor + 1 - timestamp
                 raise Refused(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 MAX_AGE_S = 300
 MAX_AHEAD_S = 120
+MANY_DAYS = 1000  # a clock that was never set
 KEY_SIZE = 12  # 96 bits: nobody finds a message that another one stands for
 
 
@@ -18,6 +19,23 @@ def fresh(timestamp: int, now: int) -> bool:
     Python's integers do not wrap, so 2**63 is the far future here too.
     """
     return now - MAX_AGE_S <= timestamp <= now + MAX_AHEAD_S
+
+
+def clock_difference(timestamp: int, now: int) -> str:
+    """Say whose clock is ahead and by how much, for a person."""
+    amount = _in_words(abs(timestamp - now))
+    if timestamp > now:
+        return f"the phone's clock is {amount} ahead of this computer's"
+    return f"this computer's clock is {amount} ahead of the phone's, or the message is old"
+
+
+def _in_words(seconds: int) -> str:
+    """Return a duration in the largest unit of which it has two."""
+    if seconds > MANY_DAYS * 86400:
+        return "years"
+    units = (("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    name, size = next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
+    return f"{seconds // size} {name}"
 
 
 def key_of(device_id: str, nonce: bytes) -> bytes:

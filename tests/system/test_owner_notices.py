@@ -240,15 +240,24 @@ class Heard:
     def __init__(self, tmp_path: Path, **settings: Any) -> None:
         self.now = 0.0
         self.summaries: list[str] = []
+        self.bodies: list[str] = []
         device = Device("a", Secret(bytes(32)))
         store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {device.id: device}, None)
         self.notices = Notices(Settings(**settings), store, self, lambda: self.now)  # type: ignore[arg-type]
 
     def tell(self, summary: str, body: str) -> None:
         self.summaries.append(summary)
+        self.bodies.append(body)
 
-    def answer(self, outcome: Outcome, device: str | None = "a", stage: str = "inject") -> None:
-        self.notices.answered(Answered(0, 1, "192.0.2.1", device, stage, outcome))
+    def answer(
+        self,
+        outcome: Outcome,
+        device: str | None = "a",
+        stage: str = "inject",
+        msg: str = "",
+        program: str = "",
+    ) -> None:
+        self.notices.answered(Answered(0, 1, "192.0.2.1", device, stage, outcome, program, msg=msg))
 
 
 def test_arming_between_refusals_does_not_hide_them(tmp_path: Path) -> None:
@@ -284,3 +293,13 @@ def test_a_phone_that_pairs_again_at_once_is_told_of_again(tmp_path: Path) -> No
     for _ in range(2):
         heard.notices.paired(Device("a", Secret(bytes(32))))
     assert len(heard.summaries) == 2
+
+
+def test_a_clock_that_is_off_is_told_at_the_first_message_and_then_for_a_while_not_again(
+    tmp_path: Path,
+) -> None:
+    heard = Heard(tmp_path)
+    for stage in ("arm", "approve", "arm"):
+        heard.answer(Outcome.BAD_TIMESTAMP, stage=stage, msg="the phone's clock is 10 min ahead")
+    assert heard.summaries == ['the clock of "a" differs from this computer\'s']
+    assert heard.bodies == ["the phone's clock is 10 min ahead. Set both clocks automatically."]

@@ -295,7 +295,10 @@ def test_refused_text_and_a_limit_and_a_wrong_clock_have_their_sentences(tmp_pat
         assert phone.arm().ok
         assert phone.send("a\nb").text == "Request rejected by the computer."
         ahead[0] = 600
-        assert phone.send("x").text == "Clock check failed…"
+        shown = phone.send("x")
+        assert shown.text == "Clock check failed…"
+        assert re.fullmatch("the phone's clock is (9|10) min ahead of this computer's", shown.details)
+        daemon.wait_for_log(f"bad_timestamp: {shown.details}")
         assert phone.arm().text == "Arm failed: Clock check failed…"
         ahead[0] = 0
         assert phone.disarm().ok and phone.disarm().ok

@@ -6,7 +6,7 @@ import pytest
 
 from novakey.messages.gates import Gate
 from novakey.messages.policy import text
-from novakey.messages.replay import ReplayGuard, Verdict, fresh, key_of
+from novakey.messages.replay import ReplayGuard, Verdict, clock_difference, fresh, key_of
 from novakey.net.rate_limit import RateLimiter, address_key
 from novakey.secret import Secret
 
@@ -138,3 +138,19 @@ def test_unsafe_text_is_refused_without_being_quoted(data: bytes, newlines: bool
     assert caught.value.__cause__ is None
     if len(data) > 3:
         assert data.decode() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("offset", "ahead", "amount"),
+    [
+        (121, "the phone's", "2 min"),
+        (600, "the phone's", "10 min"),
+        (7200, "the phone's", "2 h"),
+        (2 * 86400, "the phone's", "2 days"),
+        (2**63, "the phone's", "years"),
+        (-301, "this computer's", "5 min"),
+        (-NOW, "this computer's", "years"),
+    ],
+)
+def test_a_person_reads_whose_clock_is_ahead_and_by_how_much(offset: int, ahead: str, amount: str) -> None:
+    assert clock_difference(NOW + offset, NOW).startswith(f"{ahead} clock is {amount} ahead of ")
