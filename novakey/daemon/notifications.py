@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 QUIET_S = 30.0  # between two notices of the same kind
 CLOCK_QUIET_S = 600.0  # an old message that somebody recorded and sends again looks the same
-REPEATED = 5  # failures of a device without a delivery between them, that its owner should know about
+RETRY_S = 2.0  # from a failed inject to the app's own next approve; a person taps later
+REPEATED = 5  # failed taps of a device without a delivery between them, that its owner should know about
 STRANGERS = 20  # messages that proved to be nobody's
 STRANGERS_QUIET_S = 3600.0  # whoever is on the network could go on for ever
 _BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAND})
 _CONFIRM_S = 60.0
-_NO_NAME = "a window whose program is not known"
+_INJECT, _APPROVE = stage(MessageType.INJECT), stage(MessageType.APPROVE)
 
 
 class Notices:
@@ -51,6 +52,7 @@ class Notices:
         self._monotonic = monotonic
         self._told_at: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._taps: dict[str, tuple[float, bool]] = {}  # when an inject failed; whether it is tried again
         self._strange = 0
 
     def close(self) -> None:
@@ -102,9 +104,11 @@ class Notices:
             self._tell(
                 f"clipboard {device}", "a secret went through the clipboard", f"from {self._called(device)}"
             )
-        if answered.by_policy:
-            where = f"from {self._called(device)} into {answered.program or _NO_NAME}"
-            self._tell(f"policy {device}", "a secret was refused by policy", where)
+        if outcome is Outcome.BAD_REQUEST and answered.stage == _INJECT:
+            # The phone says "rejected" whatever the reason is. The sentence holds neither secret nor title.
+            into = f" into {answered.program}" if answered.program else ""
+            where = f"from {self._called(device)}{into}: {answered.msg}"
+            self._tell(f"refused {device}", "a secret was refused", where)
         if outcome is Outcome.BAD_TIMESTAMP:
             summary = f"the clock of {self._called(device)} differs from this computer's"
             self._tell(
@@ -128,15 +132,33 @@ class Notices:
         self._tell("", f"revoked: {escape(device.name or device.id)}", "it is a stranger now")
 
     def _count(self, device: str, answered: Answered) -> None:
+        if self._is_retry(device, answered):
+            return
         if answered.outcome.success:
             # Only a delivery ends the row: a phone that is refused arms itself in between.
-            if answered.stage == stage(MessageType.INJECT):
+            if answered.stage == _INJECT:
                 self._failures.pop(device, None)
             return
         failures = self._failures[device] = self._failures.get(device, 0) + 1
         if failures >= REPEATED:
-            body = f"{failures} times in a row, the last time: {answered.outcome.reason}"
+            body = f"{failures} taps in a row, the last time: {answered.outcome.reason}"
             self._tell(f"failures {device}", f"{self._called(device)} is refused again and again", body)
+
+    def _is_retry(self, device: str, answered: Answered) -> bool:
+        """Return whether a failure belongs to a tap that is counted already.
+
+        The app in the field approves and sends once more at once where an inject fails.
+        """
+        failed_at, again = self._taps.pop(device, (float("-inf"), False))
+        if answered.stage == _APPROVE and self._monotonic() - failed_at <= RETRY_S:
+            if answered.outcome.success:
+                self._taps[device] = failed_at, True
+            return True
+        if answered.stage != _INJECT or answered.outcome.success:
+            return False
+        if not again:
+            self._taps[device] = self._monotonic(), False
+        return again
 
     def _stranger(self, answered: Answered) -> None:
         self._strange += 1

@@ -19,7 +19,7 @@ from support.x11 import RecordingXterm, XServer, wait_until
 from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.daemon import audit
-from novakey.daemon.notifications import QUIET_S, REPEATED, STRANGERS, STRANGERS_QUIET_S, Notices
+from novakey.daemon.notifications import QUIET_S, REPEATED, RETRY_S, STRANGERS, STRANGERS_QUIET_S, Notices
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered
 from novakey.secret import Secret
@@ -94,14 +94,15 @@ def test_each_kind_is_told_and_never_a_secret_or_a_title(told: tuple[list[tuple[
     assert [summary for summary, _ in seen] == [
         'paired: "pocket"',
         '"pocket" is refused again and again',
-        "a secret was refused by policy",
+        "a secret was refused",
         "a secret went through the clipboard",
         'revoked: "pocket"',
     ]
     bodies = dict(seen)
     assert bodies['paired: "pocket"'].startswith("from 127.0.0.1. If that was not you")
     assert "not_armed" in bodies['"pocket" is refused again and again']
-    assert bodies["a secret was refused by policy"] == 'from "pocket" into xterm'
+    refused = 'from "pocket" into xterm: target refused: "xterm" is a denied program'
+    assert bodies["a secret was refused"].startswith(refused)
     all_of_it = repr(seen)
     assert not any(word in all_of_it for word in (*SECRETS, TITLE))
 
@@ -293,6 +294,52 @@ def test_a_phone_that_pairs_again_at_once_is_told_of_again(tmp_path: Path) -> No
     for _ in range(2):
         heard.notices.paired(Device("a", Secret(bytes(32))))
     assert len(heard.summaries) == 2
+
+
+def test_a_refused_text_is_told_with_its_reason_at_the_first_tap(tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    for _ in range(2):
+        heard.answer(Outcome.OK, stage="approve")
+        heard.answer(Outcome.BAD_REQUEST, msg="the text has a line end")
+    assert (heard.summaries, heard.bodies) == (
+        ["a secret was refused"],
+        ['from "a": the text has a line end'],
+    )
+
+
+def tap(heard: Heard) -> None:
+    """Send as the app does where every inject fails."""
+    for _ in range(2):
+        heard.answer(Outcome.OK, stage="approve")
+        heard.now += 0.25
+        heard.answer(Outcome.INTERNAL_ERROR)
+
+
+def test_a_tap_with_its_retry_is_one_refusal_in_the_count(tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    for _ in range(REPEATED):
+        assert heard.summaries == []
+        heard.now += RETRY_S + 1
+        tap(heard)
+    assert heard.summaries == ['"a" is refused again and again']
+    assert heard.bodies == [f"{REPEATED} taps in a row, the last time: internal_error"]
+
+
+def test_a_phone_that_goes_on_without_a_pause_is_counted_all_the_same(tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    for _ in range(REPEATED):
+        tap(heard)
+    assert heard.summaries == ['"a" is refused again and again']
+
+
+def test_a_retry_that_is_not_approved_is_no_further_refusal(tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    for _ in range(REPEATED - 1):
+        heard.now += RETRY_S + 1
+        heard.answer(Outcome.OK, stage="approve")
+        heard.answer(Outcome.NEEDS_APPROVE)
+        heard.answer(Outcome.NEEDS_APPROVE, stage="approve")
+    assert heard.summaries == []
 
 
 def test_a_clock_that_is_off_is_told_at_the_first_message_and_then_for_a_while_not_again(
