@@ -171,17 +171,18 @@ class Asks:
     def for_device(self, device_id: str) -> Asking | None:
         """The request that a secret of this device goes to now; None when it is for the focused window.
 
-        Raises `Refused` where it may be for neither.
+        Raises `Refused` where it may be for neither. What ends by waiting is `rate_limit`, which phones
+        word as *wait*.
         """
         now = self._monotonic()
         if now < self._late_until:
             left = int(self._late_until - now) + 1
-            raise Refused(Outcome.NOT_ARMED, f"the program that asked has gone: send again in {left} s")
+            raise Refused(Outcome.RATE_LIMIT, f"the program that asked has gone: send again in {left} s")
         if not self._queue:
             if now < self._again_until:
                 left = int(self._again_until - now) + 1
                 told = f"the program that asked has its secret: to type one, send again in {left} s"
-                raise Refused(Outcome.NOT_ARMED, told)
+                raise Refused(Outcome.RATE_LIMIT, told)
             return None
         asking = self._queue[0]
         if asking.device_id not in (None, device_id):
@@ -233,7 +234,7 @@ class Asks:
         left = self._again_until - self._monotonic()
         if left > 0 and asking.number <= self._waited_then and digest == self._last_given:
             told = f"the program before {asking.named} has this secret: send again in {int(left) + 1} s"
-            raise Refused(Outcome.NOT_ARMED, told)
+            raise Refused(Outcome.RATE_LIMIT, told)
 
     def _digest(self, secret: Secret) -> bytes:
         """Tells equal secrets apart from others within this process; it is forgotten after a moment."""

@@ -17,8 +17,9 @@ import gevent
 import pytest
 from support import phone_app
 from support.daemon import Daemon, run
-from support.phone_app import BY_STATUS, PhoneApp, Screen, blob
-from support.x11 import RecordingGtkEntry, XServer
+from support.phone_app import BY_STATUS, PhoneApp, Screen, blob, with_app
+from support.pull import Scene
+from support.x11 import RecordingGtkEntry, XServer, wait_until
 
 from novakey.control import client
 from novakey.phone import Profile
@@ -329,6 +330,21 @@ def test_what_must_be_pasted_by_hand_says_so(screen: XServer, tmp_path: Path) ->
         told = f"Copied to clipboard. Paste into the focused field. ({shown.details})"
         assert shown == Screen(told, ok=True, details=shown.details)
         assert screen.run("xclip", "-o", "-selection", "clipboard") == "to paste"
+
+
+def test_one_tap_answers_a_program_that_asks_and_a_late_one_is_told_to_wait() -> None:
+    with Scene() as scene:
+        phone = with_app(scene.phone)
+        asking = scene.novakey("ask")
+        scene.asked(asking)
+        assert phone.send("for the program").text == f"Sent to {NAME}", "a request counts as armed"
+        assert asking.wait() == 0 and asking.output() == b"for the program"
+        gone = scene.novakey("ask")
+        scene.asked(gone)
+        gone.process.terminate()
+        wait_until(lambda: not scene.asks(), "the end of the request")
+        late = phone.send("for the one that has gone")
+        assert late.text == "Rate limited… Wait a moment…" and "send again in" in late.details
 
 
 def test_a_lost_reply_is_followed_by_one_more_approval_and_inject_at_once() -> None:

@@ -76,7 +76,7 @@ def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never
     asking = scene.asks.begin("ssh-add", 1, "")
     scene.gates.arming.open("phone", scene.now * 1000, 60_000)
     scene.asks.end(asking)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
     assert not scene.gates.arming.is_open("phone", scene.now * 1000), "it was armed for the request"
     scene.now += LATE_S
     assert scene.asks.for_device("phone") is None
@@ -88,7 +88,7 @@ def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_
     taking = gevent.spawn(scene.take, asking)
     scene.give(asking, SECRET)
     taking.get(timeout=5)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += AGAIN_S
     assert scene.asks.for_device("phone") is None
     assert asking.secret is not None and len(asking.secret) == 0, "wiped"
@@ -102,7 +102,7 @@ def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_anot
     taking = gevent.spawn(scene.take, first)
     scene.give(first, SECRET)
     taking.get(timeout=5)
-    assert outcome(lambda: scene.give(second, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give(second, SECRET)) is Outcome.RATE_LIMIT
     assert not second.given.is_set() and second.secret is None
     taking = gevent.spawn(scene.take, second)
     assert scene.give(second, Secret(b"another one"))
@@ -133,7 +133,7 @@ def test_a_late_secret_does_not_go_to_the_next_in_the_queue_either() -> None:
     first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
     scene.asks.end(first)
     assert scene.asks.place(second) == 0
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += LATE_S
     assert scene.asks.for_device("phone") is second
 
@@ -143,7 +143,7 @@ def test_a_daemon_that_was_killed_while_a_request_waited_begins_with_the_same_mo
     Scene(marker=marker).asks.begin("ssh-add", 1, "")
     assert stat.S_IMODE(marker.stat().st_mode) == 0o600
     scene = Scene(marker=marker)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += LATE_S
     assert scene.asks.for_device("phone") is None
 

@@ -48,7 +48,7 @@ def scene() -> Iterator[Scene]:
 def is_late(scene: Scene) -> None:
     """A secret that comes now is refused, and says why."""
     reply = scene.tap(SECRET)
-    assert reply.outcome is Outcome.NOT_ARMED and "the program that asked has gone" in reply.msg
+    assert reply.outcome is Outcome.RATE_LIMIT and "the program that asked has gone" in reply.msg
 
 
 def test_nothing_is_typed_of_what_comes_after_its_request_also_over_a_kill_of_the_daemon() -> None:
@@ -170,7 +170,7 @@ def test_a_second_tap_is_not_typed(shared: Scene) -> None:
     asking = shared.novakey("ask")
     shared.answer(asking, SECRET)
     reply = shared.tap(SECRET)
-    assert reply.outcome is Outcome.NOT_ARMED and "has its secret" in reply.msg
+    assert reply.outcome is Outcome.RATE_LIMIT and "has its secret" in reply.msg
 
 
 def test_without_a_paired_phone_or_a_daemon_it_says_so_at_once(tmp_path: Path) -> None:
