@@ -49,6 +49,7 @@ ELSEWHERE = {
     "config/settings.py": "the configuration; docs/configuration.md is made from it",
     "log/format.py": "the log itself",
     "log/rotate.py": "the log itself",
+    "log/output.py": "the log itself",
     "system/systemd.py": "the service manager hands a socket over; the unit says which",
     "log/throttle.py": "the log itself",
     "cli/__init__.py": "help",
