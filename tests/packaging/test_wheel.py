@@ -29,6 +29,7 @@ def test_it_holds_the_whole_package_and_the_example_and_nothing_else(wheel: Path
     assert wheel.name == f"novakey-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "novakey").rglob("*.py")}
+    package |= {"novakey/py.typed"}
     assert package <= names
     data = f"novakey-{__version__}.data/data/share/novakey"
     assert f"{data}/novakey.yaml" in names

@@ -149,7 +149,7 @@ def test_the_record_has_every_decision_without_content_or_title(
         ("armed", "", ""),
         ("disarmed", "", ""),
         ("approve", "ok", ""),
-        ("inject", "clipboard_fallback", ""),
+        ("inject", "clipboard_fallback", "xterm"),
         ("revoked", "", ""),
     ]
     assert {row["device"] for row in found} == {"pocket"}
@@ -166,7 +166,7 @@ def test_it_is_a_table_and_takes_lines_where_a_terminal_is_narrow(
     _, folder = told
     wide = run("--data-dir", folder, "audit", "--lines", "2").stdout.splitlines()
     assert wide[0].split() == ["time", "device", "what", "outcome", "program"]
-    assert wide[1].split()[2:] == ["pocket", "inject", "clipboard_fallback"]
+    assert wide[1].split()[2:] == ["pocket", "inject", "clipboard_fallback", "xterm"]
     assert wide[2].split()[2:] == ["pocket", "revoked"]
     assert len(wide) == 3
     narrow = on_terminal("--data-dir", str(folder), "audit", "--lines", "9", columns=30)

@@ -113,7 +113,9 @@ def test_pair_for_scripts_is_a_line_an_event_and_one_can_pipe_it_to_a_phone(tmp_
         assert (window["event"], window["attempts_left"]) == ("window", 3)
         done = run("--data-dir", folder, "phone", "pair", "--device-id", "berta", input=window["uri"])
         assert done.returncode == 0, done.stderr
-        assert json.loads(pairing.communicate(timeout=30)[0]) == {"paired": "berta", "from": "127.0.0.1"}
+        told = json.loads(pairing.communicate(timeout=30)[0])
+        assert (told["paired"], told["from"], told["again"]) == ("berta", "127.0.0.1", False)
+        assert [row["id"] for row in told["others"]] == ["anna"]
         assert say(phone.load_profile(folder / "phone.json"), MessageType.ARM).outcome.success
 
 

@@ -277,7 +277,7 @@ def test_arming_and_approval_count_before_the_request_and_after_it(two_man: bool
                 "a request counts as armed"
             )
             assert asking.wait() == 0 and asking.output().decode() == SECRET
-            assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "not_armed", "used up"
+            assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "rate_limit", "used up"
 
 
 def test_what_a_test_has_left_is_not_in_the_way_of_the_next() -> None:
