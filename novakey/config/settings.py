@@ -36,7 +36,7 @@ class Settings:
         "Raise it together with max_inject_len for very long secrets.")
     max_requests_per_min: int = number(60, 1, _NO_MORE, _PER_MIN,
         "How many messages one paired device may send in a minute.",
-        "Lower it on a machine where a person sends a few a day.")
+        "The app in the field uses three for a good send and five for one that fails: count in these.")
     unauthenticated_max_per_min: int = number(120, 1, _NO_MORE, _PER_MIN,
         "How many messages that fail authentication one address may send before it is refused unread.",
         "Lower it on a hostile network; raise it when many phones share one address.")
@@ -84,11 +84,11 @@ class Settings:
 
     # arming and approval
     arm_duration_ms: int = number(20_000, 1, _HOUR_MS, "milliseconds",
-        "How long a device stays armed when it does not say for how long.",
-        "Raise it when people take longer between arming and sending.")
+        "How long a device stays armed when it does not say for how long. The app always asks for 15 s.",
+        "Raise it for the reference phone, when people take longer between arming and sending.")
     arm_max_ms: int = number(120_000, 1, _HOUR_MS, "milliseconds",
-        "The longest arming that a phone can ask for; more is cut to this.",
-        "Lower it to force short armings.")
+        "The longest arming that a phone can ask for; more is cut to this. The app shows 15 s all the same.",
+        "Lower it to force short armings; below 15 s the app and its owner do not know.")
     arm_consume_on_inject: bool = flag(True,
         "A delivery uses the arming up.",
         "Switch it off to send several secrets after arming once.")

@@ -24,6 +24,8 @@ from urllib.parse import parse_qs, urlsplit
 from support import phone_frames as frames
 
 if TYPE_CHECKING:
+    from support.daemon import Daemon
+
     from novakey.phone import Profile
 
 DEFAULT_PORT = 60768
@@ -329,6 +331,38 @@ def _line(sock: socket.socket) -> bytes | None:
         return None
     line, end, _ = received.partition(b"\n")
     return line if end else None
+
+
+def app(daemon: Daemon, **options: Any) -> PhoneApp:
+    """A phone on which the daemon's computer is typed in; it does not wait between approve and inject."""
+    phone = PhoneApp(**{"sleep": lambda seconds: None, **options})
+    phone.add_listener("desk", "127.0.0.1", daemon.port)
+    return phone
+
+
+def paired(daemon: Daemon, **options: Any) -> PhoneApp:
+    """The same, paired by the daemon's QR."""
+    phone = app(daemon, **options)
+    assert phone.scan(daemon.uri()) == Screen("Paired with desk", ok=True)
+    return phone
+
+
+def one_more(daemon: Daemon) -> PhoneApp:
+    """A second phone, paired in a window that the owner opens."""
+    from novakey.control import client
+    from novakey.system.paths import Paths
+
+    with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
+        asked.next(20)
+        return paired(daemon)
+
+
+def revoke(daemon: Daemon, phone: PhoneApp) -> None:
+    """Revoke the phone as its owner does."""
+    from support.daemon import run
+
+    done = run("--data-dir", daemon.folder, "devices", "revoke", phone.device_id)
+    assert done.returncode == 0, done.stderr
 
 
 def blob(profile: Profile) -> str:

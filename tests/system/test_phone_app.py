@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,11 @@ from typing import Any
 import gevent
 import pytest
 from support import phone_app
-from support.daemon import Daemon, run
-from support.phone_app import BY_STATUS, PhoneApp, Screen, blob, with_app
+from support.daemon import Daemon
+from support.phone_app import BY_STATUS, PhoneApp, Screen, app, blob, one_more, paired, revoke, with_app
 from support.pull import Scene
 from support.x11 import RecordingGtkEntry, XServer, wait_until
 
-from novakey.control import client
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.system.paths import Paths
@@ -42,20 +40,6 @@ def screen() -> Iterator[XServer]:
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with Daemon(tmp_path / "d") as running:
         yield running
-
-
-def app(daemon: Daemon, **options: Any) -> PhoneApp:
-    """A phone on which the computer is typed in; it does not wait between approve and inject."""
-    phone = PhoneApp(**{"sleep": lambda seconds: None, **options})
-    phone.add_listener(NAME, "127.0.0.1", daemon.port)
-    return phone
-
-
-def paired(daemon: Daemon, **options: Any) -> PhoneApp:
-    """The same, paired."""
-    phone = app(daemon, **options)
-    assert phone.scan(daemon.uri()) == Screen(f"Paired with {NAME}", ok=True)
-    return phone
 
 
 @contextmanager
@@ -84,10 +68,6 @@ def _hello(sock: socket.socket) -> bytes:
 
 def on_display(screen: XServer, folder: Path, **settings: Any) -> Daemon:
     return Daemon(folder, env={"DISPLAY": screen.display}, desktop_backend="x11", **settings)
-
-
-def revoke(daemon: Daemon, phone: PhoneApp) -> subprocess.CompletedProcess[str]:
-    return run("--data-dir", daemon.folder, "devices", "revoke", phone.device_id)
 
 
 def stranger(port: int) -> Profile:
@@ -264,15 +244,13 @@ def test_without_face_id_nothing_is_sent(daemon: Daemon) -> None:
 def test_two_phones_are_two_devices_and_a_revoked_one_is_told_so(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         first = paired(daemon)
-        with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
-            asked.next(20)
-            second = paired(daemon)
+        second = one_more(daemon)
         assert first.device_id != second.device_id
         assert first.arm().ok and second.send("x").text == NOT_ARMED, "one does not arm the other"
-        assert revoke(daemon, first).returncode == 0
+        revoke(daemon, first)
         assert first.send("x").text == "Secure channel failed. Re-pair with the computer…"
         assert second.arm().ok
-        assert revoke(daemon, second).returncode == 0
+        revoke(daemon, second)
         assert second.send("x").text == f"Not paired with {NAME}. Re-pair…"
 
 

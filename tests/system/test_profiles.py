@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from support.daemon import ROOT, Daemon, arm_and_approve, command, run, say
+from support.phone_app import BY_STATUS, one_more, paired, revoke
 from support.secret_service import SecretService, missing
 from support.x11 import RecordingGtkEntry, RecordingXterm, XServer
 
@@ -112,7 +113,7 @@ def test_strict_keeps_its_key_in_the_keyring_and_types_only_into_programs_for_se
                 arm_and_approve(phone)
                 assert say(phone, MessageType.INJECT, b"terminal").outcome is Outcome.TYPED
                 assert window.wait_for("terminal") == "terminal"
-            outcomes = [say(phone, MessageType.DISARM).outcome for _ in range(20)]
+            outcomes = [say(phone, MessageType.DISARM).outcome for _ in range(75)]
             assert outcomes[-1] is Outcome.RATE_LIMIT
 
 
@@ -123,7 +124,7 @@ def test_vault_wants_the_owner_a_password_field_and_the_passphrase(tmp_path: Pat
     given = {"NOVAKEY_PASSPHRASE_FILE": str(file)}
     with profile("vault", tmp_path / "d", screen, **given) as daemon, RecordingXterm(screen) as window:
         phone = daemon.pair()
-        assert say(phone, MessageType.ARM, b'{"ms":60000}').msg == "armed_for_ms=10000"
+        assert say(phone, MessageType.ARM, b'{"ms":60000}').msg == "armed_for_ms=15000"
         assert say(phone, MessageType.APPROVE).outcome is not Outcome.OK
         assert say(phone, MessageType.INJECT, b"x").outcome is Outcome.NEEDS_APPROVE
         assert run("--data-dir", tmp_path / "d", "approve").returncode == 0
@@ -136,3 +137,56 @@ def test_vault_wants_the_owner_a_password_field_and_the_passphrase(tmp_path: Pat
     file.write_text("another one\n")
     env = {"NOVAKEY_LISTEN_ADDR": "127.0.0.1:0", **given}
     assert run("--config", PROFILES["vault"], "--data-dir", tmp_path / "d", env=env).returncode == 3
+
+
+# ---- with the app in the field ----
+
+
+@contextmanager
+def with_what_it_needs(name: str, folder: Path, screen: XServer) -> Iterator[Daemon]:
+    """A daemon with a profile, beside a keyring or a passphrase where that profile wants one."""
+    with ExitStack() as stack:
+        more: dict[str, str] = {}
+        if name == "strict":
+            service = stack.enter_context(SecretService())
+            service.unlock()
+            more = {
+                key: service.env[key] for key in ("DBUS_SESSION_BUS_ADDRESS", "HOME") if key in service.env
+            }
+        if name == "vault":
+            file = folder / "passphrase"
+            file.touch(0o600)
+            file.write_text("correct horse battery\n")
+            more = {"NOVAKEY_PASSPHRASE_FILE": str(file)}
+        yield stack.enter_context(profile(name, folder / "d", screen, **more))
+
+
+NAMES = [
+    pytest.param(name, marks=pytest.mark.skipif(missing() is not None, reason=f"needs {missing()}"))
+    if name == "strict"
+    else name
+    for name in sorted(PROFILES)
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_app_arms_for_the_15_seconds_that_it_shows(name: str, tmp_path: Path, screen: XServer) -> None:
+    with with_what_it_needs(name, tmp_path, screen) as daemon:
+        first = paired(daemon)
+        assert first.arm().details == "armed_for_ms=15000"
+        assert first.disarm().ok
+        second = one_more(daemon)
+        assert second.arm().ok
+        revoke(daemon, second)
+        assert second.arm().text == f"Arm failed: {BY_STATUS[8]}"
+        assert first.arm().ok
+
+
+@pytest.mark.skipif(missing() is not None, reason=f"needs {missing()}")
+def test_strict_bears_fifteen_failing_taps_in_a_minute(tmp_path: Path, screen: XServer) -> None:
+    with with_what_it_needs("strict", tmp_path, screen) as daemon:
+        phone = paired(daemon)
+        for _ in range(15):
+            assert phone.arm().ok
+            assert phone.send("a\nb").text == "Request rejected by the computer."
+        assert phone.arm().text == f"Arm failed: {BY_STATUS[7]}"
