@@ -347,14 +347,21 @@ def paired(daemon: Daemon, **options: Any) -> PhoneApp:
     return phone
 
 
-def one_more(daemon: Daemon) -> PhoneApp:
-    """A second phone, paired in a window that the owner opens."""
+def scanned(daemon: Daemon, phone: PhoneApp) -> Screen:
+    """Scan a QR that the owner opens for it, whether or not phones are paired."""
     from novakey.control import client
     from novakey.system.paths import Paths
 
     with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
-        asked.next(20)
-        return paired(daemon)
+        window = asked.next(20)
+        return phone.scan(window.members["uri"])  # type: ignore[union-attr]
+
+
+def one_more(daemon: Daemon) -> PhoneApp:
+    """Another phone, paired in a window that the owner opens."""
+    phone = app(daemon)
+    assert scanned(daemon, phone).ok
+    return phone
 
 
 def revoke(daemon: Daemon, phone: PhoneApp) -> None:

@@ -15,11 +15,23 @@ from typing import Any
 import gevent
 import pytest
 from support import phone_app
-from support.daemon import Daemon
-from support.phone_app import BY_STATUS, PhoneApp, Screen, app, blob, one_more, paired, revoke, with_app
+from support.daemon import Daemon, read_all
+from support.phone_app import (
+    BY_STATUS,
+    PhoneApp,
+    Screen,
+    app,
+    blob,
+    one_more,
+    paired,
+    revoke,
+    scanned,
+    with_app,
+)
 from support.pull import Scene
 from support.x11 import RecordingGtkEntry, XServer, wait_until
 
+from novakey.control import client
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.system.paths import Paths
@@ -216,6 +228,60 @@ def test_the_free_version_keeps_one_listener() -> None:
     phone.add_listener(NAME, "127.0.0.1")
     with pytest.raises(AssertionError, match="does not open again"):
         phone.add_listener("another", "127.0.0.1")
+
+
+# ---- pairing again ----
+
+
+def devices(daemon: Daemon) -> list[str]:
+    return [row["id"] for row in client.ask(Paths.under(daemon.folder), "devices")["devices"]]
+
+
+def test_a_phone_whose_listener_was_deleted_or_that_was_reinstalled_pairs_again(daemon: Daemon) -> None:
+    phone = paired(daemon)
+    phone.delete_listener(NAME)
+    assert phone.arm().text == "Arm failed: Not paired with . Re-pair…", "there is no listener"
+    for change in (phone.reinstall, lambda: revoke(daemon, phone)):
+        phone.add_listener(NAME, "127.0.0.1", daemon.port)
+        assert scanned(daemon, phone).text == f"Paired with {NAME}"
+        assert phone.arm().ok and devices(daemon) == [phone.device_id]
+        change()
+    assert phone.arm().text == f"Arm failed: Not paired with {NAME}. Re-pair…"
+    assert scanned(daemon, phone).ok and phone.arm().ok
+    assert f'paired again: "{phone.device_id}"' in daemon.log()
+
+
+def test_a_second_listener_for_the_same_computer_ends_the_pairing_of_the_first(daemon: Daemon) -> None:
+    phone = paired(daemon)
+    phone.add_listener("by name", "localhost", daemon.port)
+    with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
+        window = asked.next(20)
+        text = window.members["uri"].replace("host=127.0.0.1", "host=localhost")  # type: ignore[union-attr]
+        assert phone.scan(text).text == "Paired with by name"
+    assert phone.arm().ok and devices(daemon) == [phone.device_id]
+    phone.choose(NAME)
+    assert phone.arm().text == "Arm failed: Secure channel failed. Re-pair with the computer…"
+
+
+def test_after_a_lost_acknowledgement_the_next_qr_gives_one_working_pairing(daemon: Daemon) -> None:
+    phone = app(daemon)
+
+    def lose(sock: socket.socket) -> None:
+        with daemon.connect() as upstream:
+            upstream.sendall(_hello(sock))
+            sock.sendall(upstream.makefile("rb").readline())
+            while piece := sock.recv(4096):
+                upstream.sendall(piece)
+            upstream.shutdown(socket.SHUT_WR)
+            assert len(read_all(upstream)) > 40, "the acknowledgement, which goes no further"
+
+    with listening(lose) as port:
+        shown = phone.paste(daemon.uri().replace(f"port={daemon.port}", f"port={port}"))
+    assert shown.text == "connection closed while reading (got 0/24)"
+    daemon.wait_for_log(f'paired: "{phone.device_id}"')
+    assert phone.records == {} and devices(daemon) == [phone.device_id]
+    assert scanned(daemon, phone).ok
+    assert phone.arm().ok and devices(daemon) == [phone.device_id]
 
 
 # ---- messages ----
