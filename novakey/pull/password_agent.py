@@ -31,6 +31,7 @@ from novakey.log.format import one_line
 from novakey.pull import Ask, WaitedTooLong
 from novakey.secret import Secret
 from novakey.system import procfs
+from novakey.system.files import make_folders
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class PasswordAgent:
         A look each half second: a watcher of the folder's times, which count seconds on some
         file systems, would miss a question that comes in the second in which another one went.
         """
-        self._folder.mkdir(mode=0o755 if self._folder == SYSTEM else 0o700, parents=True, exist_ok=True)
+        make_folders(self._folder, 0o755 if self._folder == SYSTEM else 0o700)
         try:
             while True:
                 self.look()

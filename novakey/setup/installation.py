@@ -43,7 +43,7 @@ def install(paths: Paths, answers: Answers, arguments: Sequence[str], say: Say) 
     record.save(paths, done)
     _configure(paths, answers, done, say)
     if unit is not None:
-        unit.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folders(unit.parent)
         done.unit = str(unit)
         record.save(paths, done)
         files.replace_private(unit, service.text(paths, arguments).encode())

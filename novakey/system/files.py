@@ -22,6 +22,17 @@ from novakey.system.paste import command
 MAX_SIZE = 8 * 1024 * 1024  # far above any store of ours; a fence against a planted giant
 
 
+def make_folders(path: Path, mode: int = 0o700) -> None:
+    """Make the folder, if it is missing, with this mode, and missing folders above it owner-only.
+
+    `Path.mkdir` leaves those above to the umask. With umask 000, which some containers and services
+    have, everybody could then put files in `~/.config` (XDG base directories: 0700).
+    """
+    if not path.parent.is_dir():
+        make_folders(path.parent)
+    path.mkdir(mode, exist_ok=True)
+
+
 def private_folder(path: Path) -> None:
     """Make sure that `path` is a folder of ours that nobody else can enter.
 
@@ -30,7 +41,7 @@ def private_folder(path: Path) -> None:
     in its place is refused: where it leads can change under a running daemon.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path)
         status = path.lstat()
     except FileExistsError:
         raise StoreError(

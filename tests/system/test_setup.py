@@ -39,11 +39,19 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def setup(home: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def setup(
+    home: Path, *words: str, env: dict[str, str] | None = None, umask: int = -1
+) -> subprocess.CompletedProcess[str]:
     env = {**clean_environment(), "HOME": str(home), **(env or {})}
-    argv = command("setup", *words)
     return subprocess.run(
-        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        command("setup", *words),
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        umask=umask,
     )
 
 
@@ -99,6 +107,13 @@ def test_setup_and_its_undoing_leave_the_home_as_it_was(home: Path, before: str,
     assert tree(home) == was
     again = setup(home, "--uninstall", "--yes")
     assert again.returncode == 1 and "setup has put nothing here" in again.stderr
+
+
+def test_with_a_umask_that_lets_everything_through_only_the_owner_may_enter_or_read(home: Path) -> None:
+    done(setup(home, "--yes", umask=0))
+    open_to_others = {name: oct(mode) for name, (mode, _) in tree(home).items() if mode & 0o077}
+    assert open_to_others == {}
+    assert CONFIG in tree(home)
 
 
 def test_the_unit_is_valid_and_tight_and_its_command_starts_the_daemon(home: Path) -> None:

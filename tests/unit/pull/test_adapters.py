@@ -243,6 +243,17 @@ def test_a_question_that_is_over_is_not_answered(place: tuple[Path, socket.socke
     running.kill()
 
 
+def test_the_folder_of_questions_is_the_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with gevent.Timeout(0.2, False):
+            PasswordAgent(tmp_path / "systemd" / "ask-password", lambda prompt, seconds: Secret(b"x")).run()
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "systemd", tmp_path / "systemd" / "ask-password"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_questions_that_are_found_together_are_asked_in_the_order_in_which_they_came(
     place: tuple[Path, socket.socket],
 ) -> None:
