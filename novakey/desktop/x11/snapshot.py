@@ -51,6 +51,11 @@ class Glance:
         """Whether an accessibility setting swallows keys that are short or soon repeated."""
         return wire.rejects_quick_keys(self._controls.raw)
 
+    @property
+    def sticky_options(self) -> int | None:
+        """The options of Sticky Keys where they are on."""
+        return wire.sticky_options(self._controls.raw)
+
     @cached_property
     def focus(self) -> int:
         """The window with the focus, or a number that is none."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError, Permit
-from novakey.desktop.x11 import recovery
+from novakey.desktop.x11 import recovery, wire
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.focus import Target, find
 from novakey.desktop.x11.held_keys import HeldKeys
@@ -76,7 +76,7 @@ class Typist:
             held = HeldKeys(self._connection, glance)
             target = self._aim(glance)
             keyboard = glance.keymap(none_is_lent=not self._lent)
-            with self._neutral(keyboard, glance, held) as layout:
+            with self._sticky_keys_stay_on(glance), self._neutral(keyboard, glance, held) as layout:
                 batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free}))
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
@@ -112,6 +112,21 @@ class Typist:
             self._permit(target.focus)
         self._target = target
         return target
+
+    @contextmanager
+    def _sticky_keys_stay_on(self, glance: Glance) -> Iterator[None]:
+        """Pressing Shift and a letter together does not switch Sticky Keys off meanwhile."""
+        connection, options = self._connection, glance.sticky_options
+        if options is None or not options & wire.TWO_KEYS:
+            yield
+            return
+        connection.tell(wire.xkb_set_sticky_options(connection.xkb, options & ~wire.TWO_KEYS))
+        try:
+            yield
+        except Exception:
+            connection.tell(wire.xkb_set_sticky_options(connection.xkb, options))
+            raise
+        connection.tell(wire.xkb_set_sticky_options(connection.xkb, options))
 
     @contextmanager
     def _neutral(self, keyboard: Keymap, glance: Glance, held: HeldKeys) -> Iterator[Layout]:

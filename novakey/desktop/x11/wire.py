@@ -17,9 +17,12 @@ CORE_KEYBOARD = 0x100
 KEY_PRESS, KEY_RELEASE = 2, 3
 VIEWABLE = 2
 
+TWO_KEYS = 1 << 6  # an option of Sticky Keys: two keys at once switch them off
+
 _SYMBOLS = 2
 _TYPES_SYMBOLS_AND_MODIFIERS = 1 | _SYMBOLS | 4
 _SLOW_OR_BOUNCE_KEYS = 2 | 4
+_STICKY_KEYS = 8
 _SLAVE_KEYBOARD = 4
 _LOCAL_CLIENT_PID = 2
 _KEY_CLASS = 0
@@ -72,6 +75,18 @@ def rejects_quick_keys(reply: bytes) -> bool:
     """Whether an accessibility setting swallows keys that are short or soon repeated."""
     (enabled,) = struct.unpack_from("=I", reply, 56)
     return bool(enabled & _SLOW_OR_BOUNCE_KEYS)
+
+
+def sticky_options(reply: bytes) -> int | None:
+    """The options of Sticky Keys where they are on, else None."""
+    (options,), (enabled,) = struct.unpack_from("=H", reply, 38), struct.unpack_from("=I", reply, 56)
+    return options if enabled & _STICKY_KEYS else None
+
+
+def xkb_set_sticky_options(opcode: int, options: int) -> bytes:
+    """Set the options of Sticky Keys, and nothing else; what is on stays on."""
+    body = struct.pack("=HBBBBHHHHBBH2xIII", CORE_KEYBOARD, *[0] * 10, options, 0, 0, _STICKY_KEYS)
+    return _request(opcode, 7, body + bytes(64))
 
 
 def xkb_get_map(opcode: int, device: int = CORE_KEYBOARD) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import struct
 from collections.abc import Iterator
 
 import gevent
@@ -28,7 +29,7 @@ from Xlib import X
 from Xlib.protocol import rq
 
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
-from novakey.desktop.x11 import recovery
+from novakey.desktop.x11 import recovery, wire
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.display import GuardedDisplay
@@ -88,6 +89,45 @@ def test_a_lock_does_not_alter_the_text_and_stays_on(
         assert server.locks() == locks
     finally:
         server.run("xdotool", "key", key)
+
+
+STICKY_KEYS, LATCH_TO_LOCK = 8, 1 << 7
+
+
+def set_sticky_keys(connection: Connection, on: bool, options: int) -> None:
+    """As a settings daemon does it."""
+    enabled = STICKY_KEYS if on else 0
+    body = struct.pack(
+        "=HBBBBHHHHBBH2xIII", wire.CORE_KEYBOARD, *[0] * 10, options, STICKY_KEYS, enabled, STICKY_KEYS
+    )
+    connection.tell(struct.pack("=BBH", connection.xkb, 7, 25) + body + bytes(64))
+    connection.sync()
+
+
+def sticky_options(connection: Connection) -> int | None:
+    found = wire.sticky_options(connection.ask(wire.xkb_get_controls(connection.xkb)).raw)
+    return None if found is None else found & (wire.TWO_KEYS | LATCH_TO_LOCK)
+
+
+@pytest.mark.parametrize("options", [LATCH_TO_LOCK, wire.TWO_KEYS | LATCH_TO_LOCK])
+@pytest.mark.parametrize("lock", ["", "Caps_Lock"])
+def test_sticky_keys_stay_on_with_their_options_and_alter_no_text(
+    backend: X11Backend, server: XServer, window: Recorder, connection: Connection, options: int, lock: str
+) -> None:
+    set_sticky_keys(connection, True, options)
+    try:
+        if lock:
+            server.run("xdotool", "key", lock)
+        locks = server.locks()
+        assert deliver(backend, window, "abC DEf 字 (x) ßÉ") is None
+        assert sticky_options(connection) == options
+        assert server.locks() == locks
+        state = connection.keyboard_state()
+        assert (state.latched, state.modifiers) == (0, state.locked)
+    finally:
+        set_sticky_keys(connection, False, wire.TWO_KEYS | LATCH_TO_LOCK)
+        if lock and "on" in server.locks().split("Num")[0]:
+            server.run("xdotool", "key", lock)
 
 
 @pytest.mark.parametrize("key", ["Shift_L", "Control_L", "ISO_Level3_Shift", "Super_L"])
