@@ -50,8 +50,9 @@ class Unusable(NamedTuple):
 
 
 OUTSIDE_SESSION = (
-    "start the daemon inside the session, or give it the session's variables: "
+    "start the daemon inside the session, or give the session's variables to the service: "
     "systemctl --user import-environment DISPLAY XAUTHORITY WAYLAND_DISPLAY XDG_RUNTIME_DIR"
+    " && systemctl --user restart novakey.service"
 )
 """The cure where a display server cannot be found or reached, of whichever kind."""
 

@@ -6,13 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 import gevent
 
 from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.control import client
-from novakey.desktop.base import NoDisplayError
+from novakey.desktop.base import OUTSIDE_SESSION, NoDisplayError
 from novakey.desktop.select import Chooser, candidates, in_short
 from novakey.desktop.wayland.clipboard_only import ClipboardBackend
 from novakey.doctor.finding import About, Check, Finding
@@ -36,6 +37,12 @@ def _display(paths: Paths, settings: Settings) -> Finding:
     others = in_short({backend.name: backend.reason for backend in found if not backend.usable})
     cures = _each_once({backend.name: backend.cure for backend in found if not backend.usable})
     chosen = next((backend.name for backend in found if backend.usable), None)
+    daemon = _display_of_daemon(paths)
+    if daemon is not None:
+        if daemon["backend"] is None and chosen is not None:
+            problem = f"{chosen} can be used from here, but not by the daemon: {daemon['problem']}"
+            return about.fault(problem, OUTSIDE_SESSION)
+        chosen = daemon["backend"]
     if chosen is None:
         return about.fault(
             f"no display can be used: {others}",
@@ -46,7 +53,18 @@ def _display(paths: Paths, settings: Settings) -> Finding:
             f"this session lets nobody type, only use its clipboard ({others})",
             "; or ".join(cures) or "set allow_clipboard_on_inject_failure: true",
         )
-    return about.ok(f"{chosen} can be used")
+    return about.ok(f"{chosen} can be used" + ("" if daemon is None else " by the daemon"))
+
+
+def _display_of_daemon(paths: Paths) -> dict[str, Any] | None:
+    """What a running daemon says of its display, which may be in another session than this terminal."""
+    if files.FolderLock.holder(paths.data) is None:
+        return None
+    try:
+        display: dict[str, Any] = client.ask(paths, "status")["display"]
+    except NovaKeyError:  # the line about the owner's socket says why
+        return None
+    return display
 
 
 def _each_once(cures: dict[str, str]) -> list[str]:

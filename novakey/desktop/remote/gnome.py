@@ -58,7 +58,8 @@ class MutterBackend(RemoteBackend):
             return Unusable(
                 f"GNOME's remote desktop interface is not there: {error}",
                 "outside GNOME, leave desktop_backend at auto; inside, let the daemon know the bus: "
-                "systemctl --user import-environment DBUS_SESSION_BUS_ADDRESS",
+                "systemctl --user import-environment DBUS_SESSION_BUS_ADDRESS"
+                " && systemctl --user restart novakey.service",
             )
         return None
 

@@ -171,6 +171,28 @@ def test_the_first_fault_named_is_the_right_one(
     assert faults[0]["cure"] and faults[0]["why"]
 
 
+def test_the_display_is_judged_by_the_daemon_that_runs_not_by_the_terminal(
+    paired: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "d"
+    shutil.copytree(paired, folder)
+
+    def display(env: Env) -> dict[str, str]:
+        _, found = report(folder, env)
+        return next(row for row in found if row["check"] == "display")
+
+    with XServer(manager=False) as server:
+        here = {"DISPLAY": server.display}
+        with Daemon(folder, **{**GOOD, "desktop_backend": "x11"}):
+            outside = display(here)
+            assert outside["verdict"] == "fault"
+            assert "but not by the daemon" in outside["found"] and "DISPLAY is not set" in outside["found"]
+            assert outside["cure"].endswith("&& systemctl --user restart novakey.service")
+        with Daemon(folder, env=here, **{**GOOD, "desktop_backend": "x11"}):
+            inside = display({})
+            assert (inside["verdict"], inside["found"]) == ("ok", "x11 can be used by the daemon")
+
+
 def test_without_a_display_doctor_and_start_say_so_in_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     with Daemon(folder, **{**GOOD, "desktop_backend": "auto"}) as daemon:
@@ -179,7 +201,7 @@ def test_without_a_display_doctor_and_start_say_so_in_one_sentence(tmp_path: Pat
         daemon.wait_for_log(f"nothing can be typed yet: {missing}; for the cure: novakey.py doctor")
     display = next(row for row in found if row["check"] == "display")
     assert display["found"] == f"no display can be used: {missing}"
-    assert display["cure"].count("systemctl") == 1 and len(display["cure"]) < 250, display["cure"]
+    assert display["cure"].count("import-environment") == 1 and len(display["cure"]) < 300, display["cure"]
 
 
 def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
