@@ -2,20 +2,23 @@
 
 The server keeps no copy: whoever pastes asks the owner, over its own connection,
 served by a greenlet of its own. Ours ends when another program takes the
-selection, or at `close`.
+selection, or at `close`. A requestor may wait without end for an answer, so
+`close` gives the selection up first and answers every earlier request.
 """
 
 from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
 import gevent.event
 from Xlib import X, Xatom
 from Xlib.protocol import event
+from Xlib.protocol.request import SetSelectionOwner
 
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11.connection import ERRORS, Connection, ServerError
@@ -26,6 +29,8 @@ CLIPBOARD, PRIMARY = "CLIPBOARD", "PRIMARY"
 MANAGER_HINT = "x-kde-passwordManagerHint"
 _TEXTS = {"UTF8_STRING": "utf-8", "text/plain;charset=utf-8": "utf-8", "STRING": "latin-1"}
 
+CLOSE_S = 1.0  # for the answers to earlier requests, if the server is slow
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +40,9 @@ class SelectionOwner:
     def __init__(self, text: Secret, selections: Sequence[str] = (CLIPBOARD,)) -> None:
         self._text = Secret(text.reveal())
         self._fetched: dict[int, gevent.event.Event] = {}
+        self._wake = gevent.event.Event()
+        self._wake.set()  # for the events that came while the selection was acquired
+        self._closing = False
         self._connection = Connection()
         self._server: gevent.Greenlet | None = None
         try:
@@ -48,10 +56,15 @@ class SelectionOwner:
         self._server = gevent.spawn(self._serve)
 
     def close(self) -> None:
-        """Let go of the selections. The server drops them with the connection."""
-        if self._server is not None:
-            self._server.kill()
-        self._end()
+        """Give up the selections, and wait until every earlier request is answered."""
+        self._closing = True
+        self._wake.set()
+        try:
+            if self._server is not None:
+                self._server.join(CLOSE_S)
+                self._server.kill()
+        finally:
+            self._end()
 
     def expect(self, window: int) -> gevent.event.Event:
         """Set when the program with this window fetches the text; any other one does not count."""
@@ -81,17 +94,44 @@ class SelectionOwner:
         return atom
 
     def _serve(self) -> None:
-        display = self._connection.display
         try:
-            while self._owned:
-                got = display.next_event()
-                if got.type == X.SelectionClear:
-                    self._owned.discard(got.atom)
-                elif got.type == X.SelectionRequest:
-                    self._answer(got)
+            with self._connection.display.display.alone(), self._woken_by_the_server():
+                while self._owned:
+                    self._wake.wait()
+                    self._wake.clear()
+                    if self._closing:
+                        self._give_up()
+                    self._take_events()
         except (ServerError, *ERRORS) as error:
             _log.info("the clipboard is no longer served: %s", type(error).__name__)
         self._end()
+
+    @contextmanager
+    def _woken_by_the_server(self) -> Iterator[None]:
+        """Wait outside python-xlib, where `close` can wake the greenlet between two exchanges."""
+        arrival = gevent.get_hub().loop.io(self._connection.display.fileno(), 1)
+        arrival.start(self._wake.set)
+        try:
+            yield
+        finally:
+            arrival.stop()
+            arrival.close()
+
+    def _give_up(self) -> None:
+        """Give up the selections. The server sends a SelectionClear after all earlier requests."""
+        display = self._connection.display
+        for atom in self._owned:
+            SetSelectionOwner(display=display.display, window=X.NONE, selection=atom, time=self._since)
+        display.flush()
+
+    def _take_events(self) -> None:
+        display = self._connection.display
+        while self._owned and display.pending_events():
+            got = display.next_event()
+            if got.type == X.SelectionClear:
+                self._owned.discard(got.atom)
+            elif got.type == X.SelectionRequest:
+                self._answer(got)
 
     @property
     def ended(self) -> bool:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from support.x11 import Recorder, RecordingXterm, XServer, anywhere, differs, end, wait_until
+from Xlib import X
 
 from novakey.desktop.x11.backend import X11Backend
+from novakey.desktop.x11.display import GuardedDisplay
+from novakey.desktop.x11.selection import CLOSE_S
 from novakey.secret import Secret
 
 DEADLINE_S = 20.0  # long enough for a busy machine
+MANY = 50
 TEXT = "pässwörd €字😀"
 
 
@@ -76,6 +83,41 @@ def test_it_lets_go_when_another_program_takes_the_clipboard(backend: X11Backend
     assert len(owner._text) == 0
     backend.close()
     assert ask(server, "UTF8_STRING") == b"theirs"
+
+
+@pytest.mark.parametrize("after", [0, 1, 10])
+def test_every_request_is_answered_while_the_clipboard_is_taken_back(
+    backend: X11Backend, server: XServer, after: int
+) -> None:
+    """A program that gets no answer may wait without end, as xclip does."""
+    display = GuardedDisplay(server.display)
+    window = display.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent)
+    clipboard, text = (display.intern_atom(name) for name in ("CLIPBOARD", "UTF8_STRING"))
+    backend.copy(Secret(b"secret"), DEADLINE_S)
+    for number in range(MANY):
+        window.convert_selection(clipboard, text, display.intern_atom(f"PLACE{number}"), X.CurrentTime)
+    display.flush()
+    answers = 0
+    with gevent.Timeout(DEADLINE_S, False):
+        while answers < MANY:
+            if answers == after:
+                backend.close()
+            answers += display.next_event().type == X.SelectionNotify
+    display.close()
+    assert answers == MANY
+
+
+def test_a_server_that_stands_still_does_not_keep_the_text(backend: X11Backend, server: XServer) -> None:
+    backend.copy(Secret(b"secret"), DEADLINE_S)
+    owner = backend._owner
+    assert owner is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        with gevent.Timeout(CLOSE_S + DEADLINE_S):
+            backend.clear_clipboard()
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert owner.ended and len(owner._text) == 0
 
 
 @pytest.mark.parametrize("layout", ["us", "ru"])
