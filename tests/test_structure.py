@@ -23,7 +23,7 @@ MOST_LINES = 330
 
 # What the wire may import besides itself: no socket, no gevent, no clock, no log.
 WIRE_MAY = {
-    "__future__", "base64", "binascii", "collections", "enum", "hashlib", "hmac", "json",
+    "__future__", "base64", "binascii", "collections", "enum", "hashlib", "hmac", "ipaddress", "json",
     "struct", "types", "typing", "unicodedata", "urllib", "nacl", "pqcrypto", "novakey.secret",
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from novakey.cli import common
+from novakey.log.format import one_line
 
 if TYPE_CHECKING:
     from novakey.cli.common import Commands
@@ -36,6 +37,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--add", action="store_true", help="open a window although a phone is paired")
     parser.add_argument(
+        "--link",
+        action="store_true",
+        help="print the QR's text, to be copied to a phone without a camera; treat it like a password",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print a line of JSON for each event; the first holds the QR's text",
@@ -48,7 +54,10 @@ def _pair(words: argparse.Namespace) -> int:
 
     with client.asking(common.paths(words), "pair", add=words.add) as asked:
         try:
-            result = _print_events(asked) if words.json else _show(asked)
+            if words.json:
+                result = _print_events(asked)
+            else:
+                result = _print_link(asked) if words.link else _show(asked)
         except KeyboardInterrupt:
             told = "the window stays open until its time is over; to see it again: novakey.py pair"
             raise KeyboardInterrupt(told) from None
@@ -86,7 +95,7 @@ def when_it_runs(words: argparse.Namespace) -> int:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
-    words.add = words.json = False
+    words.add = words.json = words.link = False
     return _pair(words)
 
 
@@ -100,6 +109,24 @@ def _print_events(asked: Asked) -> dict[str, Any]:
                 print(json.dumps({"event": name, **members}), flush=True)
             case Done(members):
                 print(json.dumps(members), flush=True)
+                return dict(members)
+
+
+def _print_link(asked: Asked) -> dict[str, Any]:
+    """Print the link; what is said to the person goes to standard error, so that the link can be piped."""
+    from novakey.control import client
+    from novakey.wire import uri
+    from novakey.wire.control import Done, Event
+
+    while True:
+        match asked.next(client.FOLLOW_S):
+            case Event("window", members):
+                code = uri.decode(members["uri"])
+                print(uri.listener(code.host, code.port), file=sys.stderr, flush=True)
+                print(members["uri"], flush=True)
+            case Event("refused", members):
+                print(one_line(_refused(members)), file=sys.stderr, flush=True)
+            case Done(members):
                 return dict(members)
 
 
@@ -175,7 +202,8 @@ def _print(asked: Asked, terminal: bool) -> dict[str, Any]:
                 code = uri.decode(members["uri"])
                 left = time_left(code, int(time.time()))
                 paper = page(code, Path(members["picture"]), int(time.time()), Screen.of(sys.stdout))
-                print("\n".join(paper if terminal else [f"Scan {members['picture']}", left]), flush=True)
+                scanning = [f"Scan {members['picture']}", uri.listener(code.host, code.port), left]
+                print("\n".join(paper if terminal else scanning), flush=True)
             case Event("attempt", members):
                 print(_attempt(members["attempts_left"]), flush=True)
             case Event("refused", members):

@@ -124,6 +124,8 @@ def _status(words: argparse.Namespace) -> int:
     if words.json:
         print(json.dumps({"running": True, **now}))
         return 0
+    from novakey.wire.uri import listener
+
     say = common.printer()
     since = common.when(now["since_unix"])
     say(f"daemon:   running since {since}, process {now['pid']}, version {now['version']}")
@@ -133,6 +135,7 @@ def _status(words: argparse.Namespace) -> int:
         window = now["window"]
         say(f"          until {_clock(window['expires_unix'])}, attempts left: {window['attempts_left']}")
         say(f"          {window['picture']}")
+        say(f"          {listener(window['host'], window['port'])}")
         if window["refused"]:
             say(f"          a phone cannot pair: {window['refused']}")
     say(f"devices:  {now['devices']}")

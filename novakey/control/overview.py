@@ -92,6 +92,8 @@ def _pairing(parts: Parts) -> dict[str, object]:
             "attempts_left": window.attempts,
             "picture": str(parts.windows.picture),
             "refused": parts.windows.refusal,
+            "host": uri.host,
+            "port": uri.port,
         }
     return {"pairing": found.pairing, "reason": found.reason, "way_out": found.way_out, "window": shown}
 

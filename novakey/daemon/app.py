@@ -45,6 +45,7 @@ from novakey.system import systemd
 from novakey.system.files import FolderLock, private_folder
 from novakey.system.paths import Paths
 from novakey.wire import crypto
+from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,10 @@ class Daemon:
         fingerprint = crypto.fingerprint(installation.server.public)
         display = Display(paths.qr, settings.advertise_host, fingerprint)
         clock = WindowClock()
-        self._windows = Windows(settings, self._pairing, display, clock, installation.can_pair)
+        self._notices = Notices(settings, installation.devices)
+        self._windows = Windows(
+            settings, self._pairing, display, clock, installation.can_pair, on_shown=self._window_shown
+        )
         handshake = Handshake(
             settings,
             self._pairing,
@@ -109,7 +113,6 @@ class Daemon:
             clock=clock,
         )
         self._courier = Courier(settings, self._chooser)
-        self._notices = Notices(settings, installation.devices)
         self._audit = Audit(rotate.rotating(settings, paths.log, FILE))
         self._handler = Handler(
             settings,
@@ -218,6 +221,13 @@ class Daemon:
         event = "paired again" if again else "paired"
         self._audit.happened(event, device.id, **{"from": device.paired_from})
         self._notices.paired(device, again)
+
+    def _window_shown(self, uri: PairingUri | None) -> None:
+        """Tell of a window by a notification, unless its QR is on this terminal."""
+        if uri is not None and not sys.stdout.isatty():
+            self._notices.window(uri, self._windows.picture)
+        elif uri is None:
+            self._notices.window_ended()
 
     def _refused(self, phone: RefusedPhone) -> None:
         self._windows.refused(phone)

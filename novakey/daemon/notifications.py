@@ -6,9 +6,13 @@ told once in a while only.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import gevent
 
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
@@ -21,9 +25,12 @@ from novakey.pairing.refusal import RefusedPhone
 from novakey.system.paste import command
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
+from novakey.wire.uri import PairingUri, listener
 
 if TYPE_CHECKING:
     from novakey.session.notifications import Notifier
+
+log = logging.getLogger(__name__)
 
 QUIET_S = 30.0  # between two notices of the same kind
 CLOCK_QUIET_S = 600.0  # an old message that somebody recorded and sends again looks the same
@@ -34,6 +41,7 @@ STRANGERS_QUIET_S = 3600.0  # whoever is on the network could go on for ever
 _BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAND})
 _CONFIRM_S = 60.0
 _INJECT, _APPROVE = stage(MessageType.INJECT), stage(MessageType.APPROVE)
+_SHOW = "show"
 
 
 class Notices:
@@ -54,9 +62,11 @@ class Notices:
         self._failures: dict[str, int] = {}
         self._taps: dict[str, tuple[float, bool]] = {}  # when an inject failed; whether it is tried again
         self._strange = 0
+        self._offering: gevent.Greenlet | None = None
 
     def close(self) -> None:
         """Hang up."""
+        self.window_ended()
         if self._made is not None:
             self._made.close()
 
@@ -115,6 +125,33 @@ class Notices:
                 f"clock {device}", summary, f"{answered.msg}. Set both clocks automatically.", CLOCK_QUIET_S
             )
         self._count(device, answered)
+
+    def window(self, uri: PairingUri, picture: Path) -> None:
+        """Offer to show the QR of a window that has just opened, for as long as it is open."""
+        self.window_ended()
+        if self._settings.notify:
+            self._offering = gevent.spawn(self._offer, uri, picture)
+
+    def window_ended(self) -> None:
+        """Take the offer away."""
+        if self._offering is not None and self._offering is not gevent.getcurrent():
+            self._offering.kill(block=False)
+        self._offering = None
+
+    def _offer(self, uri: PairingUri, picture: Path) -> None:
+        from novakey.session.dbus import BusError
+        from novakey.session.viewer import show
+
+        body = listener(uri.host, uri.port)
+        try:
+            pressed = self._notifier.ask(
+                "a phone can be paired", body, {_SHOW: "Show QR"}, max(1.0, uri.expires - time.time())
+            )
+        except BusError as error:
+            log.info("no notification is shown: %s", error)
+            return
+        if pressed == _SHOW:
+            show(picture)
 
     def paired(self, device: Device, again: bool = False) -> None:
         """A phone was paired: the answer to somebody who read the token off the network."""

@@ -17,6 +17,7 @@ from novakey.pairing.display import advertised
 from novakey.system import files
 from novakey.system.paste import command
 from novakey.system.paths import Paths
+from novakey.wire.uri import listener, plain_host
 
 CONNECT_S = 2.0
 _MADE_IN = 2026  # a clock that says an earlier year is wrong
@@ -48,7 +49,7 @@ def _port(paths: Paths, settings: Settings) -> Finding:
 def _address(paths: Paths, settings: Settings) -> Finding:
     about = About("address", "the QR tells phones to connect to it")
     host, port = parse_listen_addr(settings.listen_addr)
-    shown = settings.advertise_host or advertised(host)
+    shown = plain_host(settings.advertise_host or advertised(host))
     try:
         found = socket.getaddrinfo(shown, port or None, type=socket.SOCK_STREAM)[0][4][0]
     except OSError:
@@ -70,7 +71,8 @@ def _address(paths: Paths, settings: Settings) -> Finding:
             f"the daemon does not answer at {shown} port {port}",
             "set listen_addr to 0.0.0.0, or advertise_host to what is listened on, or open the firewall",
         )
-    return about.ok(f"{shown} port {port}" + (" answers" if running else ""))
+    typed = f" answers. {listener(shown, port)}" if running else f". {listener(shown, port)}" if port else ""
+    return about.ok(f"{shown} port {port}{typed}")
 
 
 def _firewall(paths: Paths, settings: Settings) -> Finding:

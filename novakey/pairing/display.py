@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from novakey.log import output
 from novakey.pairing.model import Window
 from novakey.system import files
 from novakey.terminal import Screen, printable
-from novakey.wire.uri import PairingUri
+from novakey.wire.uri import PairingUri, listener, plain_host
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Display:
 
     def host(self, bound_host: str) -> str:
         """The host that the QR names, for a daemon that listens on `bound_host`."""
-        return self._advertise_host or advertised(bound_host)
+        return plain_host(self._advertise_host or advertised(bound_host))
 
     def uri(self, window: Window, host: str, port: int) -> PairingUri:
         """What the QR of this window says; the token is in it and nowhere else."""
@@ -45,6 +46,7 @@ class Display:
 
         qr.write_picture(self.picture, uri)
         log.info("waiting for a phone: scan the QR in %s", self.picture)
+        log.info("in the app add a listener first: Host %s, Port %d, exactly so", uri.host, uri.port)
         if _is_loopback(uri.host):
             log.warning(
                 "the QR says %s, which no phone can reach: listen on an address of the network "
@@ -80,10 +82,14 @@ def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "
             "Make it larger, or open the picture:",
             printable(str(picture), screen),
             *notes,
+            *textwrap.wrap(listener(uri.host, uri.port), screen.columns),
             left,
         ]
-    more = [*notes, f"Fingerprint: {uri.fingerprint}", f"Picture: {printable(str(picture), screen)}"]
+    more = [listener(uri.host, uri.port), *notes]
+    more += [f"Fingerprint: {uri.fingerprint}", f"Picture: {printable(str(picture), screen)}"]
     room = screen.rows - len(drawing.lines) - 1 if screen.moves else len(more)
+    if room < 1:  # the last row has both
+        left = f"{left} Host {uri.host}, Port {uri.port}."
     return [*drawing.lines, left, *more[:room]]
 
 

@@ -62,7 +62,8 @@ def draw(uri: PairingUri, screen: Screen) -> Drawing:
 def _code(uri: PairingUri) -> QRCode:
     import qrcode  # only a window needs it, so only a window pays for the import
 
-    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=2)
+    # 16 pixels a module: a viewer shows the picture as large as a hand.
+    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=2, box_size=16)
     code.add_data(uri.encode(), optimize=0)
     code.make(fit=True)
     return code

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple
 
@@ -64,12 +65,15 @@ class Windows:
         display: Display,
         clock: WindowClock,
         can_pair: bool,
+        on_shown: Callable[[PairingUri | None], None] = lambda uri: None,
     ) -> None:
+        """`on_shown` gets what the QR of an opened window says, and None when the QR is taken away."""
         self.happenings: Feed[Happening] = Feed()
         self._settings = settings
         self._pairing = pairing
         self._display = display
         self.can_pair = can_pair
+        self._on_shown = on_shown
         self.picture = display.picture
         self._clock = clock
         self._opening = Lock()
@@ -160,6 +164,7 @@ class Windows:
             self._pairing.expire(window.expires)
             self._hide()
             raise
+        self._on_shown(uri)
         return uri
 
     def _wait_for_end(self) -> None:
@@ -197,3 +202,4 @@ class Windows:
             self._timer.kill(block=False)
         self._timer = None
         self._display.hide()
+        self._on_shown(None)

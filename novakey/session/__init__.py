@@ -3,5 +3,6 @@
 dbus           one connection to a bus
 notifications  notifications, with buttons
 screen_lock    whether the screen is locked
+viewer         a picture in the person's viewer
 atspi          the element with the focus (AT-SPI)
 """

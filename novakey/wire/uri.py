@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -29,6 +30,23 @@ class PairingUri(NamedTuple):
             f"novakey://pair?v={VERSION}&host={quote(self.host, safe=':')}&port={self.port}"
             f"&token={encode_token(self.token)}&fp={self.fingerprint}&exp={self.expires}"
         )
+
+
+def plain_host(host: str) -> str:
+    """Return a host in the one spelling that a QR has: lower case, the shortest address, no brackets.
+
+    The phone app compares it as text with the listener that a person typed.
+    """
+    text, percent, zone = host.strip().lower().removeprefix("[").removesuffix("]").partition("%")
+    try:
+        return str(ipaddress.ip_address(text)) + percent + zone
+    except ValueError:
+        return text.removesuffix(".")
+
+
+def listener(host: str, port: int) -> str:
+    """Return the sentence that stands beside every QR. The app refuses a QR without its listener."""
+    return f"In the app add a listener first: Host {host}, Port {port}, exactly so."
 
 
 def decode(text: str) -> PairingUri:

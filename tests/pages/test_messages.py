@@ -74,6 +74,8 @@ NOT_LISTED = {
     "no sealing backend is called …": _OURS,
     "nothing was registered": _OURS,
     "a fault in the daemon": _MESSAGE,
+    "In the app add a listener first: Host ": "beside the QR; the log line is listed",
+    ", exactly so.": "the same",
     "nobody paired in time": "told to `pair`; the log line is listed",
     "too many handshakes failed": "told to `pair`; the log line is listed",
     "the daemon stopped": "told to `pair`",

@@ -92,6 +92,7 @@ def told(
 def test_each_kind_is_told_and_never_a_secret_or_a_title(told: tuple[list[tuple[str, str]], Path]) -> None:
     seen, _ = told
     assert [summary for summary, _ in seen] == [
+        "a phone can be paired",
         'paired: "pocket"',
         '"pocket" is refused again and again',
         "a secret was refused",
@@ -118,6 +119,41 @@ def test_notify_false_tells_nothing(screen: XServer, tmp_path: Path) -> None:
                 assert say(phone, INJECT, SECRETS[0].encode()).outcome is Outcome.NOT_ARMED
             client.ask(Paths.under(daemon.folder), "revoke", device="pocket")
         assert dunst.told() == []
+
+
+def test_a_service_offers_the_qr_of_its_window_and_shows_it_in_the_persons_viewer(
+    screen: XServer, tmp_path: Path
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    opener = tools / "xdg-open"
+    opener.write_text(
+        f'#!/bin/sh\nprintf "%s|%s" "$1" "$DISPLAY" >{tmp_path}/opened.part\n'
+        f"mv {tmp_path}/opened.part {tmp_path}/opened\n"
+    )
+    opener.chmod(0o755)
+    with message_bus() as bus:
+        bus.env["DISPLAY"] = screen.display
+        dunst = Dunst(bus, tmp_path)
+        env = {
+            "DISPLAY": screen.display,
+            "DBUS_SESSION_BUS_ADDRESS": bus.address,
+            "PATH": f"{tools}:{os.environ['PATH']}",
+        }
+        with Daemon(tmp_path / "d", env=env) as daemon:
+            dunst.press("Show QR")
+            wait_until((tmp_path / "opened").exists, "the viewer")
+            shown = (tmp_path / "opened").read_text()
+            assert shown == f"{daemon.folder}/novakey-pair.png|{screen.display}"
+            daemon.pair("pocket")
+            client.ask(Paths.under(daemon.folder), "revoke", device="pocket")
+            with client.asking(Paths.under(daemon.folder), "pair") as asked:
+                asked.next(20)
+                wait_until(lambda: "can be paired" in dunst.ctl("count") or dunst.shown() >= 1, "the offer")
+                port = daemon.port
+                daemon.pair("pocket")
+        found = [body for summary, body in dunst.told() if summary == "a phone can be paired"]
+        assert found == [f"In the app add a listener first: Host 127.0.0.1, Port {port}, exactly so."] * 2
 
 
 # ---- the record ----

@@ -92,6 +92,14 @@ def test_advertise_host_is_what_the_qr_says(tmp_path: Path) -> None:
         assert "which no phone can reach" in daemon.log()
 
 
+def test_the_qr_has_the_host_as_a_person_types_it(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "d", advertise_host="Desk.LOCAL") as daemon:
+        assert uri.decode(daemon.uri()).host == "desk.local"
+        daemon.wait_for_log(f"Host desk.local, Port {daemon.port}, exactly so")
+    with Daemon(tmp_path / "e", listen_addr="[0:0:0:0:0:0:0:1]:0") as daemon:
+        assert uri.decode(daemon.uri()).host == "::1"
+
+
 def test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -40,7 +40,7 @@ def plain(screen: str, folder: Path) -> str:
         (r"\d{4}-\d\d-\d\d \d\d:\d\d\b", "TIME"),
         (r"\d\d:\d\d:\d\d", "TIME"),
         (r"Time left: \d+:\d\d", "Time left: LEFT"),
-        (r"(port|process) \d+", r"\1 N"),
+        (r"([Pp]ort|process) \d+", r"\1 N"),
         (r"fingerprint: [0-9a-f]{32}", "fingerprint: FP"),
         (r"Fingerprint: [0-9a-f]{32}", "Fingerprint: FP"),
         (re.escape(__version__), "VERSION"),
@@ -53,10 +53,12 @@ SERVE = """\
 $ novakey
 TIME info    listening on 127.0.0.1 port N, 0 paired
 TIME info    waiting for a phone: scan the QR in DIR/novakey-pair.png
+TIME info    in the app add a listener first: Host 127.0.0.1, Port N, exactly so
 TIME warning the QR says 127.0.0.1, which no phone can reach: \
 listen on an address of the network or set advertise_host
 (QR, 45 x 23)
 Time left: LEFT, until TIME.
+In the app add a listener first: Host 127.0.0.1, Port N, exactly so.
 Fingerprint: FP
 Picture: DIR/novakey-pair.png"""
 
@@ -68,6 +70,7 @@ pairing:  window open (a QR waits for a phone)
           show it: novakey.py pair
           until TIME, attempts left: 3
           DIR/novakey-pair.png
+          In the app add a listener first: Host 127.0.0.1, Port N, exactly so.
 devices:  0
 armed:    nobody
 approved: nobody
@@ -77,6 +80,7 @@ $"""
 PAIR = """\
 (QR, 45 x 23)
 Time left: LEFT, until TIME.
+In the app add a listener first: Host 127.0.0.1, Port N, exactly so.
 Fingerprint: FP
 Picture: DIR/novakey-pair.png"""
 
@@ -129,7 +133,7 @@ def test_a_person_serves_pairs_two_phones_and_looks_after_them(folder: Path) -> 
         left.type("novakey")
         assert plain(left.wait_for("^Picture: "), folder) == SERVE
         text = phone.read_picture(folder / "novakey-pair.png")
-        assert read_qr("\n".join(left.screen().split("\n")[4:]), dark_glyphs=True) == text
+        assert read_qr("\n".join(left.screen().split("\n")[5:]), dark_glyphs=True) == text
 
         assert plain(right.run("novakey status"), folder).rstrip() == STATUS_OPEN
         right.clear()
@@ -163,6 +167,8 @@ The QR needs 45 x 24 characters,
 this terminal has 40 x 12.
 Make it larger, or open the picture:
 DIR/novakey-pair.png
+In the app add a listener first: Host
+127.0.0.1, Port N, exactly so.
 Time left: LEFT, until TIME."""
 
 
@@ -178,7 +184,9 @@ def test_the_qr_follows_the_size_of_the_terminal_and_names_its_picture_where_it_
         assert screen == TOO_SMALL
         terminal.resize(80, 24)
         terminal.wait_for_qr(text, dark_glyphs=True)  # a usual terminal has room, to the last row
-        last = terminal.wait_for(r"▀[^T]*^Time left: [0-9:]+, until [0-9:]+\.\Z")
+        last = terminal.wait_for(
+            r"▀[^T]*^Time left: [0-9:]+, until [0-9:]+\. Host 127\.0\.0\.1, Port \d+\.\Z"
+        )
         assert len(last.split("\n")) == 24
         terminal.resize(100, 30)
         terminal.wait_for(r"^Picture: ")

@@ -94,8 +94,28 @@ def test_pair_without_a_terminal_names_the_picture_and_never_prints_the_code(tmp
         assert pairing.stdout.readline() == f"Scan {folder}/novakey-pair.png\n"
         phone.pair_with(text, "anna")
         rest = pairing.communicate(timeout=30)[0]
-        assert rest.startswith("Time left: ") and rest.endswith("paired: anna from 127.0.0.1\n")
+        listener = f"In the app add a listener first: Host 127.0.0.1, Port {daemon.port}, exactly so."
+        assert rest.startswith(f"{listener}\nTime left: ") and rest.endswith("paired: anna from 127.0.0.1\n")
         assert text not in rest and pairing.returncode == 0
+
+
+def test_the_link_can_be_copied_and_nothing_else_is_on_standard_output(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    with Daemon(folder) as daemon:
+        pairing = subprocess.Popen(
+            command("--data-dir", folder, "pair", "--link"),
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert pairing.stdout is not None
+        link = pairing.stdout.readline().strip()
+        assert link == daemon.uri()
+        phone.pair_with(link, "anna")
+        out, err = pairing.communicate(timeout=30)
+        assert out == "paired: anna from 127.0.0.1\n" and pairing.returncode == 0
+        assert err == f"In the app add a listener first: Host 127.0.0.1, Port {daemon.port}, exactly so.\n"
 
 
 def test_pair_for_scripts_is_a_line_an_event_and_one_can_pipe_it_to_a_phone(tmp_path: Path) -> None:
