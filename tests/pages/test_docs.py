@@ -62,6 +62,14 @@ def test_the_page_of_the_configuration_is_made_from_the_table_of_keys() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == made, f"mend it: {cure}"
 
 
+@pytest.mark.parametrize(("page", "words"), [("docs/cli.md", []), ("docs/novakey.1", ["man"])])
+def test_the_pages_of_the_commands_are_made_from_the_parser(page: str, words: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "docs/make_cli.py"), *words]
+    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    cure = " ".join([".tools/venv/bin/python docs/make_cli.py", *words, ">", page])
+    assert (ROOT / page).read_text() == made, f"make it again: {cure}"
+
+
 def asked_for(requirements: str) -> set[str]:
     """The names in a `.in` file."""
     lines = (ROOT / requirements).read_text().splitlines()

@@ -20,6 +20,7 @@ FROM_HERE = (
     "README.md",
     "novakey",
     "conf",
+    "docs/novakey.1",
 )
 
 
@@ -30,6 +31,7 @@ def copy_tree(to: Path) -> Path:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (to / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, to / name)
     return to
 
