@@ -230,6 +230,23 @@ def test_the_free_version_keeps_one_listener() -> None:
         phone.add_listener("another", "127.0.0.1")
 
 
+def test_a_newcomer_who_types_what_the_computer_shows_gets_to_the_first_secret(
+    screen: XServer, tmp_path: Path
+) -> None:
+    """The steps of docs/iphone.md, with the free version."""
+    with on_display(screen, tmp_path / "d") as daemon, RecordingGtkEntry(screen) as entry:
+        daemon.wait_for_log("exactly so")
+        shown = re.search(r"add a listener first: Host (\S+), Port (\d+), exactly so", daemon.log())
+        assert shown is not None
+        phone = PhoneApp(free=True)
+        phone.add_listener("my computer", shown[1], int(shown[2]))
+        assert phone.scan(daemon.uri()).text == "Paired with my computer"
+        assert f'paired: "{phone.device_id}" from 127.0.0.1' in daemon.log(), "what step 6 compares"
+        assert phone.arm().ok
+        assert phone.send("the first secret").text == "Sent to my computer"
+        assert entry.wait_for("the first secret") == "the first secret"
+
+
 # ---- pairing again ----
 
 
