@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from novakey.messages.exchange import FRESH_S
 from support.pages import ROOT, code_spans
 from support.phone_app import SENTENCES
 
@@ -29,4 +30,5 @@ def test_the_page_explains_no_sentence_that_the_app_does_not_show() -> None:
 
 
 def test_the_difference_of_clocks_is_the_one_that_is_refused() -> None:
+    assert f"older than {FRESH_S:.0f} s" in PAGE
     assert f"more than {MAX_AHEAD_S // 60} minutes" in PAGE and f"more than {MAX_AGE_S // 60} where" in PAGE

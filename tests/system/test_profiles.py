@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
 from support.daemon import ROOT, Daemon, arm_and_approve, command, run, say
 from support.phone_app import BY_STATUS, one_more, paired, revoke
@@ -190,3 +191,26 @@ def test_strict_bears_fifteen_failing_taps_in_a_minute(tmp_path: Path, screen: X
             assert phone.arm().ok
             assert phone.send("a\nb").text == "Request rejected by the computer."
         assert phone.arm().text == f"Arm failed: {BY_STATUS[7]}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "vault"])
+def test_the_app_types_with_two_taps(name: str, tmp_path: Path, screen: XServer) -> None:
+    with with_what_it_needs(name, tmp_path, screen) as daemon, RecordingXterm(screen) as window:
+        phone = paired(daemon)
+        assert phone.arm().ok
+        assert phone.send("by the app").text == "Sent to desk"
+        assert window.wait_for("by the app") == "by the app"
+        assert phone.send("again").text == BY_STATUS[1], "a delivery uses the arming up"
+
+
+def test_one_tap_on_each_side_gets_past_the_owners_approval_of_vault(tmp_path: Path, screen: XServer) -> None:
+    with with_what_it_needs("vault", tmp_path, screen) as daemon, RecordingXterm(screen) as window:
+        phone = paired(daemon)
+        assert phone.arm().ok
+        sending = gevent.spawn(phone.send, "x")
+        daemon.wait_for_log("asks to type into xterm")
+        assert run("--data-dir", daemon.folder, "approve").returncode == 0
+        shown = sending.get(timeout=60)
+        # The owner's part is done: what is left is that a terminal is no password field.
+        assert shown.text == "Request rejected by the computer." and "password" in shown.details
+        assert window.text() == ""
