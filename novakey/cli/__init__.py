@@ -5,7 +5,8 @@
 
     parser              the words of the command line, and their help
     common              the settings in force and the folders, for every command
-    maintenance         serve, config, doctor, import, reset
+    maintenance         serve, config, doctor, reset
+    moving              import and its way back
     setup               setup and its way back
     pair                the QR, live
     status              status, devices, arm, disarm, approve, deny, log

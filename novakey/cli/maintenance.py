@@ -1,10 +1,9 @@
-"""The commands of whoever runs the daemon: serve, config, doctor, import, reset."""
+"""The commands of whoever runs the daemon: serve, config, doctor, reset."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from novakey.cli import common
@@ -35,14 +34,6 @@ def add(commands: Commands) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="print a line of JSON for each check")
     doctor.set_defaults(run=_doctor)
-    importing = commands.add_parser(
-        "import",
-        help="take over from the existing daemon; its phones keep working",
-        description="Read the other daemon's server_config.yaml or .json, server_keys.json and devices.json "
-        "in DIR and write ours, so that no phone has to pair again. DIR is only read.",
-    )
-    importing.add_argument("folder", type=Path, metavar="DIR")
-    importing.set_defaults(run=_import)
     reset = commands.add_parser(
         "reset",
         help="the full uninstall of pairing: devices, keys and locks",
@@ -132,16 +123,6 @@ def _doctor(words: argparse.Namespace) -> int:
             if finding.cure:
                 print(f"     to mend it: {finding.cure}")
     return 0 if good else 1
-
-
-def _import(words: argparse.Namespace) -> int:
-    from novakey.daemon import import_legacy as importing
-
-    done = importing.import_from(words.folder, common.paths(words), common.settings(words))
-    print(f"imported: {done.devices} devices; their phones need not pair again")
-    print(f"configuration: {done.config}" if done.config else "configuration: nothing to take over")
-    print("stop the other daemon before starting this one")
-    return 0
 
 
 def _reset(words: argparse.Namespace) -> int:

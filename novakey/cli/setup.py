@@ -44,16 +44,18 @@ def add(commands: Commands) -> None:
 
 
 def _setup(words: argparse.Namespace) -> int:
+    from novakey.devices import other_daemon
     from novakey.setup import configuration, installation
 
     if words.config is not None:
         raise ConfigError("setup writes the configuration in its own folder", "leave --config out")
     paths, say = common.paths(words), common.printer()
     if words.uninstall:
-        installation.removable(paths)  # refused at once, not after the question
+        installation.removable(paths, common.settings(words))  # refused at once, not after the question
         common.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
         installation.uninstall(paths, common.settings(words), say)
         return 0
+    other_daemon.refuse(paths, common.settings(words))
     answers = _answers(words)
     there = configuration.existing(paths.config)
     if there:

@@ -5,4 +5,5 @@ key        one key: its name, default and check
 reader     YAML and JSON files, each value with its line
 validate   a value against its key
 load       environment over file over defaults, with all faults at once
+adopt      the existing daemon's configuration under our keys
 """

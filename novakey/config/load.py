@@ -26,7 +26,7 @@ DEFAULT_ORIGIN = "default"
 _MAX_FAULTS = 100
 
 # What a message needs besides the text: both headers with ids of 64 bytes, ciphertext, nonce, tag, timestamp.
-_MESSAGE_OVERHEAD = 3 + 64 + 2 + 1088 + 24 + 16 + 8 + 8 + 64
+MESSAGE_OVERHEAD = 3 + 64 + 2 + 1088 + 24 + 16 + 8 + 8 + 64
 
 _HEAD = """\
 # NovaKey's configuration: every key with its default. Keep only what you change.
@@ -60,6 +60,17 @@ def load(explicit: Path | None, env: Mapping[str, str], folder: Path) -> Setting
 def effective(settings: Settings) -> list[tuple[str, object, str]]:
     """Every key with its value and where that came from: `default`, `file:line` or a variable's name."""
     return [(name, getattr(settings, name), settings.origins.get(name, DEFAULT_ORIGIN)) for name in keys()]
+
+
+def combined(values: Mapping[str, Any], path: Path) -> Settings:
+    """The settings of values that are read from `path`; `ConfigError` where they are not valid together."""
+    loading = _Loading()
+    for name, value in values.items():
+        loading.take(name, value, str(path), f"{path}: {name}")
+    loading.contradictions()
+    if loading.faults:
+        raise _error(loading.faults)
+    return Settings(**loading.values, origins=loading.origins, read_from=path)
 
 
 def example() -> str:
@@ -139,7 +150,7 @@ class _Loading:
                 f"{where}: {plain_name(item.key)}: found an unknown key, nearest known: {near}"
             )
             return
-        self._take(item.key, item.value, where, f"{where}: {item.key}")
+        self.take(item.key, item.value, where, f"{where}: {item.key}")
 
     def environment(self, env: Mapping[str, str]) -> None:
         for variable in sorted(name for name in env if name.startswith(PREFIX) and name not in NOT_KEYS):
@@ -152,9 +163,10 @@ class _Loading:
                 )
                 continue
             value = from_text(self.keys[name], env[variable])
-            self._take(name, value, variable, variable)
+            self.take(name, value, variable, variable)
 
-    def _take(self, name: str, value: Value, origin: str, where: str) -> None:
+    def take(self, name: str, value: Value, origin: str, where: str) -> None:
+        """Take one value in, or note what is wrong with it."""
         try:
             self.values[name] = checked(self.keys[name], value)
             self.origins[name] = origin
@@ -166,7 +178,7 @@ class _Loading:
     def contradictions(self) -> None:
         """Faults between keys that are right by themselves."""
         self._at_most("arm_duration_ms", "arm_max_ms", 0)
-        self._at_most("max_inject_len", "max_payload_len", _MESSAGE_OVERHEAD)
+        self._at_most("max_inject_len", "max_payload_len", MESSAGE_OVERHEAD)
         if self._value("devices_file") == self._value("server_keys_file"):
             where = self._where("server_keys_file", "devices_file")
             self.faults.append(f"{where}: found one file for devices and server keys, allowed two")

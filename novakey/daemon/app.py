@@ -22,6 +22,7 @@ from novakey.daemon.preload import preload
 from novakey.daemon.server import Server
 from novakey.daemon.startup import Installation, open_installation
 from novakey.desktop.select import Chooser
+from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedPermission
 from novakey.devices.store import Device
@@ -55,6 +56,7 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
 
     `confirm` is asked before paired devices are dropped.
     """
+    other_daemon.refuse(paths, settings)  # before anything is made, or taken for a leftover of ours
     paths.prepare()
     private_folder(paths.runtime)
     with contextlib.ExitStack() as held:

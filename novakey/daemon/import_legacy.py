@@ -1,93 +1,258 @@
-"""Coming from the existing daemon without pairing again. The source folder is only read.
+"""Coming from the existing daemon without pairing again, and the way back.
 
 Its `server_keys.json` holds a 64-byte seed, its `devices.json` is plain or
 sealed under a key in the OS keyring, and its `server_config.yaml` or `.json`
-uses our names. Ours are written only when all of it could be read.
+uses our names. Everything is read before anything is written.
+
+A folder of its own is only read. Where it shares our data folder, its files are
+moved aside whole. `devices.import_record` says how that survives a crash.
 """
 
 from __future__ import annotations
 
 import base64
-import json
+import os
+import stat
+import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from novakey.config import load
+from novakey.config import adopt, load
+from novakey.config.adopt import Adopted
 from novakey.config.settings import Settings
 from novakey.daemon import startup
-from novakey.devices import sealed_file, server_keys, store
+from novakey.devices import import_record, other_daemon, sealed_file, server_keys, store
+from novakey.devices.import_record import ImportRecord
 from novakey.devices.sealing import choose
 from novakey.devices.seeded_key import SeededKey
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError, StoreError
 from novakey.messages import ledger
 from novakey.pairing import record
+from novakey.pairing.model import Record
 from novakey.secret import Secret
 from novakey.system import files
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, crypto, jsonline
 
-CONFIG_NAMES = ("server_config.yaml", "server_config.yml", "server_config.json")
-# Names of files, which are ours in our folders whatever they were called in the other ones.
-_NOT_TAKEN = ("devices_file", "server_keys_file", "log_dir", "log_file")
 _MAX_FILE = 1 << 20
 _CURE = "give the folder that the other daemon keeps its files in, as the user that it runs as"
 
 
-@dataclass(frozen=True)
-class Imported:
+class Theirs(NamedTuple):
+    """What the other daemon's folder holds."""
+
+    files: list[Path]  # in this folder, all of it
+    server: SeededKey
+    devices: Mapping[str, Device]
+    adopted: Adopted | None
+
+
+class Unit(NamedTuple):
+    """Its unit of systemd, which `stop` ends and disables, and says why where it cannot."""
+
+    path: Path
+    stop: Callable[[], str | None]
+
+
+class Imported(NamedTuple):
     """What was taken over: how many devices, and the configuration's file where one was written."""
 
     devices: int
     config: Path | None
+    adopted: Adopted | None
+    aside: list[str]
+    still_runs: str | None  # why its service could not be stopped; "" where it has none
 
 
-def import_from(folder: Path, paths: Paths, settings: Settings) -> Imported:
-    """Read `folder` and write our files; `NovaKeyError` and nothing written when that cannot be.
+def searched(paths: Paths) -> list[Path]:
+    """Where the other daemon's packages keep its files, after our own data folder."""
+    local = os.environ.get("LOCALAPPDATA", "")
+    found = {
+        "darwin": [
+            Path.home() / "Library/Application Support/NovaKey",
+            Path("/Library/Application Support/NovaKey/data"),
+            Path("/Library/Application Support/NovaKey"),
+        ],
+        "win32": [Path(local) / "NovaKey"] if local else [],
+    }
+    return list(dict.fromkeys((paths.data, *found.get(sys.platform, [Path.home() / ".local/share/novakey"]))))
 
-    Refuses where a device is paired already, or while a daemon runs.
-    """
+
+def find(paths: Paths) -> Path:
+    """The folder with its files; `NovaKeyError` says where there are none."""
+    places = searched(paths)
+    for folder in places:
+        if folder.is_dir() and _is_theirs(folder):
+            return folder
+    looked = ", ".join(map(str, places))
+    if import_record.load(paths.data) is not None:
+        raise NovaKeyError(
+            f"the import is done already, and nothing else is in: {looked}",
+            "to go back: novakey.py import --undo",
+        )
+    raise NovaKeyError(
+        f"no files of another daemon are in: {looked}", "name its folder: novakey.py import DIR"
+    )
+
+
+def _is_theirs(folder: Path) -> bool:
+    config = _config_file(folder)
+    names = adopt.adopt(config).settings if config else Settings()
+    return bool(other_daemon.files(folder, names.devices_file, names.server_keys_file))
+
+
+def read(folder: Path, settings: Settings) -> Theirs:
+    """Read all of its folder; `NovaKeyError` where something cannot be read."""
     if not folder.is_dir():
         raise NovaKeyError(f"{folder} is not a folder", "give the folder that holds the other daemon's files")
-    theirs = _config_file(folder)
-    taken = load.load(theirs, {}, folder) if theirs else Settings()
-    server = _server_keys(folder / taken.server_keys_file)
-    devices = _devices(folder / taken.devices_file, settings)
-    paths.prepare()
+    config = _config_file(folder)
+    adopted = adopt.adopt(config) if config else None
+    names = adopted.settings if adopted else Settings()
+    keys_file, devices_file = folder / names.server_keys_file, folder / names.devices_file
+    server, devices = _server_keys(keys_file), _devices(devices_file, settings)
+    there = [folder / name for name in (*other_daemon.CONFIG_NAMES, "novakey-pair.png")]
+    own = [path for path in (keys_file, devices_file, *there) if path.is_file() and path.parent == folder]
+    return Theirs(own, server, devices, adopted)
+
+
+def import_from(folder: Path, paths: Paths, settings: Settings, unit: Unit | None = None) -> Imported:
+    """Read `folder` and write our files; `NovaKeyError` and nothing changed when that cannot be.
+
+    Refuses where a device is paired already, or while a daemon of ours runs.
+    """
+    theirs = read(folder, settings)
+    kept = _ours(paths, settings)
+    plan = ImportRecord(
+        made=[str(path) for path in kept if not os.path.lexists(path)],
+        folders=[str(path) for path in _missing(paths.config, paths.data)],
+    )
+    paths.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with files.FolderLock(paths.data):
-        startup.prepare(paths, settings)
+        shared = folder.samefile(paths.data)
+        _refuse_paired(paths, settings, theirs.files if shared else [])
         known = record.load(paths.pairing)
-        path = paths.data / settings.devices_file
-        if store.read(path) is not None:
-            raise NovaKeyError(
-                f"there is a device store already: {path}", "to give it up first: novakey.py reset"
-            )
         if known.device_stored:  # the store was removed, which is no reset
             startup.refuse_weaker(known.backend, settings)
-        key = choose.backend(settings.device_store, paths, settings).load_or_create()
-        config_file = _write_config(taken, paths)
-        server_keys.save(paths.data / settings.server_keys_file, key, server)
-        known = known._replace(backend=settings.device_store, fallback=False)
-        record.save(paths.pairing, known)
-        ledger.begin(paths.replay_ledger, int(time.time()))
-        # The store comes last but one: with it the import is done, and a second one is refused.
-        ours = DeviceStore(path, key, {}, None)
-        ours.replace_all(devices, crypto.fingerprint(server.public))
-        record.save(paths.pairing, record.imported(known))
-        return Imported(len(devices), config_file)
+        if settings.device_store == "keyring" and choose.backend("keyring", paths, settings).load() is None:
+            plan.backend = "keyring"
+        _plan_moves(plan, paths, settings, theirs.files if shared else [], unit)
+        import_record.save(paths.data, plan)
+        why_not: str | None = ""
+        try:
+            if unit is not None:
+                why_not = unit.stop()
+                theirs = read(folder, settings)  # it may have written to the end
+            if shared:
+                paths.data.chmod(0o700)
+            import_record.move(plan)
+            config = _write(theirs, known, paths, settings)
+            plan.done = True
+            import_record.save(paths.data, plan)
+        except BaseException:
+            _back(plan, paths, settings)
+            raise
+    return Imported(
+        len(theirs.devices), config, theirs.adopted, [target for _, target in plan.moved], why_not
+    )
+
+
+def clear_interrupted(paths: Paths, settings: Settings) -> ImportRecord | None:
+    """Go back to before an import that was cut off; what was undone, None where none was."""
+    found = import_record.load(paths.data)
+    return undo(paths, settings) if found is not None and not found.done else None
+
+
+def undo(paths: Paths, settings: Settings) -> ImportRecord:
+    """Put everything back as it was before the import, also before one that was cut off; what was undone.
+
+    What was paired since is forgotten. Refuses while a daemon of ours runs.
+    """
+    done = import_record.load(paths.data)
+    if done is None:
+        raise NovaKeyError(f"nothing was imported to {paths.data}", "there is nothing to undo")
+    with files.FolderLock(paths.data):
+        for source, target in done.moved:
+            if source == done.unit and Path(source).exists() and Path(target).exists():
+                raise NovaKeyError(
+                    f"{source} is the unit of this daemon now", "take it away: novakey.py setup --uninstall"
+                )
+        _back(done, paths, settings)
+    return done
+
+
+def _back(plan: ImportRecord, paths: Paths, settings: Settings) -> None:
+    if plan.backend:
+        choose.backend(plan.backend, paths, settings).delete()
+    import_record.undo(paths.data, plan)
+
+
+def _ours(paths: Paths, settings: Settings) -> list[Path]:
+    """Every file that an import, or a daemon after it, makes in our folders."""
+    state = (*paths.kept(settings.devices_file, settings.server_keys_file), paths.activity)
+    config = [paths.config / name for name in load.FILE_NAMES]
+    return [*state, paths.data / files.FolderLock.NAME, config[0]]
+
+
+def _missing(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from reversed([path for path in (folder, *folder.parents) if not path.exists()])
+
+
+def _refuse_paired(paths: Paths, settings: Settings, theirs: list[Path]) -> None:
+    path = paths.data / settings.devices_file
+    if path not in theirs and store.read(path) is not None:
+        raise NovaKeyError(
+            f"there is a device store already: {path}", "to give it up first: novakey.py reset"
+        )
+
+
+def _plan_moves(
+    plan: ImportRecord, paths: Paths, settings: Settings, theirs: list[Path], unit: Unit | None
+) -> None:
+    """What is in the way goes aside: its files and its unit, and what is left of an earlier state of ours."""
+    ours = [paths.data / settings.devices_file, paths.data / settings.server_keys_file]
+    ours += [paths.pairing, paths.replay_ledger]
+    aside = import_record.free_folder(paths.data)
+    for path in dict.fromkeys((*theirs, *ours)):
+        if path.is_file() and path.parent == paths.data:
+            plan.moved.append([str(path), str(aside / path.name)])
+    if unit is not None:
+        plan.unit = str(unit.path)
+        if os.access(unit.path.parent, os.W_OK):  # a unit of the system's stays, and is only disabled
+            plan.moved.append([plan.unit, f"{plan.unit}.{aside.name}"])
+    mode = stat.S_IMODE(paths.data.stat().st_mode)
+    if theirs and mode & 0o077:
+        plan.mode = mode
+
+
+def _write(theirs: Theirs, known: Record, paths: Paths, settings: Settings) -> Path | None:
+    startup.prepare(paths, settings)
+    key = choose.backend(settings.device_store, paths, settings).load_or_create()
+    config_file = _write_config(theirs.adopted, paths)
+    server_keys.save(paths.data / settings.server_keys_file, key, theirs.server)
+    known = known._replace(backend=settings.device_store, fallback=False)
+    record.save(paths.pairing, known)
+    _begin_ledger(paths.replay_ledger)
+    ours = DeviceStore(paths.data / settings.devices_file, key, {}, None)
+    ours.replace_all(theirs.devices, crypto.fingerprint(theirs.server.public))
+    record.save(paths.pairing, record.imported(known))
+    return config_file
+
+
+def _begin_ledger(path: Path) -> None:
+    try:
+        ledger.begin(path, int(time.time()))
+    except OSError as error:
+        problem = f"{path} cannot be written: {(error.strerror or type(error).__name__).lower()}"
+        raise StoreError(problem, f"make room, and try again: df -h {path.parent}") from error
 
 
 def _config_file(folder: Path) -> Path | None:
-    found = [folder / name for name in CONFIG_NAMES if (folder / name).is_file()]
-    if len(found) > 1:
-        raise NovaKeyError(
-            f"{folder} holds more than one configuration: {', '.join(p.name for p in found)}",
-            "move the stale one away",
-        )
-    return found[0] if found else None
+    """The configuration that it reads: the first of these names."""
+    return next((folder / name for name in other_daemon.CONFIG_NAMES if (folder / name).is_file()), None)
 
 
 def _server_keys(path: Path) -> SeededKey:
@@ -98,7 +263,7 @@ def _server_keys(path: Path) -> SeededKey:
         pair = SeededKey(Secret(seed))
         server_keys.check_pair(pair, public)
     except (Malformed, ValueError) as error:
-        raise StoreError(f"{path} does not hold the other daemon's keys: {error}", _CURE) from None
+        raise StoreError(f"{path} does not hold the other daemon's keys: {error}", _cure(path)) from None
     return pair
 
 
@@ -107,13 +272,20 @@ def _devices(path: Path, settings: Settings) -> Mapping[str, Device]:
     try:
         document = jsonline.decode(data)
         if "ct_b64" in document:
-            document = sealed_file.open_bytes(data, path, _their_key(settings), sealed_file.DEVICES_LABEL)
+            document = _opened(data, path, _their_key(settings))
         devices = store.parse_devices(document)
     except Malformed as error:
-        raise StoreError(f"{path} is not the other daemon's device store: {error}", _CURE) from None
+        raise StoreError(f"{path} is not the other daemon's device store: {error}", _cure(path)) from None
     if not devices:
-        raise NovaKeyError(f"{path} holds no device, so there is nothing to import", "pair a phone instead")
+        raise NovaKeyError(f"{path} holds no device, so there is nothing to import", _without(path))
     return devices
+
+
+def _opened(data: bytes, path: Path, key: Secret) -> dict[str, Any]:
+    try:
+        return sealed_file.open_bytes(data, path, key, sealed_file.DEVICES_LABEL)
+    except StoreError as error:
+        raise StoreError(error.problem, _cure(path)) from None  # a reset would not help: it is not ours
 
 
 def _their_key(settings: Settings) -> Secret:
@@ -127,22 +299,24 @@ def _read(path: Path) -> bytes:
         with open(path, "rb") as file:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}", _CURE) from error
+        raise StoreError(f"{path} cannot be read: {error.strerror}", _cure(path)) from error
     if len(data) > _MAX_FILE:
         raise StoreError(f"{path} is larger than {_MAX_FILE} bytes, so it is not the other daemon's", _CURE)
     return data
 
 
-def _write_config(taken: Settings, paths: Paths) -> Path | None:
-    """What their configuration says, less the names of files, as ours; never over one that is there."""
-    rows: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value, origin in load.effective(taken)
-        if origin != load.DEFAULT_ORIGIN and name not in _NOT_TAKEN
-    }
+def _cure(path: Path) -> str:
+    return f"{_CURE}; if it is that one: restore {path.name} from a backup, or {_without(path)}"
+
+
+def _without(path: Path) -> str:
+    return f"to go on without its phones, move {path.parent} away, and pair them again"
+
+
+def _write_config(adopted: Adopted | None, paths: Paths) -> Path | None:
+    """What its configuration says, as ours; never over one that is there."""
     path = paths.config / load.FILE_NAMES[0]
-    if not rows or any((paths.config / name).exists() for name in load.FILE_NAMES):
+    if adopted is None or any((paths.config / name).exists() for name in load.FILE_NAMES):
         return None
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in rows.items()]
-    files.replace_private(path, "\n".join(["# imported from the existing daemon", *lines, ""]).encode())
+    files.replace_private(path, adopted.text().encode())
     return path

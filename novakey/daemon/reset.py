@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from novakey.config.settings import Settings
+from novakey.devices import other_daemon
 from novakey.devices.sealing import choose
 from novakey.errors import StoreError
 from novakey.pairing import record
@@ -16,9 +17,11 @@ from novakey.system.paths import Paths
 def reset(paths: Paths, settings: Settings) -> None:
     """Remove store, keys, sealing keys, QR and, last, the pairing state.
 
-    Refuses (`NovaKeyError`) while a daemon runs. The pairing state goes last: a
-    reset that failed half-way has lifted no lock and can be repeated.
+    Refuses (`NovaKeyError`) while a daemon runs, and where another daemon's files are
+    in our folder. The pairing state goes last: a reset that failed half-way has lifted
+    no lock and can be repeated.
     """
+    other_daemon.refuse(paths, settings)
     paths.prepare()
     with files.FolderLock(paths.data):
         store, keys = paths.data / settings.devices_file, paths.data / settings.server_keys_file

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from novakey.config.settings import Settings
-from novakey.devices import sealed_file, store
+from novakey.devices import other_daemon, sealed_file, store
 from novakey.devices.sealing import choose
 from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.doctor.finding import About, Check, Finding
@@ -58,6 +58,7 @@ def _store(paths: Paths, settings: Settings) -> Finding:
     about = About("store", "paired phones work only with the store and the keys they were paired with")
     path = paths.data / settings.devices_file
     try:
+        other_daemon.refuse(paths, settings)
         data = store.read(path)
         if data is None:
             return about.ok(f"no device store {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from novakey.config.settings import Settings
-from novakey.devices import store
+from novakey.devices import other_daemon, store
 from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
@@ -25,6 +25,7 @@ class Found(NamedTuple):
 def read(paths: Paths, settings: Settings) -> Found:
     """What the files say. Asks nobody: a store that may need a prompt is not opened."""
     try:
+        other_daemon.refuse(paths, settings)
         known = record.load(paths.pairing)
         sealed = store.read(paths.data / settings.devices_file)
         devices = _count(paths, settings, known.backend or settings.device_store, sealed)

@@ -14,6 +14,7 @@ from pathlib import Path
 from novakey.config.settings import Settings
 from novakey.daemon import audit
 from novakey.daemon import reset as resetting
+from novakey.devices import other_daemon
 from novakey.errors import NovaKeyError
 from novakey.log import format, rotate
 from novakey.setup import configuration, record, service
@@ -76,8 +77,9 @@ def start_service() -> str | None:
     )
 
 
-def removable(paths: Paths) -> Record:
+def removable(paths: Paths, settings: Settings) -> Record:
     """What setup has put here. `NovaKeyError` where nothing, or a daemon runs that is not the service's."""
+    other_daemon.refuse(paths, settings)
     done = record.load(paths)
     if done is None:
         raise NovaKeyError("setup has put nothing here", "to forget phones and keys alone: novakey.py reset")
@@ -96,7 +98,7 @@ def _or_kill(holder: int) -> str:
 
 def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
     """Take away service, phones, keys, logs and configuration; put back what was there before."""
-    done = removable(paths)
+    done = removable(paths, settings)
     _stop_service(paths, say)
     if done.unit:
         _remove_service(Path(done.unit), say)
@@ -165,6 +167,11 @@ def _refuse_foreign(unit: Path) -> None:
     except (OSError, UnicodeError) as error:
         raise NovaKeyError(f"{unit} cannot be read: {type(error).__name__}") from None
     if service.MARK not in found:
+        if unit == service.of_other_daemon():
+            raise NovaKeyError(
+                f"{unit} starts another daemon of this kind",
+                "take over from it: novakey.py import, or leave it: give --no-service",
+            )
         raise NovaKeyError(
             f"{unit} is there already, and setup did not write it",
             "remove it first, or leave it: give --no-service",

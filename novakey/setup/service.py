@@ -51,6 +51,20 @@ def own_folders(paths: Paths) -> list[Path]:
     return list(dict.fromkeys((paths.config, paths.data, paths.log)))
 
 
+def of_other_daemon() -> Path | None:
+    """The existing daemon's unit, which has the name of ours; None where there is none."""
+    unit = folder() / UNIT
+    if not unit.is_file():
+        said = _systemctl("show", "--property=FragmentPath", "--value", UNIT)
+        unit = Path("" if isinstance(said, str) else said.stdout.strip())
+    try:
+        found = unit.read_text() if unit.is_file() else MARK
+        ours = shipped(UNIT).read_text().splitlines()[0]
+    except (OSError, UnicodeError, SetupError):
+        return None
+    return None if MARK in found or ours in found else unit
+
+
 def quoted(word: str, command: bool = True) -> str:
     """A word of a unit file, which no character in it can break out of (systemd.syntax(7))."""
     if _UNSAFE.search(word):

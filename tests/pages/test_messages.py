@@ -42,6 +42,7 @@ ELSEWHERE = {
     "wire/message.py": "messages of paired phones",
     "wire/reply.py": "messages of paired phones",
     "devices/sealing/keyring_child.py": "words for the parent process; keyring.MESSAGES has their texts",
+    "config/adopt.py": "the configuration; `import` shows it behind: changed, not carried over",
     "config/load.py": "the configuration: each fault names file, line, key and what is allowed",
     "config/validate.py": "the configuration",
     "config/reader.py": "the configuration",
@@ -102,7 +103,6 @@ NOT_LISTED = {
     "approve the next secret (two-man approval)": _HELP,
     "send a secret; asked for without echo, or taken from standard input": _HELP,
     "not a path": "stands for the system's own words in: the passphrase file … cannot be read: …",
-    "# imported from the existing daemon": "the first line of a file",
 }
 
 # Which argument of a call is the message. Exceptions are found by themselves: theirs is the first.
@@ -117,6 +117,7 @@ CALLS = {
     "RefusedHelloError": (1,),
     "RefusedPhone": (2,),
     "print": (0,),
+    "say": (0,),
     "input": (0,),
     "confirm": (0,),
     "agree": (1,),

@@ -4,79 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as seal
 from support import secret_service
-from support.daemon import Daemon, arm_and_approve, clean_environment, run, say
+from support.daemon import Daemon, arm_and_approve, run, say
+from support.other_daemon import Other
 from support.secret_service import SecretService
 from support.x11 import RecordingXterm, XServer, differs
 
-from novakey.phone import Profile
-from novakey.secret import Secret
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 
 SETTINGS = {"listen_addr": "127.0.0.1:0", "max_inject_len": 99, "allow_newlines": True, "log_dir": "./logs"}
-# Ids of up to 255 bytes occur in the field.
-LONG_ID = "ä" * 127 + "x"
-
-
-@dataclass
-class Other:
-    """A folder as the existing daemon leaves it, what only its phones know, and its keyring's key."""
-
-    folder: Path
-    phones: list[Profile]
-    key: Secret
-
-    def seal_devices(self) -> None:
-        """Its sealed variant of the device store."""
-        nonce = secrets.token_bytes(24)
-        plain = (self.folder / "devices.json").read_bytes()
-        ciphertext = seal(plain, b"NovaKey devices v1", nonce, self.key.reveal())
-        members = {
-            "v": 1,
-            "alg": "xchacha20poly1305",
-            "nonce_b64": base64.b64encode(nonce).decode(),
-            "ct_b64": base64.b64encode(ciphertext).decode(),
-        }
-        (self.folder / "devices.json").write_text(json.dumps(members))
-
-    def use_json(self) -> None:
-        """Its configuration as JSON."""
-        (self.folder / "server_config.yaml").unlink()
-        (self.folder / "server_config.json").write_text(json.dumps(SETTINGS, indent=2))
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Other:
-    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-
-    folder = tmp_path / "other"
-    folder.mkdir()
-    seed = secrets.token_bytes(64)
-    public = MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
-    keys = {
-        "kyber768_public": base64.b64encode(public).decode(),
-        "kyber768_secret": base64.b64encode(seed).decode(),
-    }
-    (folder / "server_keys.json").write_text(json.dumps(keys, indent=2))
-    phones = [
-        Profile("127.0.0.1", 0, name, Secret(secrets.token_bytes(32)), public)
-        for name in ("ios-old", LONG_ID)
-    ]
-    rows = [{"id": phone.device_id, "key_hex": phone.device_key.reveal().hex()} for phone in phones]
-    (folder / "devices.json").write_text(json.dumps({"devices": rows}, indent=2))
-    lines = [f"{name}: {json.dumps(value)}" for name, value in SETTINGS.items()]
-    (folder / "server_config.yaml").write_text("\n".join(lines) + "\n")
-    return Other(folder, phones, Secret(secrets.token_bytes(32)))
+    return Other.make(tmp_path / "other", SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -92,19 +38,17 @@ def keyring(other: Other) -> Iterator[SecretService]:
     """A real keyring that holds the other daemon's key, as that daemon put it there."""
     if secret_service.missing():
         pytest.skip(f"needs {secret_service.missing()}")
-    put = "import keyring; keyring.set_password('novakey', 'devices-key', input())"
     with SecretService() as service:
         service.unlock()
-        env = {**clean_environment(), **service.env}
-        key = base64.b64encode(other.key.reveal()).decode()
-        subprocess.run([sys.executable, "-c", put], input=key, env=env, text=True, check=True)
+        other.put_key(service)
         yield service
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int, int]]:
     return {
         path.name: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
-        for path in folder.iterdir()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
@@ -113,7 +57,7 @@ def imports(other: Other, folder: Path, env: dict[str, str] | None = None) -> No
     before = snapshot(other.folder)
     done = run("--data-dir", folder, "import", other.folder, env=env)
     assert done.returncode == 0, done.stderr
-    assert "imported: 2" in done.stdout
+    assert f"imported from {other.folder}: 2 devices" in done.stdout
     assert snapshot(other.folder) == before
     shown = json.loads(run("--data-dir", folder, "config", "show", "--json").stdout)
     assert shown["max_inject_len"]["value"] == 99 and shown["allow_newlines"]["value"] is True
@@ -203,7 +147,8 @@ def test_import_refuses_where_devices_are_and_writes_nothing(tmp_path: Path, oth
         ("devices.json", None, 3),
         ("devices.json", "[]", 3),
         ("devices.json", '{"devices":[]}', 1),
-        ("server_config.yaml", "listen_port: 1\nmax_inject_len: x\n", 2),
+        ("server_config.yaml", "listen_port: [1\n", 2),
+        ("server_config.yaml", "denied_process_names: [1]\n", 2),
     ],
 )
 def test_import_of_a_spoiled_folder_says_what_is_wrong_and_writes_nothing(
