@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection, Expected
-from novakey.desktop.x11.snapshot import Glance
+from novakey.desktop.x11.snapshot import MAX_DEPTH, Glance
 from novakey.desktop.x11.window import Window
 from novakey.system.procfs import executable
 
 NO_FOCUS = "no window has the keyboard focus"
-MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
-
-_POINTER_ROOT = 1
+UNDER_POINTER = f"{NO_FOCUS}, as no window manager runs: put the pointer into the window"
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Target:
 def find(connection: Connection, glance: Glance) -> Target:
     """The window with the focus; `DesktopError` when there is none to type into."""
     window = glance.focus
-    if window in (0, _POINTER_ROOT, connection.root.id):
-        raise DesktopError(NO_FOCUS)
+    if window in (0, connection.root.id):
+        raise DesktopError(NO_FOCUS if glance.is_managed else UNDER_POINTER)
     whose = glance.owner_of(window)
     top = _top_level(connection, glance)
     if not top.is_viewable:
@@ -56,7 +54,7 @@ def expect(connection: Connection) -> None:
     keyboards = connection.ask(wire.xi_query_devices(connection.xinput))
     window = wire.focus_window(connection.ask(wire.get_input_focus()).raw)
     windows: list[int] = []
-    while window not in (0, _POINTER_ROOT, connection.root.id) and len(windows) < MAX_DEPTH:
+    while window not in (0, wire.POINTER_ROOT, connection.root.id) and len(windows) < MAX_DEPTH:
         windows.append(window)
         asked = Window(connection, window)
         window = asked.parent if asked.property("WM_STATE") is None else 0

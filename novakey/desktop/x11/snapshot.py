@@ -14,6 +14,8 @@ from novakey.desktop.x11.transport import Reply
 from novakey.desktop.x11.window import Window
 from novakey.desktop.x11.wire import KeyboardState
 
+MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
+
 
 class Glance:
     """Asked for when it is made; to be made under a server grab, where it stays true."""
@@ -58,8 +60,21 @@ class Glance:
 
     @cached_property
     def focus(self) -> int:
-        """The window with the focus, or a number that is none."""
-        return wire.focus_window(self._focus.raw)
+        """The window with the focus, or a number that is none.
+
+        Where no window manager has set it, keys go to the innermost window under the pointer.
+        """
+        window = wire.focus_window(self._focus.raw)
+        return self._under_pointer() if window == wire.POINTER_ROOT else window
+
+    def _under_pointer(self) -> int:
+        window = self._connection.root.id
+        for _ in range(MAX_DEPTH):
+            inner = wire.child_under_pointer(self._connection.ask(wire.query_pointer(window)).raw)
+            if not inner:
+                break
+            window = inner
+        return int(window)
 
     @cached_property
     def is_managed(self) -> bool:

@@ -16,6 +16,7 @@ from functools import lru_cache
 CORE_KEYBOARD = 0x100
 KEY_PRESS, KEY_RELEASE = 2, 3
 VIEWABLE = 2
+POINTER_ROOT = 1
 
 TWO_KEYS = 1 << 6  # an option of Sticky Keys: two keys at once switch them off
 
@@ -189,8 +190,18 @@ def get_input_focus() -> bytes:
 
 
 def focus_window(reply: bytes) -> int:
-    """0 for none and 1 for whatever is under the pointer."""
+    """0 for none and `POINTER_ROOT` for whatever is under the pointer."""
     (window,) = struct.unpack_from("=I", reply, 8)
+    return int(window)
+
+
+def query_pointer(window: int) -> bytes:
+    return _request(38, 0, struct.pack("=I", window))
+
+
+def child_under_pointer(reply: bytes) -> int:
+    """The window in that one which the pointer is in; 0 for none."""
+    (window,) = struct.unpack_from("=I", reply, 12)
     return int(window)
 
 

@@ -441,3 +441,21 @@ def test_answers_are_told_apart_after_more_requests_than_their_numbers_can_count
         assert connection.property(connection.root.id, "_NOVAKEY_TEST") == [7, 8]
     connection.remember("_NOVAKEY_TEST", [])
     assert connection.property(connection.root.id, "_NOVAKEY_TEST") is None
+
+
+def test_without_a_manager_the_window_under_the_pointer_is_typed_into() -> None:
+    class Unfocused(RecordingXterm):
+        def _focus(self) -> None:
+            """Nothing gives it the focus: the server has it follow the pointer."""
+
+    backend = X11Backend()
+    with XServer(manager=False) as bare, display_of(bare), Unfocused(bare, manager=False) as terminal:
+        bare.run("xdotool", "mousemove", "--sync", "1000", "700")
+        with pytest.raises(DesktopError, match="no window manager runs: put the pointer into the window"):
+            backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+        bare.run("xdotool", "mousemove", "--sync", "50", "50")
+        seen: list[Focus | None] = []
+        backend.type_text(Secret("abC 字".encode()), DEADLINE_S, seen.append)
+        assert terminal.wait_for("abC 字") == "abC 字"
+        assert [focus.program for focus in seen if focus is not None][:1] == ["xterm"]
+        backend.close()
