@@ -18,13 +18,15 @@ from novakey.secret import Secret
 class DesktopError(Exception):
     """The text was not (or not wholly) delivered.
 
-    `typed` is how many characters had gone out when it stopped: 0 means that
-    nothing was typed. The message never quotes the text or a window title.
+    `typed` is how many characters may have gone out when it stopped: 0 means that
+    provably nothing was typed. `whole` means that every key went out, and only its
+    arrival is not confirmed. The message never quotes the text or a window title.
     """
 
-    def __init__(self, problem: str, typed: int = 0) -> None:
+    def __init__(self, problem: str, typed: int = 0, whole: bool = False) -> None:
         super().__init__(problem)
         self.typed = typed
+        self.whole = whole
 
 
 class CannotType(DesktopError):

@@ -53,7 +53,7 @@ def type_chunks(
         sent += len(chunk)
         gevent.sleep(PAUSE_S)
     if not text.endswith("\n"):  # a line end may well close the window that it was meant for
-        _check(aimed_at, focus(), sent)
+        _check(aimed_at, focus(), sent, whole=True)
 
 
 def lines(text: str) -> str:
@@ -61,9 +61,9 @@ def lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _check(aimed_at: Focus, now: Focus | None, sent: int) -> None:
+def _check(aimed_at: Focus, now: Focus | None, sent: int, whole: bool = False) -> None:
     if now is None or (now.window, now.pid) != (aimed_at.window, aimed_at.pid):
-        raise DesktopError(MOVED, sent)
+        raise DesktopError(MOVED, sent, whole)
 
 
 def _chunks(text: str) -> Iterator[str]:

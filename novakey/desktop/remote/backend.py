@@ -138,7 +138,7 @@ class RemoteBackend(Backend):
         except DesktopError as error:
             if typist is None or not typist.sent:
                 raise
-            raise DesktopError(str(error), typist.sent) from None
+            raise DesktopError(str(error), typist.sent, typist.whole) from None
 
 
 class Pace:
@@ -173,6 +173,7 @@ class Typist:
         self.caps_lock = keyboard.caps_lock
         self.layout = layout
         self.sent = 0
+        self.whole = False  # every key went out
 
     def strike(self, presses: Sequence[Press]) -> None:
         """Press the keys one after the other."""
@@ -183,6 +184,7 @@ class Typist:
                 self.sent += 1
                 self._keyboard.press(press.code, True)
                 self._keyboard.press(press.code, False)
+            self.whole = True
         finally:
             with contextlib.suppress(BusError):
                 self._hold(())

@@ -32,6 +32,7 @@ class Typist:
         self._permit = permit
         self._window: int | str | None = None
         self.sent = 0
+        self.whole = False  # every key went out to the window
 
     def aim(self) -> Focus | None:
         """Ask the permit about the window with the focus, which is the one that is typed into."""
@@ -60,6 +61,7 @@ class Typist:
                 assert stroke is not None
                 self._strike(stroke)
             self._keyboard.settle()
+            self.whole = start + CHUNK >= len(text)
             self._still_there()
             if start >= BURST_CHUNKS * CHUNK:
                 gevent.sleep(PAUSE_S)

@@ -147,10 +147,10 @@ def _typist(deadline_s: float, permit: Permit) -> Iterator[Typist]:
     except CannotType as error:
         if typist is None or not typist.sent:
             raise
-        raise DesktopError(str(error), typist.sent) from None
+        raise DesktopError(str(error), typist.sent, typist.whole) from None
     except DesktopError as error:
         if typist is not None:
-            error.typed = typist.sent
+            error.typed, error.whole = typist.sent, typist.whole
         raise
 
 

@@ -174,11 +174,11 @@ class X11Backend(Backend):
             stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
                 _put_right(STOP_S if stopped else end - time.monotonic())
-            sent = typist.sent if typist is not None else 0
+            sent, struck = (typist.sent, typist.struck) if typist is not None else (0, 0)
             if stopped:
-                raise DesktopError("the daemon is stopping", sent) from None
+                raise DesktopError("the daemon is stopping", sent, struck == len(wanted)) from None
             if isinstance(error, DesktopError):
-                error.typed = sent
+                error.typed, error.whole = sent, struck == len(wanted)
             raise
 
 

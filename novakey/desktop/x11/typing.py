@@ -43,6 +43,7 @@ class Typist:
         self._unlocked = 0  # modifiers that are unlocked meanwhile
         self._target: Target | None = None
         self.sent = 0
+        self.struck = 0  # those that the server has been given
 
     def type(self, wanted: Sequence[int], until: float, always: frozenset[int] = frozenset()) -> None:
         """Type canonical keysyms into the focused window, by `until` (monotonic seconds).
@@ -89,6 +90,7 @@ class Typist:
                 # From here on nobody can say how much came through, should the server hang.
                 self.sent += len(batch.strokes)
                 self._strike(batch.strokes, () if modifier is None else (modifier[0],))
+                self.struck = self.sent
         return target
 
     def _plan(self, wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
