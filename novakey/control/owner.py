@@ -22,7 +22,7 @@ from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
 from novakey.pairing.window import Attempt, Ended
-from novakey.system import procfs
+from novakey.system import attended, procfs
 from novakey.system.paste import choices, command
 from novakey.wire.control import Event
 from novakey.wire.uri import PairingUri
@@ -201,11 +201,11 @@ class Owner:
         if not len(self._devices):
             raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
         wanted = None if device is None else self._device(device).id
-        who = procfs.describe(pid)
+        program = procfs.describe(pid)
         asks = self._asks
         phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
         named = phones if len(phones) <= _MAX_ASKED else ()
-        asking = asks.begin(who.program, pid, prompt, wanted, who.on_terminal, named)
+        asking = asks.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
         log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
         try:
             # Where nobody can be asked that is known by then, and it never waited for a phone.

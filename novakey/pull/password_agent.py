@@ -137,7 +137,7 @@ class PasswordAgent:
 
     def _secret(self, question: Question) -> Secret | None:
         """None where no phone sent one: others may still answer, and the question has its own end."""
-        who = procfs.describe(question.pid).program if question.pid else "a service"
+        who = procfs.describe(question.pid) if question.pid else "a service"
         prompt = f"{question.message} (for {who}, process {question.pid})"
         while True:
             left = question.not_after - self._monotonic() if question.not_after else ASK_S

@@ -1,5 +1,6 @@
 """The machine underneath: files, folders, processes, the service manager.
 
+attended   whether somebody sees a terminal
 clock      the clock that counts the time asleep
 files      files of the owner's alone, replaced whole
 interfaces  the addresses and networks of this computer

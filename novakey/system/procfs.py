@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-_STAT_TTY = 4  # tty_nr, counted behind the name in /proc/PID/stat
-_STAT_PARENT = 1
+# Counted behind the name in /proc/PID/stat.
+_STAT_PARENT, _STAT_GROUP, _STAT_SESSION, _STAT_TTY, _STAT_FOREGROUND = range(1, 6)
 _LAUNCHERS = ("python", "novakey")
 
 
-class Who(NamedTuple):
-    """A process: its program's name, and whether it has a controlling terminal."""
+class Terminal(NamedTuple):
+    """The controlling terminal of a process: its device, its session's leader, and who is in front."""
 
-    program: str
-    on_terminal: bool
+    major: int
+    minor: int
+    session: int
+    is_foreground: bool
 
 
 def executable(pid: int | None) -> str | None:
@@ -31,13 +34,28 @@ def executable(pid: int | None) -> str | None:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") or None
 
 
-def describe(pid: int) -> Who:
-    """The process `pid`; where that is a command of ours, the program that started it."""
-    program = _program(pid)
+def describe(pid: int) -> str:
+    """The program of the process `pid`; where that is a command of ours, of what started it."""
+    program = program_name(pid)
     if not program or program.startswith(_LAUNCHERS):
-        above = _field(pid, _STAT_PARENT)
-        program = (above is not None and above > 1 and _program(above)) or program
-    return Who(program or "an unknown program", _field(pid, _STAT_TTY) not in (None, 0))
+        above = parent(pid)
+        program = (above is not None and program_name(above)) or program
+    return program or "an unknown program"
+
+
+def parent(pid: int) -> int | None:
+    """The process that started it; None where that is over, or not to be read."""
+    above = _field(pid, _STAT_PARENT)
+    return above if above is not None and above > 1 else None
+
+
+def terminal(pid: int) -> Terminal | None:
+    """The controlling terminal; None where there is none, or it cannot be read."""
+    device, session = _field(pid, _STAT_TTY), _field(pid, _STAT_SESSION)
+    if not device or session is None:
+        return None
+    is_foreground = _field(pid, _STAT_GROUP) == _field(pid, _STAT_FOREGROUND)
+    return Terminal(os.major(device), os.minor(device), session, is_foreground)
 
 
 def _field(pid: int, number: int) -> int | None:
@@ -48,7 +66,7 @@ def _field(pid: int, number: int) -> int | None:
         return None
 
 
-def _program(pid: int) -> str:
+def program_name(pid: int) -> str:
     """The name of its file; where only root may see that (sudo, ourselves), what the kernel calls it."""
     try:
         name = Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")

@@ -156,17 +156,17 @@ def test_a_reader_that_has_gone_is_noticed_and_one_that_is_slow_is_not() -> None
 
 def test_who_asks_is_the_program_and_for_a_command_of_ours_the_one_above_it() -> None:
     with subprocess.Popen(["sh", "-c", "read x; exit"], stdin=subprocess.PIPE) as shell:
-        assert procfs.describe(shell.pid).program in ("dash", "bash"), "the file, not what it calls itself"
+        assert procfs.describe(shell.pid) in ("dash", "bash"), "the file, not what it calls itself"
         assert shell.stdin is not None
     ours = "\"$0\" -c 'import sys; print(1, flush=True); sys.stdin.read()' <&3 & echo $!; wait"
     argv = ["bash", "-c", f"exec 3<&0; {ours}", sys.executable]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as above:
         assert above.stdout is not None and above.stdin is not None
         pid = next(int(line) for line in above.stdout if line != "1\n")
-        assert procfs.describe(pid).program == "bash"
+        assert procfs.describe(pid) == "bash"
         above.stdin.close()
-    assert procfs.describe(1 << 22).program == "an unknown program"
-    assert procfs.describe(1 << 22).on_terminal is False
+    assert procfs.describe(1 << 22) == "an unknown program"
+    assert procfs.terminal(1 << 22) is None
 
 
 # ---- the password agent ----

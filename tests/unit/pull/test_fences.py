@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from support.daemon import random_key, run, say
 from support.dbus import message_bus
 from support.dunst import Dunst
 from support.procfs import Watcher
-from support.pull import SSH, Scene, Terminal, found_in, ordinary_user, random_secret, sshd
+from support.pull import SSH, Child, Scene, Terminal, found_in, ordinary_user, random_secret, sshd
 from support.x11 import XServer, wait_until
 
 from novakey.control import client
@@ -222,16 +223,38 @@ def test_one_that_the_owner_denies_gets_nothing(notified: tuple[Scene, Dunst]) -
     assert "novakey: refused on the screen" in asking.said()
 
 
-def test_nothing_more_is_asked_for_a_program_on_a_terminal(notified: tuple[Scene, Dunst]) -> None:
+def in_terminal(scene: Scene, terminal: Terminal, by: str) -> Child:
+    """A program in front on a terminal that a program called `by` holds."""
+    holder = scene.folder / "bin" / by
+    if not holder.exists():
+        shutil.copy(shutil.which("setsid") or pytest.skip("setsid is not installed"), holder)
+    words = (str(holder), "--fork", "--ctty", "--wait", scene.link("novakey-askpass"), "Password: ")
+    return scene.start(*words, stdin=terminal.slave)
+
+
+def test_nothing_more_is_asked_for_a_program_on_a_terminal_that_a_person_has_before_them(
+    notified: tuple[Scene, Dunst],
+) -> None:
     scene, dunst = notified
     with Terminal() as terminal:
-        asking = scene.start(
-            *terminal.words, scene.link("novakey-askpass"), "Password: ", stdin=terminal.slave
-        )
+        asking = in_terminal(scene, terminal, "xterm")
         scene.asked(asking)
         assert scene.tap(SECRET).outcome is Outcome.OK
         assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
         assert dunst.shown() == 0
+
+
+def test_a_program_on_a_terminal_that_nobody_may_see_has_its_secret_only_after_the_owner_has_allowed_it(
+    notified: tuple[Scene, Dunst],
+) -> None:
+    scene, dunst = notified
+    with Terminal() as terminal:
+        asking = in_terminal(scene, terminal, "a-relay")
+        scene.asked(asking)
+        sending = gevent.spawn(scene.tap, SECRET)
+        dunst.press("Allow")
+        assert sending.get(timeout=20).outcome is Outcome.OK
+        assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
 
 
 def test_where_nobody_can_be_asked_a_program_without_a_terminal_gets_nothing() -> None:
