@@ -25,7 +25,7 @@ from novakey.wire.reply import decode as decode_reply
 
 CONNECT_S = 5
 PAIRING_S = 10
-REPLY_S = 15  # longer than the daemon's 10 s, so that its own reply arrives
+REPLY_S = 75  # longer than the daemon waits for its owner (approve_wait_ms), so that its own reply arrives
 MAX_LINE = 4096
 
 

@@ -99,9 +99,9 @@ class Settings:
         ("phone", "computer", "either"),
         "Who approves: the phone that sends, the owner at this computer (a notification asks), or either.",
         "Choose computer where a phone alone must not be enough.")
-    approve_wait_ms: int = number(0, 0, 8000, "milliseconds",
+    approve_wait_ms: int = number(0, 0, 60_000, "milliseconds",
         "How long a secret waits for the owner's approval here before the phone is told to ask again.",
-        "Raise it, below the phone's own deadline, so that one tap on each side is enough.")
+        "Raise it so that one tap on each side is enough: the phone in the field waits without a deadline.")
     approve_window_ms: int = number(15_000, 1, _HOUR_MS, "milliseconds",
         "How long an approval stays open.",
         "Raise it when people take longer between approving and sending.")
@@ -109,7 +109,7 @@ class Settings:
         "A delivery uses the approval up.",
         "Switch it off to send several secrets after approving once.")
     ask_confirm: bool = flag(True,
-        "A program without a terminal that asks for a secret gets it only after the owner has allowed it.",
+        "A program that asks, but not on a terminal that a person sees, waits for the owner's word.",
         "Switch it off on a server, where nobody sees a notification.")
     notify: bool = flag(True,
         "Tell of pairings, revocations, refusals and use of the clipboard by notifications.",

@@ -137,7 +137,12 @@ class Server:
                 f"the message did not arrive within {seconds} s", peer, req_id
             ), False
         reply = self.handler.answer(
-            payload, peer, req_id, on_genuine=lambda: visit.authenticated(self.monotonic())
+            payload,
+            peer,
+            req_id,
+            on_genuine=lambda: visit.authenticated(self.monotonic()),
+            is_open=stream.is_open,
+            lain_s=stream.lain_s(),
         )
         return reply, True
 

@@ -4,6 +4,8 @@ handler    the way of a message, top to bottom
 replay     fresh and once
 ledger     what was accepted, over restarts
 inject     the gates of a secret, one delivery at a time
+exchange   how long a message may still act
+recent     what was delivered or refused a moment ago
 gates      arming and approval of each device
 approvals  the owner's answer
 requests   programs that wait for a secret

@@ -18,6 +18,7 @@ from gevent.event import Event
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.log.format import escape
+from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.system.clock import boottime
@@ -101,22 +102,32 @@ class Approvals:
         self._on_decided = on_decided
         self._questions: dict[str, Question] = {}
         self._denied: dict[str, float] = {}  # until when
-        self._denials: dict[str, int] = {}  # in a row
+        self._ignored: dict[str, float] = {}  # until when
+        self._pauses: dict[str, int] = {}  # denied or ignored, in a row
+        self._question_s = max(ASK_S, settings.approve_wait_ms / 1000.0)
 
     @property
     def on_computer(self) -> bool:
         """Whether the owner here approves, alone or as well as the phone."""
         return self._settings.two_man_enabled and self._settings.two_man_approver != "phone"
 
+    @property
+    def only_on_computer(self) -> bool:
+        """Whether no phone approves."""
+        return self._settings.two_man_enabled and self._settings.two_man_approver == "computer"
+
     def by_phone(self, device_id: str) -> str:
-        """A device approves its own next secret; what to tell it. Raises `Refused` where it may not."""
+        """A device approves its own next secret; what to tell it. `Refused` while the owner's denial holds.
+
+        Where it is not the phone that approves, that opens nothing, and is no refusal: the phone in the
+        field approves before each secret, and sends none where that fails.
+        """
+        self._gate.note(device_id, self._now_ms())
         if not self._settings.two_man_enabled:
-            raise Refused(Outcome.BAD_REQUEST, "two-man approval is off on this computer")
-        if self._settings.two_man_approver == "computer":
-            raise Refused(
-                Outcome.NEEDS_APPROVE, "here approval is given on the computer: send, and it will ask"
-            )
+            return "two-man approval is off on this computer: this opened nothing, and none is needed"
         self._refuse_denied(device_id)  # else "either" would make of the owner's "deny" a matter of taps
+        if self.only_on_computer:
+            return "approval is given on the computer: this opened nothing; send, and the owner is asked"
         self._end(device_id)  # an answer that comes later must not open it a second time
         self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
         return f"approved_for_ms={self._settings.approve_window_ms}"
@@ -125,11 +136,11 @@ class Approvals:
         self,
         device_id: str,
         may_ask: Callable[[Focus | None], None],
-        seconds: float,
+        exchange: Exchange,
         focus: Focus | None = None,
         request: str = "",
     ) -> None:
-        """Ask the owner where that is needed, and wait as `approve_wait_ms` says, but for `seconds` at most.
+        """Ask the owner where that is needed, and wait as `approve_wait_ms` says.
 
         It is about `focus`, or else what has the focus now; where that stands for the request of a program,
         `request` is how people know it. `may_ask` raises `Refused` where the
@@ -140,6 +151,7 @@ class Approvals:
         self._refuse_denied(device_id)
         question = self._questions.get(device_id)
         if question is None:
+            self._refuse_ignored(device_id)
             focus = focus or self._look()
             may_ask(focus)
             # Looking takes a moment, in which another message of this device may have asked, or had its
@@ -149,7 +161,8 @@ class Approvals:
             self._refuse_denied(device_id)
             question = self._questions.get(device_id) or self._begin(device_id, focus, request)
         if self._settings.approve_wait_ms:
-            question.answered.wait(min(self._settings.approve_wait_ms / 1000.0, seconds))
+            with exchange.waiting():
+                question.answered.wait(self._settings.approve_wait_ms / 1000.0)
 
     def check(self, device_id: str) -> None:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""
@@ -208,16 +221,13 @@ class Approvals:
     def deny(self, device_id: str) -> None:
         """The owner denies it: an open approval is closed, and it may not ask again for a while.
 
-        Twice as long after each question in a row that was denied, up to an hour; saying it once more
-        without a question prolongs nothing.
+        Twice as long after each question in a row that was denied or ignored, up to an hour; saying it once
+        more without a question prolongs nothing.
         """
         question = self._questions.get(device_id)
         self._gate.close(device_id)
-        if question is not None:
-            self._denials[device_id] = self._denials.get(device_id, 0) + 1
         if question is not None or not self._is_denied(device_id):
-            doubled = AFTER_DENIAL_S * 2.0 ** min(self._denials.get(device_id, 1) - 1, 20)
-            self._denied[device_id] = self._monotonic() + min(doubled, AFTER_DENIALS_S)
+            self._denied[device_id] = self._after_pause(device_id, question is not None)
         self._end(device_id)
         self._on_decided("denied", device_id, question.program if question is not None else "")
 
@@ -233,7 +243,7 @@ class Approvals:
             self._end(device_id)
 
     def _begin(self, device_id: str, focus: Focus | None, request: str) -> Question:
-        question = Question(device_id, focus, self._monotonic() + ASK_S, request)
+        question = Question(device_id, focus, self._monotonic() + self._question_s, request)
         self._questions[device_id] = question
         question.asking = gevent.spawn(self._put, question)
         return question
@@ -243,20 +253,37 @@ class Approvals:
         log.info("%s asks to %s: approve or deny it on this computer", shown, question.purpose)
         answer: str | None = None
         try:
-            answer = self._ask(question, ASK_S)
-        except CannotAskError as error:
-            log.warning("nobody can be asked on the screen (%s): use novakey.py approve, or deny", error)
-            question.answered.wait(max(0.0, question.until - self._monotonic()))
-        finally:
+            try:
+                answer = self._ask(question, self._question_s)
+            except CannotAskError as error:
+                log.warning("nobody can be asked on the screen (%s): use novakey.py approve, or deny", error)
+                question.answered.wait(max(0.0, question.until - self._monotonic()))
             if self._questions.get(question.device_id) is question:
                 self._answered(question.device_id, answer)
+        finally:
+            if self._questions.get(question.device_id) is question:
+                self._end(question.device_id)
 
     def _answered(self, device_id: str, answer: str | None) -> None:
         if answer == ALLOW:
             self.grant(device_id)
         elif answer == DENY:
             self.deny(device_id)
-        self._end(device_id)
+        else:
+            self._ignored[device_id] = self._after_pause(device_id, counts=True)
+
+    def _after_pause(self, device_id: str, counts: bool) -> float:
+        """When the owner may be asked again: after twice as long as before, where this time `counts`."""
+        if counts:
+            self._pauses[device_id] = self._pauses.get(device_id, 0) + 1
+        doubled = AFTER_DENIAL_S * 2.0 ** min(self._pauses.get(device_id, 1) - 1, 20)
+        return self._monotonic() + min(doubled, AFTER_DENIALS_S)
+
+    def _refuse_ignored(self, device_id: str) -> None:
+        left = self._ignored.get(device_id, 0.0) - self._monotonic()
+        if left > 0:
+            told = f"the owner did not answer: it can be asked again in {int(left) + 1} s"
+            raise Refused(Outcome.NEEDS_APPROVE, told)
 
     def _is_denied(self, device_id: str) -> bool:
         return self._monotonic() < self._denied.get(device_id, 0.0)
@@ -267,8 +294,8 @@ class Approvals:
             raise Refused(Outcome.NEEDS_APPROVE, f"denied on the computer: it can be asked again in {left} s")
 
     def _forgive(self, device_id: str) -> None:
-        self._denied.pop(device_id, None)
-        self._denials.pop(device_id, None)
+        for of_device in (self._denied, self._ignored, self._pauses):
+            of_device.pop(device_id, None)
 
     def _focus(self) -> Focus | None:
         return self._look() if self.on_computer else None

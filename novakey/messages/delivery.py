@@ -6,12 +6,21 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import gevent
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, NoDisplayError, Permit
+from novakey.desktop.base import (
+    Backend,
+    CannotType,
+    DesktopError,
+    Focus,
+    NoDisplayError,
+    Permit,
+    TargetRefusedError,
+)
 from novakey.messages.clearing import ClipboardEnds
+from novakey.messages.refused import Refused
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -45,6 +54,33 @@ def _always() -> None:
     """No reason against it."""
 
 
+class Delivered(NamedTuple):
+    """How a delivery ended. `may_be_out` is false where provably nothing of the text has left us."""
+
+    outcome: Outcome
+    msg: str
+    may_be_out: bool = False
+
+
+class _Way:
+    """The permission of one text, which remembers that it was given: from then on a key may go out."""
+
+    def __init__(self, permit: Permit, still: Still) -> None:
+        self._permit = permit
+        self._still = still
+        self.is_open = False
+
+    def permit(self, focus: Focus | None) -> None:
+        """See `Permit`."""
+        self._permit(focus)
+        self.is_open = True
+
+    def still(self) -> None:
+        """See `Still`."""
+        self._still()
+        self.is_open = True
+
+
 class Courier:
     """Delivers a text to the desktop that `choose` finds at that moment.
 
@@ -63,16 +99,18 @@ class Courier:
         self._prepared = float("-inf")
         self._stopping = False
 
-    def deliver(self, text: Secret, permit: Permit, still: Still = _always) -> tuple[Outcome, str]:
+    def deliver(self, text: Secret, permit: Permit, still: Still = _always) -> Delivered:
         """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
 
         `TargetRefusedError` is what `permit` or `still` said.
         """
-        return self._in_time(lambda: self._deliver(text, permit, still))
+        way = _Way(permit, still)
+        return self._in_time(way, lambda: self._deliver(text, way))
 
-    def copy(self, text: Secret, still: Still = _always) -> tuple[Outcome, str]:
+    def copy(self, text: Secret, still: Still = _always) -> Delivered:
         """Put the text on the clipboard only. `TargetRefusedError` is what `still` said."""
-        return self._in_time(lambda: self._copy(text, self._deadline_s, still))
+        way = _Way(lambda focus: None, still)
+        return self._in_time(way, lambda: self._copy(text, self._deadline_s, way))
 
     def stop(self) -> None:
         """End the delivery that is running now, in the middle of a text too; there are no more."""
@@ -98,42 +136,45 @@ class Courier:
         except NoDisplayError as error:
             log.warning("nothing can be typed yet: %s; for the cure: novakey.py doctor", error)
 
-    def _in_time(self, work: Callable[[], tuple[Outcome, str]]) -> tuple[Outcome, str]:
+    def _in_time(self, way: _Way, work: Callable[[], Delivered]) -> Delivered:
         """A greenlet of its own, so that it can be ended from outside, also where a backend hangs."""
         if self._stopping:
-            return Outcome.INTERNAL_ERROR, "the daemon is stopping"
+            return Delivered(Outcome.INTERNAL_ERROR, "the daemon is stopping")
         job = self._job = gevent.spawn(_caught, work)
         try:
             done = job.get(timeout=self._deadline_s + 2 * LAST_S)
         except gevent.Timeout:
-            return Outcome.INTERNAL_ERROR, "the desktop did not answer in time; some of the text may be typed"
+            return _cut("the desktop did not answer in time", way)
         finally:
             self._job = None
             job.kill(block=False)
         if isinstance(done, gevent.GreenletExit):
-            return Outcome.INTERNAL_ERROR, "the daemon is stopping; some of the text may be typed"
-        result: tuple[Outcome, str] | None = done[0]
-        if result is None:
-            raise done[1]
-        return result
+            return _cut("the daemon is stopping", way)
+        if isinstance(done, Delivered):
+            return done
+        if isinstance(done, (TargetRefusedError, Refused)) or not way.is_open:
+            raise done
+        log.error("a fault in the middle of a delivery", exc_info=done)
+        return _cut("a fault in the daemon", way)
 
-    def _deliver(self, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
+    def _deliver(self, text: Secret, way: _Way) -> Delivered:
         until = time.monotonic() + self._deadline_s
         try:
             backend = self._choose()
         except NoDisplayError as error:
-            return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
+            return Delivered(Outcome.INTERNAL_ERROR, f"no usable display: {error}")
         if backend.name == "macos" and self._settings.macos_prefer_clipboard:
-            return self._paste(backend, text, permit, still)
+            return self._paste(backend, text, way)
         if not self._settings.allow_typing_fallback:
             if not self._settings.allow_clipboard_on_inject_failure:
-                return Outcome.INTERNAL_ERROR, "typing is off (allow_typing_fallback) and so is the clipboard"
-            return self._paste(backend, text, permit, still)
+                problem = "typing is off (allow_typing_fallback) and so is the clipboard"
+                return Delivered(Outcome.INTERNAL_ERROR, problem)
+            return self._paste(backend, text, way)
         try:
-            backend.type_text(text, self._deadline_s, permit)
+            backend.type_text(text, self._deadline_s, way.permit)
         except DesktopError as error:
-            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), still)
-        return Outcome.TYPED, "typed"
+            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), way)
+        return Delivered(Outcome.TYPED, "typed", True)
 
     def focus(self) -> Focus | None:
         """What has the focus now; None where that cannot be told."""
@@ -142,56 +183,64 @@ class Courier:
         except NoDisplayError:
             return None
 
-    def _copy(self, text: Secret, deadline_s: float, still: Still) -> tuple[Outcome, str]:
+    def _copy(self, text: Secret, deadline_s: float, way: _Way) -> Delivered:
         try:
             backend = self._choose()
-            still()
+            way.still()
             with self._ends.placing(backend):
                 backend.copy(text, deadline_s)
         except NoDisplayError as error:
-            return Outcome.INTERNAL_ERROR, f"no usable display: {error}"
+            return Delivered(Outcome.INTERNAL_ERROR, f"no usable display: {error}")
         except DesktopError as error:
-            return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
-        return Outcome.COPIED, "on the clipboard, paste it"
+            return Delivered(Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}", error.typed > 0)
+        return Delivered(Outcome.COPIED, "on the clipboard, paste it", True)
 
-    def _paste(self, backend: Backend, text: Secret, permit: Permit, still: Still) -> tuple[Outcome, str]:
-        still()  # where nothing has the focus it stays on the clipboard, and `permit` is not asked
+    def _paste(self, backend: Backend, text: Secret, way: _Way) -> Delivered:
+        way.still()  # where nothing has the focus it stays on the clipboard, and `permit` is not asked
         try:
             with self._ends.placing(backend):
-                pasted = backend.paste(text, self._deadline_s, permit)
+                pasted = backend.paste(text, self._deadline_s, way.permit)
         except CannotType:
-            return self._copied_instead(backend, text, self._deadline_s, still)
+            return self._copied_instead(backend, text, self._deadline_s, way)
         except DesktopError as error:
-            return Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}"
-        return (Outcome.PASTED, "pasted") if pasted else (Outcome.COPIED, "on the clipboard, paste it")
+            return Delivered(Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}", error.typed > 0)
+        if pasted:
+            return Delivered(Outcome.PASTED, "pasted", True)
+        return Delivered(Outcome.COPIED, "on the clipboard, paste it", True)
 
     def _instead(
-        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float, still: Still
-    ) -> tuple[Outcome, str]:
+        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float, way: _Way
+    ) -> Delivered:
+        if error.whole:
+            return Delivered(Outcome.TYPED, f"typed, not confirmed: {error}", True)
         if error.typed:
             # Half a secret stands somewhere: a second copy of it would only do more harm.
-            return Outcome.INTERNAL_ERROR, f"stopped after {error.typed} characters: {error}"
+            problem = f"stopped after {error.typed} characters: {error}"
+            return Delivered(Outcome.INTERNAL_ERROR, problem, True)
         if not self._settings.allow_clipboard_on_inject_failure:
-            return Outcome.INTERNAL_ERROR, f"nothing was typed: {error}"
+            return Delivered(Outcome.INTERNAL_ERROR, f"nothing was typed: {error}")
         if isinstance(error, CannotType):
-            return self._copied_instead(backend, text, deadline_s, still)
-        return self._copy(text, deadline_s, still)
+            return self._copied_instead(backend, text, deadline_s, way)
+        return self._copy(text, deadline_s, way)
 
-    def _copied_instead(
-        self, backend: Backend, text: Secret, deadline_s: float, still: Still
-    ) -> tuple[Outcome, str]:
+    def _copied_instead(self, backend: Backend, text: Secret, deadline_s: float, way: _Way) -> Delivered:
         """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
-        outcome, msg = self._copy(text, deadline_s, still)
-        if outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
-            return Outcome.COPIED_WAYLAND, msg
-        return outcome, msg
+        copied = self._copy(text, deadline_s, way)
+        if copied.outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
+            return copied._replace(outcome=Outcome.COPIED_WAYLAND)
+        return copied
 
 
-def _caught(
-    work: Callable[[], tuple[Outcome, str]],
-) -> tuple[tuple[Outcome, str] | None, Exception | None]:
+def _caught(work: Callable[[], Delivered]) -> Delivered | Exception:
     """The result or the error, which gevent would print were it raised here."""
     try:
-        return work(), None
+        return work()
     except Exception as error:  # noqa: BLE001  (raised again where the result is waited for)
-        return None, error
+        return error
+
+
+def _cut(problem: str, way: _Way) -> Delivered:
+    """The end of a delivery of which it is not known how far it came."""
+    if not way.is_open:
+        return Delivered(Outcome.INTERNAL_ERROR, f"nothing was typed: {problem}")
+    return Delivered(Outcome.INTERNAL_ERROR, f"{problem}; some of the text may be typed", True)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from novakey.config.settings import Settings
 from novakey.devices.store import DeviceStore
+from novakey.messages.exchange import EXCHANGE_S, FRESH_S, Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.inject import EXCHANGE_S, Injector
+from novakey.messages.inject import Injector
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.replay import ReplayGuard, Verdict, clock_difference, key_of
 from novakey.net.rate_limit import RateLimiter
@@ -82,15 +83,22 @@ class Handler:
         return self.injector.gates
 
     def answer(
-        self, payload: bytes, peer: str, req_id: int, on_genuine: Callable[[], None] = lambda: None
+        self,
+        payload: bytes,
+        peer: str,
+        req_id: int,
+        on_genuine: Callable[[], None] = lambda: None,
+        is_open: Callable[[], bool] = lambda: True,
+        lain_s: float = 0.0,
     ) -> Reply:
         """The reply to one payload from the address `peer`; never raises for what a peer sent.
 
         `on_genuine` is called once the payload has proved to come from a paired device now: whoever
         recorded one on the network can send it too, but not as the first. To be called as soon as the
-        payload has been read: from here on a secret has `EXCHANGE_S` until it is delivered.
+        payload has been read, `lain_s` after it came: from then on a message has `EXCHANGE_S` to act.
+        `is_open` tells, right before the first key, whether the phone still waits for the reply.
         """
-        until = self.monotonic() + EXCHANGE_S
+        until = self.monotonic() - lain_s + EXCHANGE_S
         kind: MessageType | None = None
         device_id: str | None = None
         by_policy = False
@@ -101,7 +109,7 @@ class Handler:
             self._accept_once(device_id, nonce, opened.timestamp)
             on_genuine()
             self.on_message(device_id)
-            outcome, msg, program = self._act(device_id, opened, until)
+            outcome, msg, program = self._act(device_id, opened, self._exchange(opened, until, is_open))
         except Refused as refused:
             outcome, msg, program = refused.outcome, refused.msg, refused.program
             by_policy = refused.by_policy
@@ -183,13 +191,25 @@ class Handler:
                 Outcome.INTERNAL_ERROR, "this computer cannot write to its disk, so it takes nothing"
             ) from None
 
-    def _act(self, device_id: str, opened: Message, until: float) -> tuple[Outcome, str, str]:
+    def _exchange(self, opened: Message, until: float, is_open: Callable[[], bool]) -> Exchange:
+        """How long the message may act. A secret must be fresh by its own timestamp too."""
+        if opened.type is not MessageType.INJECT:
+            return Exchange(until, self.monotonic)
+        age = self.unix_time() - opened.timestamp
+        too_old = ""
+        if age >= FRESH_S:
+            too_old = clock_difference(opened.timestamp, int(self.unix_time()))
+        return Exchange(min(until, self.monotonic() + FRESH_S - age), self.monotonic, is_open, too_old)
+
+    def _act(self, device_id: str, opened: Message, exchange: Exchange) -> tuple[Outcome, str, str]:
         match opened.type:
             case MessageType.INJECT:
-                return self.injector.inject(device_id, opened.payload, until)
+                return self.injector.inject(device_id, opened.payload, exchange)
             case MessageType.APPROVE:
+                exchange.refuse_late()  # its phone may have given up long ago
                 return Outcome.OK, self.injector.approvals.by_phone(device_id), ""
             case MessageType.ARM:
+                exchange.refuse_late()
                 return Outcome.OK, self._arm(device_id, opened.payload.reveal()), ""
             case MessageType.DISARM:
                 self.gates.arming.close(device_id)

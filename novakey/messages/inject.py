@@ -1,7 +1,8 @@
 """The last steps of a secret: armed, safe, approved, into the right window, one at a time.
 
-Read `Injector.inject` from top to bottom. Gates are used up only by a delivery
-that succeeds, so one that fails costs nobody their arming or approval.
+Read `Injector.inject` from top to bottom. Gates are used up by a delivery that
+succeeds, and by one of which a key may have gone out. A delivery that provably
+typed nothing costs neither arming nor approval.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from novakey.desktop.base import Focus, Permit, TargetRefusedError
 from novakey.devices.store import DeviceStore
 from novakey.messages.approvals import Approvals, NotApprovedError
 from novakey.messages.delivery import Courier
+from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.policy import text
 from novakey.messages.policy.password_field import PasswordField
 from novakey.messages.policy.target import TargetPolicy
+from novakey.messages.recent import Recent, Told, window_of
 from novakey.messages.refused import UNAUTHENTIC, Refused
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
 
-EXCHANGE_S = 10.0  # from when a message was read to its first key: what waited longer is not fresh any more
-QUEUE_S = 4.0  # waiting for the delivery before this one, within that
+QUEUE_S = 4.0  # waiting for the delivery before this one, within the time of the exchange
+LOCKED = "the locked screen"  # where a secret was refused, in place of a window
 
 
 class Injector:
@@ -51,29 +54,36 @@ class Injector:
         self.asks = asks
         self.locked = locked
         self.monotonic = monotonic
+        self.recent = Recent(monotonic)
         self._delivering = Lock()
         self._target = TargetPolicy(settings)
         self._password_field = PasswordField(settings)
 
-    def inject(self, device_id: str, secret: Secret, until: float) -> tuple[Outcome, str, str]:
+    def inject(self, device_id: str, secret: Secret, exchange: Exchange) -> Told:
         """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case.
 
-        Its delivery begins before `until`, in seconds of the clock, or not at all.
+        A text that was delivered a moment ago is answered as it was then, before any gate is looked at:
+        the delivery used them up, and this one does nothing.
         """
         try:
+            self._check_known(device_id)
+            digest = self.recent.digest(device_id, secret)
+            told = self._told_before(device_id, digest, exchange.left)
+            if told is not None:
+                return told
             asking = self.asks.for_device(device_id)
             if asking is not None:
-                return self._give(device_id, secret, asking, until)
-            self._check(device_id, secret)
+                return self._give(device_id, secret, asking, exchange, digest)
+            # What was armed when the message came stays armed for it, however long the owner thinks.
+            armed = self._check(device_id, secret)
+            exchange.refuse_late()
             # The owner is asked outside of the lock: while they think, others are served.
             self.approvals.ask_for(
-                device_id, lambda focus: self._may_be_asked_for(device_id, focus), self._left(until)
+                device_id, lambda focus: self._may_be_asked_for(device_id, digest, focus), exchange
             )
-            with self._turn(until):
+            with self._turn(exchange):
                 # Again inside: two messages that arrive together must not both pass on one approval.
-                armed = self._check(device_id, secret)
-                self.approvals.check(device_id)
-                return self._deliver(device_id, secret, armed, until)
+                return self.recent.told(digest) or self._deliver(device_id, secret, armed, exchange, digest)
         finally:
             secret.wipe()
 
@@ -83,45 +93,58 @@ class Injector:
         self.approvals.forget(device_id)
         self.asks.take_back(device_id)
 
-    def _left(self, until: float) -> float:
-        return max(0.0, until - self.monotonic())
+    def _told_before(self, device_id: str, digest: bytes, seconds: float = 0.0) -> Told | None:
+        """See `Recent.told`. A phone that was armed since then means the request that waits now.
 
-    def _refuse_late(self, until: float) -> None:
-        if self.monotonic() >= until:
-            raise Refused(
-                Outcome.INTERNAL_ERROR, "it waited too long here, so it went nowhere: send it again"
-            )
+        Its person did that: a phone retries without arming.
+        """
+        told = self.recent.told(digest, seconds)
+        armed_since = self.gates.arming.was_wanted_since(device_id, self.recent.ended_ms(digest))
+        return None if self.asks.waiting() and armed_since else told
 
     @contextmanager
-    def _turn(self, until: float) -> Iterator[None]:
+    def _turn(self, exchange: Exchange) -> Iterator[None]:
         """One delivery at a time, also of those to programs that wait: each has an approval of its own."""
-        if not self._delivering.acquire(timeout=min(QUEUE_S, self._left(until))):
+        if not self._delivering.acquire(timeout=min(QUEUE_S, exchange.left)):
             raise Refused(Outcome.INTERNAL_ERROR, "another delivery is still running")
         try:
             yield
         finally:
             self._delivering.release()
 
-    def _give(self, device_id: str, secret: Secret, asking: Asking, until: float) -> tuple[Outcome, str, str]:
+    def _give(
+        self, device_id: str, secret: Secret, asking: Asking, exchange: Exchange, digest: bytes
+    ) -> Told:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
         self._check_text(device_id, secret)
         if not self.approvals.on_computer:
             self.approvals.check(device_id)
-        self.asks.await_owner(asking, secret, self._left(until))
+        # An approval that only the owner gives names its request.
+        must_be_meant = not self.approvals.only_on_computer
+        self.asks.await_owner(asking, secret, device_id if must_be_meant else None, exchange)
         if device_id not in asking.approved:
-            self.approvals.ask_for(
-                device_id, lambda focus: None, self._left(until), asking.focus, asking.named
-            )
-        with self._turn(until):
+            self.approvals.ask_for(device_id, lambda focus: None, exchange, asking.focus, asking.named)
+        with self._turn(exchange):
+            told = self._told_before(device_id, digest)
+            if told is not None:
+                return told
             self.asks.refuse_over(asking)
             if device_id in asking.approved:
                 # The one question showed this phone too. Not before: what is being typed has an approval.
                 self.approvals.grant_for(device_id, asking.focus)
             self._check_again(device_id, asking)
-            self._refuse_late(until)
-            told = self.asks.give(asking, secret, device_id)
+            exchange.refuse_over()
+            with self.recent.delivering(digest) as may_be_out:
+                try:
+                    told = Outcome.OK, self.asks.give(asking, secret, device_id), asking.program
+                except Refused as refused:
+                    # It was on its way to a program that did not take it.
+                    may_be_out((refused.outcome, refused.msg, asking.program))
+                    self.gates.close(device_id)
+                    raise
+                may_be_out(told)
             self._use_up(device_id)
-        return Outcome.OK, told, asking.program
+            return told
 
     def _check(self, device_id: str, secret: Secret) -> bool:
         """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
@@ -157,83 +180,112 @@ class Injector:
         if self.devices.get(device_id) is None:
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
 
-    def _deliver(self, device_id: str, secret: Secret, armed: bool, until: float) -> tuple[Outcome, str, str]:
+    def _deliver(
+        self, device_id: str, secret: Secret, armed: bool, exchange: Exchange, digest: bytes
+    ) -> Told:
         aim = _Aim()
-        self._refuse_when_locked()
 
         def still() -> None:
             try:
                 self._check_still(device_id, armed)
-                self._refuse_late(until)
+                exchange.refuse_over()
             except Refused as refused:
                 raise _TakenBackError(refused) from None
 
         def may_copy() -> None:
-            self._may_copy(permit, still)
+            self._may_copy(digest, permit, still)
 
+        self._check_standing(device_id, armed)
+        self.approvals.check(device_id)
+        self._refuse_when_locked(digest)
         try:
             # Looking at the screen takes a moment, in which the owner may take back what was allowed.
             still()
-            permit = aim.at(self._permit(device_id, still))
-            if armed:
-                outcome, msg = self.courier.deliver(secret, permit, may_copy)
-            else:
-                outcome, msg = self.courier.copy(secret, may_copy)
+            permit = aim.at(self._permit(device_id, digest, still))
+            with self.recent.delivering(digest) as may_be_out:
+                if armed:
+                    delivered = self.courier.deliver(secret, permit, may_copy)
+                else:
+                    delivered = self.courier.copy(secret, may_copy)
+                told = delivered.outcome, delivered.msg, aim.program
+                if delivered.may_be_out:
+                    may_be_out(told)
         except _TakenBackError as error:
             raise error.refused from None
         except NotApprovedError as error:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
         except TargetRefusedError as error:
+            self.recent.refused(digest, aim.window)
             raise Refused(
                 Outcome.BAD_REQUEST, f"target refused: {error}", aim.program, by_policy=True
             ) from None
-        if outcome.success:
+        if delivered.outcome.success:
             self._use_up(device_id)
-        return outcome, msg, aim.program
+        elif delivered.may_be_out:
+            # Whatever the settings say: what may be typed is never typed again by itself.
+            self.gates.close(device_id)
+        elif aim.window is not None:
+            self.recent.refused(digest, aim.window)
+        return told
 
-    def _may_copy(self, permit: Permit, still: Callable[[], None]) -> None:
+    def _may_copy(self, digest: bytes, permit: Permit, still: Callable[[], None]) -> None:
         """A person who may not type into this window must not be given its secret to paste there."""
-        self._refuse_when_locked()
+        self._refuse_when_locked(digest)
         permit(self.courier.focus())
         still()  # looking takes a moment
 
-    def _permit(self, device_id: str, still: Callable[[], None]) -> Permit:
+    def _permit(self, device_id: str, digest: bytes, still: Callable[[], None]) -> Permit:
         """All that is to be said about the window with the focus."""
         approved = self.approvals.permit(device_id)
         in_field = self._password_field.permit()
 
         def permit(focus: Focus | None) -> None:
             still()
+            self._refuse_other_window(digest, focus)
             self._target.permit(focus)
             in_field(focus)
             approved(focus)
 
         return permit
 
+    def _refuse_other_window(self, digest: bytes, focus: Focus | None) -> None:
+        """A phone retries by itself: what a window was refused must not go to the next one."""
+        window = self.recent.retry_window(digest)
+        if window is not None and window_of(focus) != window:
+            raise TargetRefusedError(
+                "another window was refused a moment ago: to type here, send again in two seconds"
+            )
+
     def _check_still(self, device_id: str, armed: bool) -> None:
         """Raises `Refused` where the device was revoked, disarmed or denied since it was let through.
 
         Only what somebody took back: a time that ran out meanwhile was long enough.
         """
-        self._check_known(device_id)
-        if armed and not self.gates.arming.stands(device_id):
-            raise Refused(Outcome.NOT_ARMED, "disarmed meanwhile: arm again, then send")
+        self._check_standing(device_id, armed)
         if not self.approvals.stands(device_id):
             raise Refused(Outcome.NEEDS_APPROVE, "the approval was taken back")
 
-    def _may_be_asked_for(self, device_id: str, focus: Focus | None) -> None:
+    def _check_standing(self, device_id: str, armed: bool) -> None:
+        self._check_known(device_id)
+        if armed and not self.gates.arming.stands(device_id):
+            raise Refused(Outcome.NOT_ARMED, "disarmed meanwhile: arm again, then send")
+
+    def _may_be_asked_for(self, device_id: str, digest: bytes, focus: Focus | None) -> None:
         """Nobody is bothered about what is refused anyway; who stands before a locked screen has no say."""
-        self._refuse_when_locked()
+        self._refuse_when_locked(digest)
         self._check_known(device_id)  # that took a moment
         try:
+            self._refuse_other_window(digest, focus)
             self._target.permit(focus)
         except TargetRefusedError as error:
+            self.recent.refused(digest, window_of(focus))
             raise Refused(
                 Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus), by_policy=True
             ) from None
 
-    def _refuse_when_locked(self) -> None:
+    def _refuse_when_locked(self, digest: bytes) -> None:
         if self.settings.refuse_when_locked and self.locked():
+            self.recent.refused(digest, LOCKED)
             raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked", by_policy=True)
 
     def _use_up(self, device_id: str) -> None:
@@ -252,16 +304,17 @@ class _TakenBackError(TargetRefusedError):
 
 
 class _Aim:
-    """Remembers which program a permit was asked about."""
+    """Remembers which window a permit was asked about."""
 
     def __init__(self) -> None:
         self.program = ""
+        self.window: int | str | None = None
 
     def at(self, permit: Permit) -> Permit:
         """The same permit, watched."""
 
         def watched(focus: Focus | None) -> None:
-            self.program = _name(focus)
+            self.program, self.window = _name(focus), window_of(focus)
             permit(focus)
 
         return watched

@@ -21,6 +21,7 @@ from gevent.event import Event
 
 from novakey.desktop.base import Focus
 from novakey.errors import NovaKeyError
+from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.secret import Secret
@@ -31,14 +32,14 @@ MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not k
 LATE_S = 10.0  # from the tap on the phone to the message here it is a second or two
 AGAIN_S = 3.0  # a second tap on the phone, when the first was enough
 TAKE_S = 2.0  # the program that asked reads from a local socket
-CONFIRM_S = 8.0  # waiting for the owner while the phone waits, below its patience
+CONFIRM_S = 8.0  # waiting for the owner while the phone waits
 
 
 class Asking:
     """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted.
 
     `phones` are the devices that the question about it names, and `approved` those of them that the
-    owner's answer was for: nothing more need be asked about them.
+    owner's answer was for: nothing more need be asked about them. `shown_ms` is when it came.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Asking:
         prompt: str,
         device_id: str | None,
         phones: tuple[str, ...] = (),
+        shown_ms: float = 0.0,
     ) -> None:
         self.number = number
         self.program = program
@@ -56,7 +58,9 @@ class Asking:
         self.prompt = prompt
         self.device_id = device_id
         self.phones = phones
+        self.shown_ms = shown_ms
         self.approved: set[str] = set()
+        self.is_allowed = False  # by the owner, in an answer to a question about it
         self.confirmed = Event()
         self.given = Event()
         self.taken = Event()
@@ -107,6 +111,8 @@ class Asks:
         self._numbers = 0
         cut_short = marker is not None and marker.exists()  # the daemon before us had a request
         self._late_until = monotonic() + LATE_S if cut_short else float("-inf")
+        if cut_short:
+            self._unmark()  # one start is late for a request that was cut short, and no later one
         self._again_until = float("-inf")
         self._digest_key = os.urandom(32)
         self._last_given, self._waited_then = b"", 0
@@ -134,14 +140,15 @@ class Asks:
                 f"{MAX_WAITING} requests wait for a secret already", "answer or end some: novakey.py status"
             )
         self._numbers += 1
-        asking = Asking(self._numbers, program, pid, prompt, device_id, phones)
+        shown_ms = self._monotonic() * 1000.0
+        asking = Asking(self._numbers, program, pid, prompt, device_id, phones, shown_ms)
         self._queue.append(asking)
         self._mark()
         self._note(asking, "waiting", "")
         if seen or self._confirm is None:
             asking.confirmed.set()
         else:
-            asking.question = gevent.spawn(self._ask_owner, asking, self._confirm)
+            self._question(asking, self._confirm)
         return asking
 
     def end(self, asking: Asking) -> None:
@@ -155,9 +162,9 @@ class Asks:
             gevent.spawn_later(AGAIN_S, self._forget_last)
         else:
             self._note(asking, asking.refused or "ended", "")
-            if served:
+            if served and not asking.refused:
                 self._late_until = self._monotonic() + LATE_S
-                self._gates.close_all()  # whoever armed meanwhile armed for this request
+                self._gates.close_wanted_since(asking.shown_ms)  # that was meant for this request
         self._unmark()
         if asking.question is not None and asking.question is not gevent.getcurrent():
             asking.question.kill(block=False)  # takes it off the screen
@@ -189,10 +196,21 @@ class Asks:
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
         return asking
 
-    def await_owner(self, asking: Asking, secret: Secret, seconds: float = CONFIRM_S) -> None:
-        """Wait until the owner has confirmed the request; `Refused` where it may not have this secret."""
+    def await_owner(self, asking: Asking, secret: Secret, device_id: str | None, exchange: Exchange) -> None:
+        """Wait until the owner has confirmed the request; `Refused` where it may not have this secret.
+
+        Where `device_id` was armed and approved before the request came, that was for a window. The owner is
+        asked then, also about a request on a terminal.
+        """
         self._refuse_second_tap(asking, self._digest(secret))
-        if not asking.confirmed.wait(min(CONFIRM_S, seconds)):
+        if device_id is not None and asking.confirmed.is_set() and not self._is_meant(asking, device_id):
+            if self._confirm is None:
+                raise Refused(Outcome.NOT_ARMED, f"{asking.named} came after that: arm again, then send")
+            asking.confirmed.clear()
+            self._question(asking, self._confirm)
+        with exchange.waiting():
+            confirmed = asking.confirmed.wait(CONFIRM_S)
+        if not confirmed:
             raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
         self.refuse_over(asking)
 
@@ -226,6 +244,10 @@ class Asks:
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
 
+    def _is_meant(self, asking: Asking, device_id: str) -> bool:
+        """Whether the owner allowed the request, or the phone was armed or approved since it was shown."""
+        return asking.is_allowed or self._gates.were_wanted_since(device_id, asking.shown_ms)
+
     def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
         """The same secret twice within a moment was meant for the program before, and for none behind it.
 
@@ -244,6 +266,9 @@ class Asks:
         if self._monotonic() >= self._again_until:
             self._last_given = b""
 
+    def _question(self, asking: Asking, confirm: Confirm) -> None:
+        asking.question = gevent.spawn(self._ask_owner, asking, confirm)
+
     def _ask_owner(self, asking: Asking, confirm: Confirm) -> None:
         try:
             allowed = confirm(asking)
@@ -252,6 +277,7 @@ class Asks:
             problem = error.in_one_line
         asking.refused = problem
         if not problem:
+            asking.is_allowed = True
             asking.approved.update(asking.phones)
         asking.confirmed.set()
         if problem:

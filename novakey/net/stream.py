@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import time
 from collections.abc import Callable
 
 _CHUNK = 4096
 _LINGER_S = 1.0
 _LINGER_BYTES = 64 * 1024
+# struct tcp_info of linux/tcp.h: eight bytes, eleven numbers, then the milliseconds since data came in last.
+_LAST_DATA = struct.Struct("=8x44xI")
 
 
 class DeadlineError(Exception):
@@ -108,6 +111,30 @@ class Stream:
         self._cut_off = why
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
+
+    def is_open(self) -> bool:
+        """Whether the peer has neither ended its sending side nor reset the connection; waits for nothing.
+
+        The phone in the field ends its side of a message only when it gives up.
+        """
+        self._sock.settimeout(0)
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def lain_s(self) -> float:
+        """How many seconds ago the last bytes came in, though they were read only now; 0 where none tells."""
+        if not hasattr(socket, "TCP_INFO"):
+            return 0.0
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.size)
+            (milliseconds,) = _LAST_DATA.unpack(info)
+        except (OSError, struct.error):
+            return 0.0
+        return float(milliseconds) / 1000.0
 
     def abort(self) -> None:
         """Close at once, whatever is pending."""

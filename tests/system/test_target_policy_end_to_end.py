@@ -99,8 +99,10 @@ def test_a_refusal_costs_no_gate_names_the_program_and_never_the_title(
             assert 'target refused: "keepassxc" is a denied program' in reply.msg
             assert liar.text() == ""
         with RecordingXterm(server) as terminal:
-            assert say(phone, MessageType.INJECT, b"typed").outcome is Outcome.TYPED, "still armed, approved"
-            assert terminal.wait_for("typed") == "typed"
+            retried = say(phone, MessageType.INJECT, b"typed")
+            assert retried.outcome is Outcome.BAD_REQUEST, "a phone's own retry goes to no other window"
+            assert say(phone, MessageType.INJECT, b"once").outcome is Outcome.TYPED, "still armed, approved"
+            assert terminal.wait_for("once") == "once"
         assert "denied program" in daemon.log()
         for file in (daemon.output, *(path for path in daemon.folder.rglob("*") if path.is_file())):
             assert b"Zebra" not in file.read_bytes(), file.name

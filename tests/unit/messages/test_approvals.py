@@ -18,6 +18,7 @@ from novakey.messages.approvals import (
     NotApprovedError,
     Question,
 )
+from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.wire.reply import Outcome
@@ -41,6 +42,7 @@ class Scene:
             return person(question)
 
         self.gates = Gates()
+        self.exchange = Exchange(self.now + WAIT_S, lambda: self.now)
         self.approvals = Approvals(
             Settings(**settings),  # type: ignore[arg-type]
             self.gates,
@@ -52,7 +54,7 @@ class Scene:
     def send(self, device: str = "a") -> Outcome | None:
         """None where it would be delivered now into the focused window; else what the phone is told."""
         try:
-            self.approvals.ask_for(device, lambda focus: None, WAIT_S)
+            self.approvals.ask_for(device, lambda focus: None, self.exchange)
             self.approvals.check(device)
             self.approvals.permit(device)(self.focus)
         except Refused as refused:
@@ -80,20 +82,29 @@ def test_by_default_the_phone_approves_and_nobody_is_asked() -> None:
     assert scene.asked == []
 
 
-def test_without_two_man_nothing_is_needed_and_an_approval_is_a_bad_request() -> None:
-    scene = Scene(two_man_enabled=False, two_man_approver="computer")
+@pytest.mark.parametrize("approver", ["phone", "computer", "either"])
+def test_without_two_man_nothing_is_needed_and_an_approval_succeeds_and_opens_nothing(approver: str) -> None:
+    scene = Scene(two_man_enabled=False, two_man_approver=approver)
     assert scene.send() is None
-    with pytest.raises(Refused) as caught:
-        scene.approvals.by_phone("a")
-    assert caught.value.outcome is Outcome.BAD_REQUEST
+    assert "opened nothing" in scene.approvals.by_phone("a")
+    assert scene.gates.approval.until(0) == {}
 
 
-def test_with_computer_no_device_approves_itself() -> None:
+def test_with_computer_no_device_approves_itself_and_is_told_so_without_a_refusal() -> None:
     scene = Scene(two_man_approver="computer")
+    assert "opened nothing" in scene.approvals.by_phone("a")
+    assert scene.gates.approval.until(0) == {}
+    assert scene.send() is Outcome.NEEDS_APPROVE
+
+
+def test_with_computer_an_approval_is_refused_while_the_owners_denial_holds() -> None:
+    scene = Scene(two_man_approver="computer")
+    scene.approvals.deny("a")
     with pytest.raises(Refused) as caught:
         scene.approvals.by_phone("a")
     assert caught.value.outcome is Outcome.NEEDS_APPROVE
-    assert scene.send() is Outcome.NEEDS_APPROVE
+    scene.now += AFTER_DENIAL_S
+    assert scene.approvals.by_phone("a")
 
 
 def test_with_either_the_phone_or_the_owner_is_enough() -> None:
@@ -135,7 +146,7 @@ def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_ti
     def looking(focus: Focus | None) -> None:
         gevent.sleep(0.02)
 
-    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking, WAIT_S) for _ in range(20)]
+    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking, scene.exchange) for _ in range(20)]
     gevent.joinall(jobs, timeout=5, raise_error=True)
     settle()
     assert len(scene.asked) == 1
@@ -145,7 +156,7 @@ def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_ti
 def test_a_denial_counts_for_a_message_that_was_about_to_ask() -> None:
     scene = Scene(two_man_approver="computer")
     with pytest.raises(Refused, match="denied"):
-        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"), WAIT_S)
+        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"), scene.exchange)
     settle()
     assert scene.asked == []
 
@@ -210,6 +221,36 @@ def test_a_question_that_nobody_answers_is_no_approval() -> None:
     settle()
     assert scene.approvals.questions() == []
     assert scene.send() is Outcome.NEEDS_APPROVE
+
+
+def test_a_question_that_nobody_answered_comes_back_only_after_a_pause_that_grows() -> None:
+    scene = Scene(lambda question: None, two_man_approver="computer")
+    for pause in (AFTER_DENIAL_S, 2 * AFTER_DENIAL_S):
+        scene.send()
+        settle()
+        asked = len(scene.asked)
+        scene.now += pause - 0.1
+        assert scene.send() is Outcome.NEEDS_APPROVE
+        settle()
+        assert len(scene.asked) == asked, "not yet"
+        assert scene.approvals.by_phone("a"), "it was no denial"
+        scene.now += 0.1
+    scene.send()
+    settle()
+    assert len(scene.asked) == 3
+    scene.approvals.grant("a")
+    assert scene.send() is None, "the owner may still approve"
+
+
+def test_a_question_stays_for_as_long_as_a_secret_waits_for_its_answer() -> None:
+    seen: list[float] = []
+    approvals = Approvals(
+        Settings(two_man_approver="computer", approve_wait_ms=60_000),
+        Gates(),
+        ask=lambda question, seconds: seen.append(seconds),
+    )
+    approvals.ask_for("a", lambda focus: None, Exchange(float("inf")))
+    assert seen == [60.0]
 
 
 def test_where_nobody_can_be_asked_the_command_line_answers() -> None:
@@ -301,7 +342,7 @@ def test_what_the_policy_refuses_is_not_asked_about() -> None:
         raise Refused(Outcome.BAD_REQUEST, "target refused", "chat")
 
     with pytest.raises(Refused):
-        scene.approvals.ask_for("a", refuse, WAIT_S)
+        scene.approvals.ask_for("a", refuse, scene.exchange)
     settle()
     assert scene.asked == [] and scene.approvals.questions() == []
 

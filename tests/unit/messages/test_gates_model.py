@@ -13,6 +13,7 @@ from support.handler import handler
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
 from novakey.devices.store import Device, DeviceStore
+from novakey.messages.recent import REPEAT_S
 from novakey.secret import Secret
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
@@ -80,6 +81,7 @@ class GatesMachine(RuleBasedStateMachine):
         self.armed = dict.fromkeys(PHONES, 0.0)
         self.approved = dict.fromkeys(PHONES, 0.0)
         self.typed: list[bytes] = []
+        self.again: dict[tuple[str, bytes], float] = {}
 
     def _send(self, phone: str, kind: MessageType, payload: bytes = b"") -> Outcome:
         ciphertext, shared = KEM
@@ -104,16 +106,16 @@ class GatesMachine(RuleBasedStateMachine):
     @rule(phone=st.sampled_from(PHONES))
     def approve(self, phone: str) -> None:
         outcome = self._send(phone, APPROVE)
-        if not self.settings.two_man_enabled:
-            assert outcome is Outcome.BAD_REQUEST
-            return
         assert outcome is Outcome.OK
-        self.approved[phone] = self.now + self.settings.approve_window_ms / 1000
+        if self.settings.two_man_enabled:
+            self.approved[phone] = self.now + self.settings.approve_window_ms / 1000
 
     @rule(phone=st.sampled_from(PHONES), text=st.sampled_from((b"one", b"two", b"", b"a\nb", b"x" * 257)))
     def inject(self, phone: str, text: bytes) -> None:
         outcome = self._send(phone, INJECT, text)
-        if self.now >= self.armed[phone]:
+        if self.now < self.again.get((phone, text), 0.0):
+            assert outcome is Outcome.TYPED, "as it was a moment ago"
+        elif self.now >= self.armed[phone]:
             assert outcome is Outcome.NOT_ARMED
         elif text not in (b"one", b"two"):
             assert outcome is Outcome.BAD_REQUEST
@@ -124,6 +126,7 @@ class GatesMachine(RuleBasedStateMachine):
         else:
             assert outcome is Outcome.TYPED
             self.typed.append(text)
+            self.again[phone, text] = self.now + REPEAT_S
             if self.settings.arm_consume_on_inject:
                 self.armed[phone] = 0.0
             if self.settings.approve_consume_on_inject:

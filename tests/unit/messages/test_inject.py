@@ -17,8 +17,9 @@ from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permi
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals, Question
 from novakey.messages.delivery import Courier
+from novakey.messages.exchange import EXCHANGE_S, Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.inject import EXCHANGE_S, Injector
+from novakey.messages.inject import Injector
 from novakey.messages.refused import Refused
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
@@ -71,7 +72,7 @@ def take(scene: Scene, asking: Asking) -> str:
     got = asking.secret.text()
     asking.taken.set()
     scene.asks.end(asking)
-    return got
+    return got.partition(" #")[0]
 
 
 class Scene:
@@ -87,6 +88,8 @@ class Scene:
         courier = Courier(made, lambda: self.screen)
         self.asked: list[str] = []
         self.allows = True
+        self.thinks_s = 0.0
+        self.sent = 0
         self.approvals = Approvals(made, self.gates, courier.focus, self._ask)
         self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5) and self.allows)
         self.injector = Injector(
@@ -95,6 +98,7 @@ class Scene:
 
     def _ask(self, question: Question, seconds: float) -> str | None:
         self.asked.append(question.purpose)
+        gevent.sleep(self.thinks_s)
         return None
 
     def _look_for_the_lock(self) -> bool:
@@ -113,11 +117,13 @@ class Scene:
 
     def start(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """A secret under way: `get` gives its outcome, also that of a refusal."""
-        until = self.injector.monotonic() + seconds
+        exchange = Exchange(self.injector.monotonic() + seconds, self.injector.monotonic)
+        self.sent += 1
+        text = f"correct horse #{self.sent}".encode()  # the same text twice is another matter
 
         def inject() -> Outcome:
             try:
-                return self.injector.inject("phone", Secret(b"correct horse"), until)[0]
+                return self.injector.inject("phone", Secret(text), exchange)[0]
             except Refused as refused:
                 return refused.outcome
 
@@ -341,6 +347,7 @@ def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_fi
     scene.looked.set()
     typing = scene.send()
     asking = scene.asks.begin("ssh-add", 1, "", seen=True)
+    phone_approves(scene)
     taking = gevent.spawn(take, scene, asking)
     giving = scene.start()
     gevent.sleep(0.1)
@@ -406,7 +413,7 @@ def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path
     giving = scene.send()
     scene.asks.end(asking)
     scene.screen.ready.set()
-    assert typing.get(timeout=5) is Outcome.NOT_ARMED
+    assert typing.get(timeout=5) is Outcome.TYPED, "it was armed before that request"
     assert giving.get(timeout=5) is Outcome.NOT_ARMED
     assert scene.gates.approval.until(0) == {}
 
@@ -478,15 +485,29 @@ def test_waiting_for_the_one_before_ends_with_its_time(tmp_path: Path) -> None:
     assert typing.get(timeout=5) is Outcome.TYPED
 
 
-def test_waiting_for_the_owner_ends_with_its_time(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, approve_wait_ms=8000)
+def test_waiting_for_the_owner_takes_nothing_from_its_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, approve_wait_ms=60_000)
+    scene.thinks_s = 5
     scene.arm()
     scene.looked.set()
-    assert scene.start(0.2).get(timeout=2) is Outcome.NEEDS_APPROVE
-    asking = scene.asks.begin("ssh-add", 1, "")
-    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000, asking.focus.window)
-    assert scene.start(0.2).get(timeout=2) is Outcome.NEEDS_APPROVE
-    assert asking.secret is None
+    scene.screen.ready.set()
+    sent = scene.send(0.5)
+    gevent.sleep(0.6)
+    scene.approvals.grant("phone")
+    assert sent.get(timeout=5) is Outcome.TYPED
+
+
+def test_what_was_armed_when_the_message_came_stays_armed_while_the_owner_thinks(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, approve_wait_ms=60_000)
+    scene.thinks_s = 5
+    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 200)
+    scene.looked.set()
+    scene.screen.ready.set()
+    sent = scene.send()
+    gevent.sleep(0.3)
+    scene.approvals.grant("phone")
+    assert sent.get(timeout=5) is Outcome.TYPED
+    assert scene.start().get(timeout=5) is Outcome.NOT_ARMED
 
 
 @pytest.mark.parametrize(("waited", "told"), [(9.9, Outcome.TYPED), (10.0, Outcome.INTERNAL_ERROR)])

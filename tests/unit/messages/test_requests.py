@@ -11,6 +11,7 @@ import gevent
 import pytest
 
 from novakey.errors import NovaKeyError
+from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
 from novakey.messages.requests import AGAIN_S, LATE_S, MAX_WAITING, Asking, Asks
@@ -28,7 +29,15 @@ class Scene:
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         """What a message of a phone does."""
-        self.asks.await_owner(asking, secret)
+        self.approve(device_id or "phone")  # it is tapped when the request is seen
+        return self.give_unapproved(asking, secret, device_id)
+
+    def approve(self, device_id: str = "phone") -> None:
+        self.gates.approval.open(device_id, self.now * 1000, 15_000)
+
+    def give_unapproved(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+        exchange = Exchange(self.now + 10, lambda: self.now)
+        self.asks.await_owner(asking, secret, device_id or "phone", exchange)
         return self.asks.give(asking, secret, device_id)
 
     def take(self, asking: Asking) -> bytes:
@@ -247,6 +256,99 @@ def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:
     assert asking.given.wait(5) and "no notification service" in asking.refused
     seen = scene.asks.begin("ask", 2, "", seen=True)
     assert seen.confirmed.is_set(), "its owner sees it on the terminal"
+
+
+# ---- what was armed or approved for a window ----
+
+
+@pytest.mark.parametrize("gate", ["arming", "approval"])
+def test_what_was_armed_or_approved_before_a_request_came_is_not_for_it(gate: str) -> None:
+    scene = Scene()
+    getattr(scene.gates, gate).open("phone", scene.now * 1000, 60_000)
+    scene.now += 1
+    asking = scene.asks.begin("job", 1, "", seen=True)
+    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+    assert scene.asks.waiting() == [asking] and asking.secret is None
+    getattr(scene.gates, gate).open("phone", scene.now * 1000, 60_000)
+    taking = gevent.spawn(scene.take, asking)
+    assert scene.give_unapproved(asking, SECRET)
+    assert taking.get(timeout=5) == SECRET.reveal()
+
+
+@pytest.mark.parametrize("allows", [True, False])
+def test_where_the_owner_can_be_asked_about_that_their_answer_decides(allows: bool) -> None:
+    asked: list[Asking] = []
+    scene = Scene(lambda asking: bool(asked.append(asking)) or allows)
+    scene.approve()
+    scene.now += 1
+    asking = scene.asks.begin("job", 1, "", seen=True)
+    assert asked == [], "its owner sees it"
+    if not allows:
+        assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+        assert scene.asks.waiting() == [] and asking.secret is None
+    else:
+        taking = gevent.spawn(scene.take, asking)
+        assert scene.give_unapproved(asking, SECRET) and taking.get(timeout=5) == SECRET.reveal()
+    assert asked == [asking]
+
+
+def test_what_the_owner_allowed_on_the_screen_needs_no_newer_tap() -> None:
+    scene = Scene(lambda asking: True)
+    scene.approve()
+    scene.now += 1
+    asking = scene.asks.begin("job", 1, "")
+    taking = gevent.spawn(scene.take, asking)
+    assert scene.give_unapproved(asking, SECRET) and taking.get(timeout=5) == SECRET.reveal()
+
+
+def test_an_approval_of_another_phone_or_one_that_was_taken_back_does_not_count() -> None:
+    scene = Scene()
+    asking = scene.asks.begin("job", 1, "", seen=True)
+    scene.approve("other")
+    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+    scene.approve()
+    scene.gates.close("phone")
+    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+
+
+# ---- what a request takes from the window ----
+
+
+def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late() -> None:
+    def nobody(asking: Asking) -> bool:
+        raise NovaKeyError("no notification service", "start one")
+
+    scene = Scene(nobody)
+    scene.gates.arming.open("phone", scene.now * 1000, 60_000)
+    scene.now += 1
+    asking = scene.asks.begin("loop", 1, "")
+    assert asking.given.wait(5) and asking.refused
+    assert scene.gates.arming.is_open("phone", scene.now * 1000)
+    assert scene.asks.for_device("phone") is None
+
+
+def test_a_request_that_ends_closes_what_was_opened_for_it_and_not_what_was_open_before() -> None:
+    scene = Scene()
+    scene.gates.arming.open("window", scene.now * 1000, 60_000)
+    scene.now += 1
+    asking = scene.asks.begin("ssh-add", 1, "")
+    scene.gates.arming.open("request", scene.now * 1000, 60_000)
+    scene.asks.end(asking)
+    assert scene.gates.arming.until(scene.now * 1000).keys() == {"window"}
+
+
+def test_one_kill_makes_one_start_late_and_not_each_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("novakey.messages.requests.LATE_S", 0.05)
+    marker = tmp_path / "asking"
+    Scene(marker=marker).asks.begin("ssh-add", 1, "")
+    scene = Scene(marker=marker)
+    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    scene.now += 1
+    gevent.sleep(0.2)
+    assert not marker.exists()
+    assert Scene(marker=marker).asks.for_device("phone") is None
 
 
 def test_the_queue_has_an_end() -> None:

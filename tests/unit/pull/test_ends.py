@@ -170,6 +170,8 @@ def test_a_second_tap_is_not_typed(shared: Scene) -> None:
     asking = shared.novakey("ask")
     shared.answer(asking, SECRET)
     reply = shared.tap(SECRET)
+    assert reply.outcome is Outcome.OK and "it is not delivered twice" in reply.msg
+    reply = shared.tap("another")
     assert reply.outcome is Outcome.RATE_LIMIT and "has its secret" in reply.msg
 
 

@@ -257,6 +257,22 @@ def test_a_program_on_a_terminal_that_nobody_may_see_has_its_secret_only_after_t
         assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
 
 
+def test_what_was_armed_and_approved_before_a_request_came_goes_to_it_only_with_the_owners_word(
+    notified: tuple[Scene, Dunst],
+) -> None:
+    scene, dunst = notified
+    phone = scene.daemon.at(scene.phone)
+    for kind in (MessageType.ARM, MessageType.APPROVE):
+        assert say(phone, kind).outcome is Outcome.OK
+    with Terminal() as terminal:
+        asking = in_terminal(scene, terminal, "xterm")
+        scene.asked(asking)
+        sending = gevent.spawn(say, phone, MessageType.INJECT, SECRET.encode())
+        dunst.press("Deny")
+        assert sending.get(timeout=20).outcome is Outcome.NOT_ARMED
+        assert asking.wait() == 1 and asking.output() == b""
+
+
 def test_where_nobody_can_be_asked_a_program_without_a_terminal_gets_nothing() -> None:
     with Scene(ask_confirm=True) as scene:
         asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")

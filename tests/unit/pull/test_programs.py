@@ -261,7 +261,7 @@ def test_sudo_takes_an_ordinary_users_password() -> None:
 
 
 @pytest.mark.parametrize("two_man", [True, False])
-def test_arming_and_approval_count_before_the_request_and_after_it(two_man: bool) -> None:
+def test_arming_and_approval_count_only_after_the_request_came(two_man: bool) -> None:
     with Scene(two_man_enabled=two_man) as scene:
         phone = scene.phone
         for before in (True, False):
@@ -270,14 +270,13 @@ def test_arming_and_approval_count_before_the_request_and_after_it(two_man: bool
                 say(phone, MessageType.APPROVE)
             asking = scene.novakey("ask")
             scene.asked(asking)
-            if not before and two_man:
-                assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "needs_approve"
-                say(phone, MessageType.APPROVE)
-            assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.success, (
-                "a request counts as armed"
-            )
-            assert asking.wait() == 0 and asking.output().decode() == SECRET
-            assert say(phone, MessageType.INJECT, SECRET.encode()).outcome.reason == "rate_limit", "used up"
+            reply = say(phone, MessageType.INJECT, SECRET.encode())
+            assert reply.outcome.reason == ("not_armed" if before or not two_man else "needs_approve")
+            say(phone, MessageType.APPROVE)
+            secret = f"{SECRET}{before}"
+            assert say(phone, MessageType.INJECT, secret.encode()).outcome.success, "it needs no arming"
+            assert asking.wait() == 0 and asking.output().decode() == secret
+            assert not say(phone, MessageType.INJECT, b"another").outcome.success, "used up"
 
 
 def test_what_a_test_has_left_is_not_in_the_way_of_the_next() -> None:

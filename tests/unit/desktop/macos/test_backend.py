@@ -329,7 +329,7 @@ def test_the_preference_for_the_clipboard_decides_between_pasting_and_typing(
     for prefer, wanted, changes in ((True, Outcome.PASTED, 1), (False, Outcome.TYPED, 0)):
         system.first.text, before = "", system.changes
         courier = Courier(_Settings(macos_prefer_clipboard=prefer), lambda: backend)
-        outcome, _ = courier.deliver(Secret(b"secret"), anywhere)
+        outcome = courier.deliver(Secret(b"secret"), anywhere).outcome
         assert outcome is wanted
         expect(system.first.text, "secret")
         assert system.changes - before == changes

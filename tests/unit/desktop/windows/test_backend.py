@@ -448,11 +448,11 @@ def test_a_text_that_may_not_be_typed_is_copied_and_the_reply_does_not_speak_of_
     system: Windows, backend: WindowsBackend
 ) -> None:
     system.processes[5].integrity = HIGH
-    outcome, _ = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere)
+    outcome = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
     assert outcome is Outcome.COPIED
     expect(system.clipboard_text() or "", "secret")
     system.processes[5].integrity = MEDIUM
-    outcome, _ = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere)
+    outcome = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
     assert outcome is Outcome.TYPED, "the preference of macOS is for macOS alone"
     backend.close()
 
