@@ -20,7 +20,7 @@ from novakey.daemon.audit import FILE, Audit
 from novakey.daemon.notifications import Notices
 from novakey.daemon.preload import preload
 from novakey.daemon.server import Server
-from novakey.daemon.startup import Installation, open_installation
+from novakey.daemon.startup import Installation, check_names, open_installation
 from novakey.desktop.select import Chooser
 from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
@@ -56,6 +56,7 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
 
     `confirm` is asked before paired devices are dropped.
     """
+    check_names(paths, settings)
     other_daemon.refuse(paths, settings)  # before anything is made, or taken for a leftover of ours
     paths.prepare()
     private_folder(paths.runtime)

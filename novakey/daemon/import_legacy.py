@@ -34,6 +34,7 @@ from novakey.pairing import record
 from novakey.pairing.model import Record
 from novakey.secret import Secret
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, crypto, jsonline
 
@@ -247,7 +248,9 @@ def _begin_ledger(path: Path) -> None:
         ledger.begin(path, int(time.time()))
     except OSError as error:
         problem = f"{path} cannot be written: {(error.strerror or type(error).__name__).lower()}"
-        raise StoreError(problem, f"make room, and try again: df -h {path.parent}") from error
+        raise StoreError(
+            problem, f"make room, and try again: {command('df', '-h', foreign=path.parent)}"
+        ) from error
 
 
 def _config_file(folder: Path) -> Path | None:

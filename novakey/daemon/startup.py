@@ -64,9 +64,8 @@ def open_installation(
     return _unpaired(paths, settings, known)
 
 
-def prepare(paths: Paths, settings: Settings) -> None:
-    """Make sure that our files are apart from each other in owner-only folders; sweep up after a crash."""
-    paths.prepare()
+def check_names(paths: Paths, settings: Settings) -> None:
+    """Raise `ConfigError` where a key names a file that holds something else of ours."""
     kept = paths.kept(settings.devices_file, settings.server_keys_file)
     store_file, keys_file, *others = (path.parent.resolve() / path.name for path in kept)
     reserved = {*others, paths.data.resolve() / files.FolderLock.NAME}
@@ -75,8 +74,14 @@ def prepare(paths: Paths, settings: Settings) -> None:
             "devices_file or server_keys_file is the name of another file of this program",
             "give each of them a name of its own, or leave them out",
         )
-    for path in (store_file, keys_file):
-        files.private_folder(path.parent)
+
+
+def prepare(paths: Paths, settings: Settings) -> None:
+    """Make sure that our files lie in owner-only folders; sweep up after a crash."""
+    paths.prepare()
+    kept = paths.kept(settings.devices_file, settings.server_keys_file)
+    for path in kept[:2]:
+        files.private_folder(path.parent.resolve())
     files.remove_leftovers(*kept)
     files.remove(paths.qr)  # a picture left by a crash shows a token that is worth nothing
 

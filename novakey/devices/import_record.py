@@ -12,6 +12,7 @@ from pathlib import Path
 
 from novakey.errors import NovaKeyError, StoreError
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.wire import Malformed, jsonline
 
 FILE = "import.json"
@@ -118,5 +119,5 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         raise StoreError(
             f"{source} cannot be moved to {target}: {(error.strerror or type(error).__name__).lower()}",
-            f"look at the rights and the room there: ls -ld {target.parent}",
+            f"look at the rights and the room there: {command('ls', '-ld', foreign=target.parent)}",
         ) from error

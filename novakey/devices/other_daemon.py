@@ -83,10 +83,12 @@ def _kind(path: Path) -> _Kind:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return _Kind.NONE
-    with open(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return _Kind.NONE
-        head = file.read(_HEAD)
+        head = os.read(handle, _HEAD)
+    finally:
+        os.close(handle)
     if any(sign in head for sign in _SEALED):
         return _Kind.SEALED
     return _Kind.PLAIN if any(sign in head for sign in _PLAIN) else _Kind.UNCLEAR
