@@ -56,6 +56,7 @@ ELSEWHERE = {
     "cli/__init__.py": "help",
     "cli/parser.py": "help",
     "secret.py": "faults of ours",
+    "system/attended.py": "whether a terminal is seen",
     "__main__.py": "the environment",
     "doctor/network.py": "port, address and clock; each finding says why it matters and what mends it",
     "doctor/session.py": "display, focus, notifications; each finding says the same",

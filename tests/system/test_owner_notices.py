@@ -91,8 +91,8 @@ def told(
 
 def test_each_kind_is_told_and_never_a_secret_or_a_title(told: tuple[list[tuple[str, str]], Path]) -> None:
     seen, _ = told
-    assert [summary for summary, _ in seen] == [
-        "a phone can be paired",
+    # The offer to show the QR is withdrawn when the phone pairs, which may be before it was shown.
+    assert [summary for summary, _ in seen if summary != "a phone can be paired"] == [
         'paired: "pocket"',
         '"pocket" is refused again and again',
         "a secret was refused",
