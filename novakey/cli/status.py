@@ -139,6 +139,9 @@ def _status(words: argparse.Namespace) -> int:
         if window["refused"]:
             say(f"          a phone cannot pair: {window['refused']}")
     say(f"devices:  {now['devices']}")
+    for host in now["out_of_reach"]:
+        say(f"warning:  phones were paired under {host}, which is no address of this computer now")
+        say("          give it that address again, or pair again: novakey.py pair --add")
     say(f"armed:    {_gate_text(now['armed'])}")
     say(
         f"approved: {_gate_text(now['approved']) if now['two_man'] else 'not needed, two_man_enabled is off'}"

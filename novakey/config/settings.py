@@ -29,8 +29,9 @@ class Settings:
         "Where the daemon listens; a port alone means every IPv4 address, port 0 lets the system choose one.",
         "Change it to listen on one network only, on IPv6 (\"[::]:60768\") or on another port.")
     advertise_host: str = string("host", "",
-        "The host in the pairing QR; \"\" means the address listened on or that of the default route.",
-        "Set it when phones reach this machine otherwise: forwarded port, container, VPN, host name.")
+        "The host in the pairing QR: an address, a name, mdns for this computer's NAME.local where an mDNS "
+        "responder runs, or auto (as \"\"): the address listened on, or that of the default route.",
+        "Set mdns where the address changes: the app cannot edit one. Set an address for a forwarded port.")
     max_payload_len: int = number(4096, 1536, 65535, "bytes",
         "The longest message taken from a phone.",
         "Raise it together with max_inject_len for very long secrets.")

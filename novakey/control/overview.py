@@ -16,6 +16,7 @@ from novakey.messages.history import Account
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
 from novakey.pairing.window import Windows
+from novakey.system import interfaces
 
 
 class Parts(NamedTuple):
@@ -43,6 +44,9 @@ def of(parts: Parts) -> dict[str, object]:
         "port": parts.bound[1],
         **_pairing(parts),
         "devices": len(parts.devices),
+        "out_of_reach": status.out_of_reach(
+            parts.devices, parts.settings.advertise_host, interfaces.interfaces()
+        ),
         "armed": open_for(parts, gates.arming),
         "approved": open_for(parts, gates.approval),
         "two_man": parts.settings.two_man_enabled,

@@ -114,6 +114,7 @@ class Daemon:
             on_refused=self._refused,
             on_change=self._windows.changed,
             clock=clock,
+            shown_host=self._windows.host,
         )
         self._courier = Courier(settings, self._chooser)
         self._audit = Audit(rotate.rotating(settings, paths.log, FILE))

@@ -28,6 +28,8 @@ class Device(NamedTuple):
     paired_unix: int = 0
     paired_from: str = ""
     name: str = ""
+    paired_to: str = ""
+    """The host in the QR that it scanned, which the phone goes on to use."""
 
 
 class DeviceStore:
@@ -94,6 +96,7 @@ class DeviceStore:
                     "paired_unix": device.paired_unix,
                     "paired_from": device.paired_from,
                     "name": device.name,
+                    "paired_to": device.paired_to,
                 }
                 for device in devices.values()
             ],
@@ -168,5 +171,5 @@ def _parse_device(row: Mapping[str, Any]) -> Device:
     if len(key) != crypto.KEY_SIZE:
         raise Malformed("a device key does not have 32 bytes")
     paired_unix = jsonline.integer({"paired_unix": 0, **row}, "paired_unix")
-    paired_from, name = (jsonline.string(row, member, "") for member in ("paired_from", "name"))
-    return Device(device_id, Secret(key), paired_unix, paired_from, name)
+    texts = [jsonline.string(row, member, "") for member in ("paired_from", "name", "paired_to")]
+    return Device(device_id, Secret(key), paired_unix, *texts)

@@ -13,11 +13,11 @@ from novakey.config.validate import parse_listen_addr
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
-from novakey.pairing.display import advertised
+from novakey.pairing.display import advertised_as
 from novakey.system import files
 from novakey.system.paste import command
 from novakey.system.paths import Paths
-from novakey.wire.uri import listener, plain_host
+from novakey.wire.uri import listener
 
 CONNECT_S = 2.0
 _MADE_IN = 2026  # a clock that says an earlier year is wrong
@@ -49,7 +49,14 @@ def _port(paths: Paths, settings: Settings) -> Finding:
 def _address(paths: Paths, settings: Settings) -> Finding:
     about = About("address", "the QR tells phones to connect to it")
     host, port = parse_listen_addr(settings.listen_addr)
-    shown = plain_host(settings.advertise_host or advertised(host))
+    shown = advertised_as(settings.advertise_host, host)
+    if shown is None:
+        return about.fault(
+            "advertise_host is mdns, but no mDNS responder answers for this computer",
+            "start avahi-daemon, or set advertise_host to an address or a name",
+        )
+    if settings.advertise_host == "mdns":
+        return about.ok(f"{shown}, by mDNS. {listener(shown, port)}")
     try:
         found = socket.getaddrinfo(shown, port or None, type=socket.SOCK_STREAM)[0][4][0]
     except OSError:
@@ -57,7 +64,7 @@ def _address(paths: Paths, settings: Settings) -> Finding:
             f"the name {shown} has no address", "set advertise_host to a name or address that phones can find"
         )
     if ipaddress.ip_address(str(found).partition("%")[0]).is_loopback:
-        if _is_any(host) and not settings.advertise_host:
+        if _is_any(host) and settings.advertise_host in ("", "auto"):
             return about.fault(
                 "this computer has no network address", "connect it to a network, or set advertise_host"
             )

@@ -34,7 +34,13 @@ class Display:
 
     def host(self, bound_host: str) -> str:
         """The host that the QR names, for a daemon that listens on `bound_host`."""
-        return plain_host(self._advertise_host or advertised(bound_host))
+        host = advertised_as(self._advertise_host, bound_host)
+        if host is None:
+            log.warning(
+                "no mDNS responder answers for this computer, so the QR has its address: "
+                "start avahi-daemon, or set advertise_host"
+            )
+        return host or plain_host(advertised(bound_host))
 
     def uri(self, window: Window, host: str, port: int) -> PairingUri:
         """What the QR of this window says; the token is in it and nowhere else."""
@@ -98,6 +104,18 @@ def time_left(uri: PairingUri, now: int) -> str:
     minutes, seconds = divmod(max(0, uri.expires - now), 60)
     until = time.strftime("%H:%M:%S", time.localtime(uri.expires))
     return f"Time left: {minutes}:{seconds:02d}, until {until}."
+
+
+def advertised_as(advertise_host: str, bound_host: str) -> str | None:
+    """Return the host that the setting chooses; None for `mdns` where no responder runs."""
+    match advertise_host:
+        case "" | "auto":
+            return plain_host(advertised(bound_host))
+        case "mdns":
+            from novakey.session import mdns
+
+            return mdns.local_name()
+    return plain_host(advertise_host)
 
 
 def advertised(bound_host: str) -> str:

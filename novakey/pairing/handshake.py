@@ -48,11 +48,13 @@ class Handshake:
         on_change: Callable[[], None],
         clock: Callable[[], int],
         monotonic: Callable[[], float] = boottime,
+        shown_host: Callable[[], str] = lambda: "",
     ) -> None:
         """`on_change` is called when the window may have ended.
 
         `on_paired` gets the device and whether it paired again. It is called after the device is stored
         and before the acknowledgement leaves. `on_refused` gets a phone that may not pair.
+        `shown_host` is the host in the QR of the open window.
         """
         self.settings = settings
         self.pairing = pairing
@@ -63,6 +65,7 @@ class Handshake:
         self.on_change = on_change
         self.clock = clock
         self.monotonic = monotonic
+        self.shown_host = shown_host
         self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
         self._wrong_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
         self._registered: tuple[pair.Registration, Device] | None = None
@@ -210,7 +213,7 @@ class Handshake:
             raise RefusedPhoneError(refused)
         now, known = self.clock(), self.devices.get(device_id)
         key = registration.device_key or Secret(os.urandom(crypto.KEY_SIZE))
-        device = Device(device_id, key, now, peer, known.name if known else "")
+        device = Device(device_id, key, now, peer, known.name if known else "", self.shown_host())
         self.devices.add(device, crypto.fingerprint(self.server.public))
         self.pairing.registered(now, device.id, len(self.devices))
         self._registered = (registration, device)

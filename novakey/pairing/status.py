@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from novakey.config.settings import Settings
 from novakey.devices import other_daemon, store
 from novakey.devices.sealing import choose
+from novakey.devices.store import Device
 from novakey.errors import NovaKeyError
 from novakey.pairing import record
 from novakey.pairing.model import WAY_OUT, Record
+from novakey.system.interfaces import Interface, is_own
 from novakey.system.paths import Paths
+from novakey.wire.uri import plain_host
 
 
 class Found(NamedTuple):
@@ -49,6 +53,15 @@ def describe(
         return Found("unpaired", devices, f"secure storage failed{times}", "see: novakey.py doctor")
     way_out = "open a window: novakey.py pair" if running else "start the daemon: novakey.py serve"
     return Found("unpaired", devices, "no phone is paired", way_out)
+
+
+def out_of_reach(devices: Iterable[Device], advertise_host: str, known: list[Interface] | None) -> list[str]:
+    """Return the addresses that phones were paired under and that are not this computer's any more.
+
+    The phone goes on to use the host of the QR that it scanned. `known` is what `interfaces` returned.
+    """
+    hosts = {device.paired_to for device in devices} - {"", plain_host(advertise_host)}
+    return sorted(host for host in hosts if not is_own(host, known))
 
 
 def _count(paths: Paths, settings: Settings, backend: str, sealed: bytes | None) -> int | None:

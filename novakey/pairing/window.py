@@ -97,6 +97,10 @@ class Windows:
         self._look()
         return self._uri
 
+    def host(self) -> str:
+        """The host in the QR of the open window."""
+        return self._uri.host if self._uri else ""
+
     def open(self, beside_devices: bool) -> PairingUri:
         """The open window, or a new one at the owner's wish; `NovaKeyError` says why there is none.
 

@@ -2,6 +2,7 @@
 
 dbus           one connection to a bus
 notifications  notifications, with buttons
+mdns           this computer's name on the local network
 screen_lock    whether the screen is locked
 viewer         a picture in the person's viewer
 atspi          the element with the focus (AT-SPI)
