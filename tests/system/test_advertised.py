@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from support.daemon import Daemon, random_key, run
+import pytest
+from support.daemon import ROOT, Daemon, random_key, run
 from support.pairing import begin, register
 
 from novakey.system.interfaces import interfaces
@@ -63,3 +68,20 @@ def test_with_mdns_and_no_responder_the_qr_has_the_address_and_the_log_and_docto
 def test_auto_is_what_an_empty_value_is(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d", advertise_host="auto") as daemon:
         assert uri.decode(daemon.uri()).host == "127.0.0.1"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    any(shutil.which(name) is None for name in ("avahi-daemon", "ip", "unshare", "nsenter"))
+    or os.geteuid() != 0,
+    reason="needs avahi-daemon, network namespaces and root",
+)
+def test_a_phone_that_paired_by_name_sends_again_after_the_address_has_changed(tmp_path: Path) -> None:
+    argv = ["unshare", "--net", "--mount", sys.executable, str(ROOT / "tests/support/named_network.py")]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = subprocess.run(
+        [*argv, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == {"host": "novakey-test.local", "paired": "10.77.0.1", "sent": ["10.77.0.50", "ok"]}
