@@ -64,10 +64,11 @@ class Activity:
         if not self.dirty:
             return
         document = {"devices": {device_id: figures._asdict() for device_id, figures in self._figures.items()}}
+        self.dirty = False  # before it waits for the disk: what is counted in between is still to be written
         try:
             sealed_file.write(self._path, self._key, LABEL, document)
-            self.dirty = False
         except StoreError as error:
+            self.dirty = True
             log.warning("when the devices were last seen cannot be written down: %s", error)
 
 

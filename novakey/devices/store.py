@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 from novakey.devices import sealed_file, server_keys
@@ -33,7 +34,10 @@ class Device(NamedTuple):
 
 
 class DeviceStore:
-    """The devices in memory, always equal to the file; `key` seals it, and what lies beside it.
+    """The devices in memory, equal to the file between changes; `key` seals it, and what lies beside it.
+
+    A change waits for the disk, and messages are answered in between: a new device
+    is known once it is stored, and a removed one is unknown from the beginning.
 
     `server_fingerprint` is that of the key the devices were paired with: other
     server keys beside this store mean that no phone could be understood.
@@ -46,6 +50,7 @@ class DeviceStore:
         self.key = key
         self._devices = dict(devices)
         self.server_fingerprint = server_fingerprint
+        self._changing = RLock()  # each change begins with what the one before it left
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -71,16 +76,28 @@ class DeviceStore:
 
     def add(self, device: Device, server_fingerprint: str) -> None:
         """Store the device durably (or its new key), or raise `StoreError` and change nothing."""
-        self.replace_all({**self._devices, device.id: device}, server_fingerprint)
+        with self._changing:
+            self.replace_all({**self._devices, device.id: device}, server_fingerprint)
 
     def rename(self, device: Device, name: str) -> None:
         """Give the device another name, durably, or raise `StoreError` and change nothing."""
-        self.replace_all({**self._devices, device.id: device._replace(name=name)}, self.server_fingerprint)
+        with self._changing:
+            known = self._devices.get(device.id)
+            if known is None:
+                raise StoreError("the device was revoked in the meantime")
+            named = {**self._devices, device.id: known._replace(name=name)}
+            self.replace_all(named, self.server_fingerprint)
 
     def remove(self, device: Device) -> None:
         """Forget the device, durably, or raise `StoreError` and change nothing."""
-        left = {known.id: known for known in self if known.id != device.id}
-        self.replace_all(left, self.server_fingerprint)
+        with self._changing:
+            before = self._devices
+            self._devices = {known.id: known for known in self if known.id != device.id}
+            try:
+                self.replace_all(self._devices, self.server_fingerprint)
+            except StoreError:
+                self._devices = before
+                raise
 
     def remove_all(self) -> None:
         """Forget every device, durably."""
@@ -88,6 +105,12 @@ class DeviceStore:
 
     def replace_all(self, devices: Mapping[str, Device], server_fingerprint: str | None) -> None:
         """Store exactly these devices durably, or raise `StoreError` and change nothing."""
+        with self._changing:
+            self._write(devices, server_fingerprint)
+            self._devices = dict(devices)
+            self.server_fingerprint = server_fingerprint
+
+    def _write(self, devices: Mapping[str, Device], server_fingerprint: str | None) -> None:
         document = {
             "devices": [
                 {
@@ -103,8 +126,6 @@ class DeviceStore:
             "server_fp16_hex": server_fingerprint or "",
         }
         sealed_file.write(self._path, self.key, sealed_file.DEVICES_LABEL, document)
-        self._devices = dict(devices)
-        self.server_fingerprint = server_fingerprint
 
 
 def _skeletons(device: Device) -> set[str]:

@@ -94,19 +94,21 @@ class Ledger:
         live = [number for number, time in enumerate(self._times) if time > floor + 1]
         starts = [_HEADER_SIZE + number * _SLOT_SIZE for number in live]
         slots = [data[at : at + _SLOT_SIZE] for at in starts]
-        self._replace(slots or _floor_slots(floor), [self._times[number] for number in live])
+        times = [self._times[number] for number in live]
+        # Nothing waits for the disk: until it is closed, another boot trusts neither this file nor the last.
+        self._replace(slots or _floor_slots(floor), times, durable=False)
 
     def _begin(self, entries: Sequence[tuple[bytes, int]], floor: int) -> None:
         slots = [_slot(key, timestamp, floor) for key, timestamp in entries]
-        self._replace(slots or _floor_slots(floor), [timestamp + 1 for _, timestamp in entries])
+        self._replace(slots or _floor_slots(floor), [timestamp + 1 for _, timestamp in entries], durable=True)
 
-    def _replace(self, written: Sequence[bytes], times: Sequence[int]) -> None:
+    def _replace(self, written: Sequence[bytes], times: Sequence[int], durable: bool) -> None:
         # Twice what there is, so that the next growth is as many messages away.
         slots = max(MIN_SLOTS, 1 << (2 * len(written) - 1).bit_length())
         if slots > MAX_SLOTS:
             raise OSError("more messages than can be remembered")
         data = _header(_OPEN, slots, self._boot) + b"".join(written)
-        files.replace_private(self._path, data.ljust(_HEADER_SIZE + slots * _SLOT_SIZE, b"\0"))
+        files.replace_private(self._path, data.ljust(_HEADER_SIZE + slots * _SLOT_SIZE, b"\0"), durable)
         handle = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         if self._handle >= 0:
             os.close(self._handle)

@@ -8,6 +8,7 @@ refusal    which phones may not pair, in words
 display    the QR as a picture and on the terminal
 qr         the QR itself
 record     what is remembered over restarts
+turn       one event after the other
 clock      a clock that notices jumps
 status     how pairing stands
 """

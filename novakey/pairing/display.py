@@ -66,7 +66,7 @@ class Display:
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""
         try:
-            files.remove(self.picture)
+            files.remove(self.picture, durable=False)
         except StoreError as error:
             log.error("%s", error.in_one_line)
 

@@ -9,6 +9,9 @@ import logging
 import os
 from collections.abc import Callable
 
+import gevent
+from gevent.util import wrap_errors
+
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import StoreError
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _ALL_ADDRESSES = 4  # times the limit of one: whoever has many addresses gains little by them
 _EVERYBODY = "everybody"
+_WRITE_S = 1.5
 _NO_TOKEN = frozenset({"bad_token", "bad_request", "not_pairing", "other_network"})
 _TOO_MANY = "too many pairing requests, wait a minute"
 
@@ -133,11 +137,35 @@ class Handshake:
         self._refuse_elsewhere(token, peer)
         self._tell_refused(token, peer)
         try:
-            return token, self.pairing.hello(token, self.clock())
+            return token, self._begin(token)
         except StoreError:
             raise RefusedHelloError(
                 "storage", "this computer cannot write to its disk, so it cannot pair now"
             ) from None
+
+    def _begin(self, token: Secret) -> bool:
+        """Begin the handshake; whether it repeats a registration. A disk that is too slow refuses it.
+
+        A phone waits 5 s for its acknowledgement, which needs two writes such as this one.
+        """
+        hello = wrap_errors((RefusedHelloError, StoreError), self.pairing.hello)
+        beginning = gevent.spawn(hello, token, self.clock())
+        try:
+            begun = beginning.get(timeout=_WRITE_S)
+        except gevent.Timeout:
+            gevent.spawn(self._give_back, token, beginning)
+            raise RefusedHelloError(
+                "storage", "this computer's disk is too slow to pair now: try again in a minute"
+            ) from None
+        if isinstance(begun, Exception):
+            raise begun
+        return bool(begun)
+
+    def _give_back(self, token: Secret, beginning: gevent.Greenlet) -> None:
+        """End a handshake that began too late."""
+        if beginning.get() is False and self.pairing.holds(token):
+            self.pairing.failed(self.clock())
+        self.on_change()
 
     def _refuse_elsewhere(self, token: Secret, peer: str) -> None:
         """Refuse a phone that comes through a router, such as by a forwarded port (`pair_from`)."""

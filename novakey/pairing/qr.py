@@ -24,7 +24,7 @@ def write_picture(path: Path, uri: PairingUri) -> None:
 
     picture = io.BytesIO()
     _code(uri).make_image(image_factory=PyPNGImage).save(picture)
-    files.replace_private(path, picture.getvalue())
+    files.replace_private(path, picture.getvalue(), durable=False)  # a start removes an old one
 
 
 class Drawing(NamedTuple):

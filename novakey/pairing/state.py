@@ -12,6 +12,9 @@ leave the window taken nor give it unlimited attempts: a handshake that cannot
 begin uses up an attempt, and one that ends has ended. What was not written is
 written with the next change. Until then the record on disk still says that a
 handshake runs, so the next start counts it, or finds its device.
+
+`save` may let other greenlets run while it waits for the disk. An event waits
+until the one before it is saved; only `expire` looks again later instead.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
+from threading import RLock
 
 from novakey.errors import StoreError
 from novakey.pairing.model import Record, Repeat, Window
+from novakey.pairing.turn import in_turn
 from novakey.secret import Secret  # compares in constant time
 
 __all__ = [
@@ -112,6 +117,7 @@ class Pairing:
         self.ended_by: Event | None = None
         """How the last window ended; None while none has."""
         self._save = save
+        self.turn = RLock()
         self._on_disk = record
         self._max_windows = max_windows
         self._devices = devices
@@ -122,6 +128,7 @@ class Pairing:
             self._keep(record._replace(locked=_too_many(record.interrupted)))
             self.state = State.LOCKED
 
+    @in_turn
     def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> Window:
         """Open a window with a fresh token."""
         after = self._after(Event.OPEN_WINDOW)
@@ -130,6 +137,7 @@ class Pairing:
         self.state = after
         return self.window
 
+    @in_turn
     def hello(self, token: Secret, now: int) -> bool:
         """Begin a handshake; True when it only repeats a registration already stored.
 
@@ -162,6 +170,7 @@ class Pairing:
         """Whether the window that waits for a phone has this token."""
         return self.state is State.OPEN and self.window is not None and self.window.token == token
 
+    @in_turn
     def registered(self, now: int, device_id: str, devices: int) -> None:
         """The device is stored durably, the store holds `devices`: the window has done its work."""
         if self.state is not State.HANDSHAKE or self.window is None:
@@ -171,12 +180,14 @@ class Pairing:
         self._devices = devices
         self.repeat = Repeat(token, now + REPEAT_S, device_id)
 
+    @in_turn
     def failed(self, now: int) -> None:
         """A handshake ended without a device: give the window back, or end it."""
         if self.state is not State.HANDSHAKE:
             raise IllegalTransitionError("no handshake is running")
         self._lose_attempt(now)
 
+    @in_turn
     def refused(self, now: int) -> None:
         """Give the window back after a genuine register that is refused; it costs no attempt.
 
@@ -189,11 +200,17 @@ class Pairing:
 
     def expire(self, now: int) -> bool:
         """End the window when its time is over; a handshake in it lapses by itself."""
-        if self.state is State.OPEN and self.window is not None and now >= self.window.expires:
-            self._end(Event.ENDED)
-            return True
-        return False
+        if not self.turn.acquire(blocking=False):
+            return False
+        try:
+            if self.state is State.OPEN and self.window is not None and now >= self.window.expires:
+                self._end(Event.ENDED)
+                return True
+            return False
+        finally:
+            self.turn.release()
 
+    @in_turn
     def stop(self) -> None:
         """The daemon stops: a waiting window just ends, a running handshake was interrupted."""
         if self.state is State.OPEN:
@@ -224,6 +241,7 @@ class Pairing:
             )
         )
 
+    @in_turn
     def revoked(self, devices: int) -> None:
         """A device was taken out of the store, durably; `devices` are left."""
         self._devices = devices

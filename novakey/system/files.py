@@ -1,7 +1,8 @@
 """Files that hold secrets or state: owner-only, never followed through a link, replaced whole.
 
 A file is either the old one or the new one, whatever happens in between: it is
-written beside, synced, renamed, and then the folder is synced.
+written beside, synced, renamed, and then the folder is synced. A slow disk holds
+up the greenlet that waits for it, and no other; writes of one file keep their order.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ import errno
 import fcntl
 import os
 import stat
+from collections import defaultdict
 from glob import escape
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import BinaryIO
+
+import gevent
+from gevent.util import wrap_errors
 
 from novakey.errors import NovaKeyError, StoreError
 from novakey.system.paste import command
 
 MAX_SIZE = 8 * 1024 * 1024  # far above any store of ours; a fence against a planted giant
+
+# While one greenlet waits for the disk, another may replace the same file: each has its turn.
+_turns: defaultdict[Path, Lock] = defaultdict(Lock)
 
 
 def make_folders(path: Path, mode: int = 0o700) -> None:
@@ -108,29 +117,27 @@ def open_private(path: Path) -> BinaryIO | None:
         raise
 
 
-def replace_private(path: Path, data: bytes) -> None:
-    """Write `data` as the new content of `path`, durably and whole, mode 0600.
+def replace_private(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write `data` as the new content of `path`, whole, mode 0600, and durably unless that is not needed.
 
-    `StoreError` when it fails; the old content is then there as before.
+    `StoreError` when it fails; the old content is then there as before. What is not durable outlives
+    this process, but no loss of power, and nothing waits for the disk.
     """
-    beside, before = _beside(path), _beside(path)
-    try:
-        _write_new(beside, data)
-        with contextlib.suppress(OSError):  # there is none yet, or the file system has no links
-            os.link(path, before, follow_symlinks=False)
-        beside.replace(path)
+    with _turns[path]:
+        beside, before = _beside(path), _beside(path)
         try:
-            sync_folder(path.parent)
-        except OSError:
-            # Who is told that it failed must not find it done: a phone would be paired without knowing.
-            _put_back(before, path)
-            raise
-    except OSError as error:
-        raise _failed(f"{path} cannot be written", path.parent, error) from error
-    finally:
-        for leftover in (beside, before):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+            _write_new(beside, data, durable)
+            with contextlib.suppress(OSError):  # there is none yet, or the file system has no links
+                os.link(path, before, follow_symlinks=False)
+            beside.replace(path)
+            if durable:
+                _sync_or_put_back(path, before)
+        except OSError as error:
+            raise _failed(f"{path} cannot be written", path.parent, error) from error
+        finally:
+            for leftover in (beside, before):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -153,11 +160,13 @@ def create_private(path: Path, data: bytes) -> None:
             beside.unlink()
 
 
-def remove(path: Path) -> bool:
-    """Remove the file (or the link itself), durably; whether there was one."""
+def remove(path: Path, durable: bool = True) -> bool:
+    """Remove the file (or the link itself), durably unless that is not needed; whether there was one."""
     try:
-        path.unlink()
-        sync_folder(path.parent)
+        with _turns[path]:
+            path.unlink()
+            if durable:
+                sync_folder(path.parent)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -177,7 +186,7 @@ def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
 
@@ -239,13 +248,28 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
 
 
-def _put_back(before: Path, path: Path) -> None:
-    """Undo a rename as far as a failing disk lets us."""
+def _sync(handle: int) -> None:
+    """Wait for the disk in a thread, so that the other greenlets go on."""
+    # The pool would print an error that is raised in it.
+    failure = gevent.get_hub().threadpool.apply(wrap_errors(OSError, os.fsync), (handle,))
+    if failure is not None:
+        raise failure
+
+
+def _sync_or_put_back(path: Path, before: Path) -> None:
+    """Make a rename durable, or undo it as far as a failing disk lets us."""
+    try:
+        sync_folder(path.parent)
+        return
+    except OSError as error:
+        # If we report failure, the old file must be in place: else a phone is paired and does not know it.
+        failure = error
     with contextlib.suppress(OSError):
         if before.is_symlink() or before.exists():
             before.replace(path)
         else:
             path.unlink()
+    raise failure
 
 
 def _failed(what: str, path: Path, error: OSError) -> StoreError:
@@ -265,13 +289,14 @@ def _failed(what: str, path: Path, error: OSError) -> StoreError:
     return StoreError(f"{what}: {(error.strerror or type(error).__name__).lower()}", cure)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes, durable: bool = True) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     with open(handle, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(handle)
+        if durable:
+            _sync(handle)
 
 
 def _refuse_foreign(path: Path, status: os.stat_result, mode: int) -> None:

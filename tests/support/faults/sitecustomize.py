@@ -4,11 +4,15 @@ $FAULT_PLAN names a file that says `kind n`: at the n-th call of `os.fsync`,
 `os.replace`, `os.link` or `os.unlink` since it says so, the process kills itself
 before the call (`kill`), or the call fails with the error of that name
 (`ENOSPC`). Without the file nothing happens.
+
+While it says `hold`, each `os.fsync` waits: the disk is slow. It holds up its
+thread and not only a greenlet, as a real one does.
 """
 
 import errno
 import os
 import signal
+from time import sleep  # before gevent replaces it
 
 _PLAN = os.environ["FAULT_PLAN"]
 _seen = [None, 0]
@@ -30,8 +34,19 @@ def _due():
         return plan[0]
 
 
+def _held():
+    try:
+        with open(_PLAN) as file:
+            return file.read() == "hold"
+    except OSError:
+        return False
+
+
 def _faulty(real):
     def call(*words, **options):
+        while real is _fsync and _held():
+            with open(_PLAN + ".held", "w"):
+                sleep(0.005)
         kind = _due()
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -43,5 +58,6 @@ def _faulty(real):
     return call
 
 
+_fsync = os.fsync
 for _name in ("fsync", "replace", "link", "unlink"):
     setattr(os, _name, _faulty(getattr(os, _name)))
