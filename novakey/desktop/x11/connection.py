@@ -197,18 +197,16 @@ class Connection:
         """Give each of these keys its symbols without Shift and with it; `NOTHING` frees a key.
 
         In one request where that can be: every program on the desktop is told of each change and
-        reads the whole map again, window managers even grab their shortcuts anew.
+        reads the whole map again, window managers even grab their shortcuts anew. Some layouts have keys
+        that the server does not take back as it gave them: there, each of our keys is set alone.
         """
         if not pairs:
             return
         keymap = self.keymap()
         if self._keyboards_agree():
-            change = x11_keymap.change(keymap, pairs)
-            info = self.display.display.info
-            keycodes = (info.min_keycode, info.max_keycode)
-            self.tell(
-                wire.xkb_set_map(self.xkb, keycodes, change.first, change.count, change.symbols, change.wire)
-            )
+            if not self._takes(x11_keymap.change(keymap, pairs)):
+                for code, pair in pairs.items():
+                    self._set_map(x11_keymap.change(keymap, {code: pair}))
         else:
             for code, pair in pairs.items():
                 self.display.change_keyboard_mapping(code, [pair * 2 if any(pair) else (X.NoSymbol,)])
@@ -219,6 +217,21 @@ class Connection:
             # told a change of the state, whatever it is.
             self.set_locks(spare, spare, state.latched)
             self.set_locks(spare, 0, state.latched)
+
+    def _set_map(self, change: x11_keymap.Change) -> None:
+        info = self.display.display.info
+        keycodes = (info.min_keycode, info.max_keycode)
+        self.tell(
+            wire.xkb_set_map(self.xkb, keycodes, change.first, change.count, change.symbols, change.wire)
+        )
+
+    def _takes(self, change: x11_keymap.Change) -> bool:
+        """Change the map, and return whether the server accepted it."""
+        earlier, self._problem = self._problem, None
+        self._set_map(change)
+        _ = self.keyboard_state()  # errors of what was sent before come first
+        refused, self._problem = self._problem, earlier
+        return refused is None
 
     def _keyboards_agree(self) -> bool:
         """Whether all keyboards have the same map. Where not, a run of keys must not be written as a whole:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
+from Xlib import error
 from Xlib.display import Display, _BaseDisplay
 
 
@@ -77,6 +78,8 @@ class GuardedDisplay(Display):  # type: ignore[misc]
         super().__init__(name)
         # python-xlib makes this object itself. No other greenlet knows it yet.
         self.display.__class__ = _Guarded
+        # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.
+        self.display.error_classes.update(error.xerror_class)
 
     def close(self) -> None:
         """Close the socket, also when the server no longer reads from it."""

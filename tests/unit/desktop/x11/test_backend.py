@@ -31,7 +31,7 @@ from Xlib.protocol import rq
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
 from novakey.desktop.x11 import recovery, wire
 from novakey.desktop.x11.backend import X11Backend
-from novakey.desktop.x11.connection import Connection
+from novakey.desktop.x11.connection import Connection, ServerError
 from novakey.desktop.x11.display import GuardedDisplay
 from novakey.secret import Secret
 
@@ -71,6 +71,26 @@ def test_a_text_with_more_different_characters_than_free_keys(
     text = "".join(chr(0x4E00 + index) for index in range(120)) + "aa" + "".join(map(chr, EMOJI))
     assert deliver(backend, window, text) is None
     assert server.keymap() == before
+
+
+@pytest.mark.parametrize("layout", ["be -variant oss_latin9", "fr -variant bepo_latin9"])
+def test_a_layout_with_keys_that_the_server_does_not_take_back(
+    backend: X11Backend, server: XServer, terminal: Recorder, layout: str
+) -> None:
+    server.run("setxkbmap", *layout.split())
+    before = server.keymap()
+    assert deliver(backend, terminal, "abC字漢語字") is None
+    assert server.keymap() == before
+
+
+def test_whatever_the_server_refuses_is_an_error_of_the_server(connection: Connection) -> None:
+    for request in (
+        struct.pack("=BBHI", 12, 0, 2, 0),
+        struct.pack("=BBHHHB7xI", connection.xkb, 9, 5, 0x100, 2, 1, 0),
+    ):
+        connection.tell(request)
+        with pytest.raises(ServerError, match="refused a request"):
+            connection.sync()
 
 
 def test_repeated_characters_arrive_as_often_as_they_were_sent(backend: X11Backend, window: Recorder) -> None:
