@@ -94,7 +94,7 @@ class Handshake:
         began = self.monotonic()
         try:
             stream.allow(self.settings.hello_timeout_s)
-            token, repeating = self._hello(stream, peer)
+            token, repeating = self._hello(stream, peer, on_hello)
         except RefusedHelloError as error:
             refused = self._limited(error)
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
@@ -126,7 +126,7 @@ class Handshake:
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
         return device is not None
 
-    def _hello(self, stream: Stream, peer: str) -> tuple[Secret, bool]:
+    def _hello(self, stream: Stream, peer: str, on_hello: Callable[[], None]) -> tuple[Secret, bool]:
         """The right token, and whether it repeats a registration; the handshake has begun."""
         try:
             token = pair.decode_hello(stream.line(self.settings.hello_max_len))
@@ -136,6 +136,8 @@ class Handshake:
             raise RefusedHelloError("bad_request", f"not a pairing hello: {error}") from None
         self._refuse_elsewhere(token, peer)
         self._tell_refused(token, peer)
+        if self.pairing.waits_for(token):
+            on_hello()  # before the disk is waited for: a newer connection must not take this one's place
         try:
             return token, self._begin(token)
         except StoreError:

@@ -29,15 +29,7 @@ from novakey.pairing.model import Record, Repeat, Window
 from novakey.pairing.turn import in_turn
 from novakey.secret import Secret  # compares in constant time
 
-__all__ = [
-    "Event",
-    "IllegalTransitionError",
-    "Pairing",
-    "Record",
-    "RefusedHelloError",
-    "State",
-    "Window",
-]
+__all__ = ["Event", "IllegalTransitionError", "Pairing", "Record", "RefusedHelloError", "State", "Window"]
 
 REPEAT_S = 60  # a phone that lost the acknowledgement may ask for it again this long
 MAX_SEALING_FAILURES = 3

@@ -263,7 +263,7 @@ def test_of_many_phones_with_the_same_token_at_once_one_is_paired(tmp_path: Path
                 refused.append(error.problem)
 
         gevent.joinall([gevent.spawn(run, number) for number in range(8)], timeout=60)
-        assert len(paired) == 1 and len(refused) == 7
+        assert len(paired) == 1 and len(refused) == 7, (refused, daemon.log())
         for told in refused:
             assert "busy" in told or "not_pairing" in told or "closed the connection" in told, told
         assert say(paired[0], MessageType.ARM).outcome is Outcome.OK
