@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import base64
+import ipaddress
 import json
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from novakey.cli import common
+from novakey.errors import NovaKeyError
 from novakey.log.format import one_line
 
 if TYPE_CHECKING:
@@ -36,12 +39,18 @@ def add(commands: Commands) -> None:
         "Ctrl-C ends the showing, not the window.",
     )
     parser.add_argument("--add", action="store_true", help="open a window although a phone is paired")
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--blob",
+        action="store_true",
+        help="pair a device made here, and print the JSON that the app takes in place of a scan",
+    )
+    shown.add_argument(
         "--link",
         action="store_true",
         help="print the QR's text, to be copied to a phone without a camera; treat it like a password",
     )
-    parser.add_argument(
+    shown.add_argument(
         "--json",
         action="store_true",
         help="print a line of JSON for each event; the first holds the QR's text",
@@ -53,6 +62,8 @@ def _pair(words: argparse.Namespace) -> int:
     from novakey.control import client
 
     with client.asking(common.paths(words), "pair", add=words.add) as asked:
+        if words.blob:
+            return _blob(words, asked)
         try:
             if words.json:
                 result = _print_events(asked)
@@ -79,6 +90,50 @@ def _say_paired(result: dict[str, Any]) -> None:
         say(f"also paired: {called}, {seen}. if the new phone replaces it: {revoking}")
 
 
+def _blob(words: argparse.Namespace, asked: Asked) -> int:
+    """Pair as a phone does, by the open window and over loopback, and print what the phone would keep.
+
+    The window's rules hold for it as for a scan. The key is printed once and kept in the store only.
+    """
+    from novakey import phone
+    from novakey.control import client
+    from novakey.system.paste import command
+    from novakey.wire import uri
+    from novakey.wire.control import Event
+
+    bound = client.ask(common.paths(words), "status")
+    window = asked.next(client.FOLLOW_S)
+    if not isinstance(window, Event):
+        raise NovaKeyError("the daemon showed no window", "see: novakey.py status")
+    shown = uri.decode(window.members["uri"])
+    here = shown._replace(host=_loopback(bound["host"]), port=bound["port"])
+    made = phone.pair_with(here.encode())
+    host = f"[{shown.host}]" if ":" in shown.host else shown.host
+    blob = {
+        "v": uri.VERSION,
+        "device_id": made.device_id,
+        "device_key_hex": made.device_key.reveal().hex(),
+        "server_addr": f"{host}:{shown.port}",
+        "server_kyber768_pub": base64.b64encode(made.public).decode(),
+    }
+    print(json.dumps(blob), flush=True)
+    revoking = command("novakey.py", "devices", "revoke", foreign=made.device_id)
+    print(uri.listener(shown.host, shown.port), file=sys.stderr)
+    print(f"whoever has this text can send: treat it like a password. to undo: {revoking}", file=sys.stderr)
+    return 0
+
+
+def _loopback(host: str) -> str:
+    """Where a daemon is reached that listens on `host`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
 def when_it_runs(words: argparse.Namespace) -> int:
     """Show the window of a daemon that has just been started."""
     from novakey.control import client
@@ -95,7 +150,7 @@ def when_it_runs(words: argparse.Namespace) -> int:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
-    words.add = words.json = words.link = False
+    words.add = words.json = words.link = words.blob = False
     return _pair(words)
 
 

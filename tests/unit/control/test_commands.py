@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.daemon import Daemon, clean_environment, command, run, say
 
 from novakey import cli, phone
 from novakey.cli import parser
+from novakey.secret import Secret
 from novakey.wire.message import MessageType
 
 
@@ -116,6 +118,25 @@ def test_the_link_can_be_copied_and_nothing_else_is_on_standard_output(tmp_path:
         out, err = pairing.communicate(timeout=30)
         assert out == "paired: anna from 127.0.0.1\n" and pairing.returncode == 0
         assert err == f"In the app add a listener first: Host 127.0.0.1, Port {daemon.port}, exactly so.\n"
+
+
+def test_a_blob_is_a_device_that_can_send_and_obeys_the_rules_of_windows(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    with Daemon(folder, advertise_host="FD00::00AB") as daemon:
+        done = run("--data-dir", folder, "pair", "--blob")
+        assert done.returncode == 0, done.stderr
+        blob = json.loads(done.stdout)
+        assert list(blob) == ["v", "device_id", "device_key_hex", "server_addr", "server_kyber768_pub"]
+        assert blob["v"] == 3 and blob["server_addr"] == f"[fd00::ab]:{daemon.port}"
+        public = base64.b64decode(blob["server_kyber768_pub"], validate=True)
+        key = Secret(bytes.fromhex(blob["device_key_hex"]))
+        made = phone.Profile(daemon.host, daemon.port, blob["device_id"], key, public)
+        assert say(made, MessageType.ARM).outcome.success
+        assert f"devices revoke -- {blob['device_id']}" in done.stderr
+        assert blob["device_key_hex"] not in daemon.log() + done.stderr
+        again = run("--data-dir", folder, "pair", "--blob")
+        assert again.returncode == 1 and "a phone is paired already" in again.stderr
+        assert again.stdout == ""
 
 
 def test_pair_for_scripts_is_a_line_an_event_and_one_can_pipe_it_to_a_phone(tmp_path: Path) -> None:
