@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from support import phone_app
 from support.daemon import Daemon, ask, random_key, run, say
 from support.pairing import PAIR, begin, hello, register
 
@@ -33,26 +34,54 @@ def test_the_qr_has_every_member_and_a_picture_only_its_owner_can_read(tmp_path:
         assert stat.S_IMODE((daemon.folder / "novakey-pair.png").stat().st_mode) == 0o600
 
 
-def test_success_closes_the_window_and_nothing_knows_the_token(tmp_path: Path) -> None:
+class Reference:
+    """The reference phone."""
+
+    device_id = "phone-1"
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._profile = phones.pair_with(daemon.uri(), self.device_id)
+
+    def arms(self) -> bool:
+        return say(self._profile, MessageType.ARM).outcome is Outcome.OK
+
+
+class App:
+    """The double of the app."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._app = phone_app.paired(daemon)
+        self.device_id = self._app.device_id
+
+    def arms(self) -> bool:
+        return self._app.arm().ok
+
+
+@pytest.mark.parametrize("kind", [Reference, App])
+def test_success_closes_the_window_and_nothing_knows_the_token(
+    tmp_path: Path, kind: type[Reference | App]
+) -> None:
     with Daemon(tmp_path / "d") as daemon:
-        text = daemon.uri()
-        token = uri.decode(text).token
+        token = uri.decode(daemon.uri()).token
         assert uri.encode_token(token) not in daemon.log()
-        profile = phones.pair_with(text, "phone-1")
+        phone = kind(daemon)
         assert not (daemon.folder / "novakey-pair.png").exists()
-        assert say(profile, MessageType.ARM).outcome is Outcome.OK
+        assert phone.arms()
         assert hello(daemon, token)["reason"] == "not_pairing"
-        assert "paired" in daemon.log() and "phone-1" in daemon.log() and "127.0.0.1" in daemon.log()
+        assert "paired" in daemon.log() and phone.device_id in daemon.log() and "127.0.0.1" in daemon.log()
     found = [daemon.output, *[path for path in daemon.folder.rglob("*") if path.is_file()]]
     for secret in (token.reveal(), uri.encode_token(token).encode(), token.reveal().hex().encode()):
         assert not [path.name for path in found if secret in path.read_bytes()]
 
 
-def test_paired_devices_survive_a_restart_and_no_new_window_opens(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Reference, App])
+def test_paired_devices_survive_a_restart_and_no_new_window_opens(
+    tmp_path: Path, kind: type[Reference | App]
+) -> None:
     with Daemon(tmp_path / "d") as daemon:
-        profile = daemon.pair()
-    with Daemon(tmp_path / "d") as daemon:
-        assert say(daemon.at(profile), MessageType.ARM).outcome is Outcome.OK
+        phone = kind(daemon)
+    with Daemon(tmp_path / "d", listen_addr=f"127.0.0.1:{daemon.port}") as daemon:
+        assert phone.arms()
         assert not (daemon.folder / "novakey-pair.png").exists()
 
 
