@@ -53,6 +53,9 @@ class Server:
         if room < self._limits.max_connections:
             log.warning("the limit on open files allows %d connections only: see `ulimit -n`", room)
         self._admission = Admission(self._limits, room)
+        for device in handler.devices:  # which is likely to have its address still
+            if device.paired_from:
+                self._admission.remember(device.paired_from, monotonic())
         self._seats = Seats(self._limits.max_pairing_connections)
         self._running: set[gevent.Greenlet] = set()
         self._listener: Listener[Visit] | None = None
@@ -90,6 +93,9 @@ class Server:
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
         req_id, peer = next(self._ids), visit.peer
         stream = Stream(sock)
+        visit.give_way = lambda: stream.cut_off("another connection took its place")
+        if visit.displaced:  # before it had its turn: what it has sent by now is still read
+            visit.give_way()
         route = None
         running = gevent.getcurrent()
         self._running.add(running)
@@ -128,6 +134,7 @@ class Server:
         try:
             prefix = stream.exactly(message.LENGTH_SIZE)
             payload = stream.exactly(message.frame_length(prefix, self.max_payload_len))
+            visit.whole = True
         except Malformed as error:
             return self.handler.malformed(str(error), peer, req_id), False
         except EndOfStreamError:
@@ -155,10 +162,16 @@ class Server:
             stream.finish()
             return
         seat = self._seats.take(lambda: stream.cut_off("another connection took its place"))
+
+        def settle() -> None:
+            visit.whole = True
+            if seat is not None:
+                seat.settle()
+
         try:
             if seat is None:
                 raise CutOffError("another phone is pairing")
-            if self.handshake.run(stream, visit.peer, req_id, on_hello=seat.settle):
+            if self.handshake.run(stream, visit.peer, req_id, on_hello=settle):
                 visit.authenticated(self.monotonic())
         except CutOffError as error:
             log.info("request %d from %s: pair busy: %s", req_id, visit.peer, error)

@@ -4,11 +4,14 @@ Anybody on the network can open connections, and each costs a descriptor and
 some memory until its deadline. One address gets a few, all together get a
 bounded number, and some places are kept for the owner's phones: an address from
 which a paired device was heard of late gets in while strangers fill the rest.
+A phone may share its address, behind NAT for instance. There a connection that
+has not brought a whole frame gives way to a newer one, the oldest first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 RECENT_S = 7 * 24 * 3600.0  # a phone that is used on working days is still known on Monday
@@ -34,19 +37,34 @@ class Visit:
         self._admission = admission
         self.peer = peer
         self.trusted = False
+        self.whole = False
+        """Whether a whole frame came, so that it gives way to no other."""
+        self.displaced = False
+        self.give_way: Callable[[], None] = lambda: None
+        """Ends the connection; must not block."""
 
     def authenticated(self, now: float) -> None:
         """A paired device is at the other end: it no longer counts among the strangers of its address."""
         self._admission.remember(self.peer, now)
+        self.whole = True
         if not self.trusted:
             self.trusted = True
-            self._admission.one_stranger_less(self.peer)
+            if not self.displaced:
+                self._admission.one_stranger_less(self)
+
+    def displace(self) -> None:
+        """Give the place to another connection."""
+        self.leave()
+        self.displaced = True
+        self.give_way()
 
     def leave(self) -> None:
-        """The connection is closed."""
+        """The connection is closed; one that was displaced has left already."""
+        if self.displaced:
+            return
         self._admission.inside -= 1
         if not self.trusted:
-            self._admission.one_stranger_less(self.peer)
+            self._admission.one_stranger_less(self)
 
 
 class Admission:
@@ -57,19 +75,22 @@ class Admission:
         self._limits = limits
         self._most = limits.max_connections if most is None else min(most, limits.max_connections)
         self.inside = 0
-        self.strangers: dict[str, int] = {}
+        self.strangers: dict[str, list[Visit]] = {}  # of each address, the oldest first
         self._heard: OrderedDict[str, float] = OrderedDict()
 
     def enter(self, peer: str, now: float) -> Visit | None:
         """Let a connection from this address in; None when it must be closed."""
-        strangers = self.strangers.get(peer, 0)
-        if strangers >= self._limits.max_unauthenticated_per_address:
-            return None
-        if self.inside >= self._most - (0 if self.knows(peer, now) else self._kept_back()):
-            return None
+        strangers, known = self.strangers.get(peer, []), self.knows(peer, now)
+        room = self._most - (0 if known else self._kept_back())
+        if len(strangers) >= self._limits.max_unauthenticated_per_address or self.inside >= room:
+            silent = next((visit for visit in strangers if not visit.whole), None)
+            if not known or silent is None:
+                return None
+            silent.displace()
         self.inside += 1
-        self.strangers[peer] = strangers + 1
-        return Visit(self, peer)
+        visit = Visit(self, peer)
+        self.strangers.setdefault(peer, []).append(visit)
+        return visit
 
     def remember(self, peer: str, now: float) -> None:
         """A paired device was heard from this address."""
@@ -84,11 +105,12 @@ class Admission:
         heard = self._heard.get(peer)
         return heard is not None and now - heard < RECENT_S
 
-    def one_stranger_less(self, peer: str) -> None:
+    def one_stranger_less(self, visit: Visit) -> None:
         """A connection of this address was closed or authenticated."""
-        self.strangers[peer] -= 1
-        if not self.strangers[peer]:
-            del self.strangers[peer]  # or the table would grow with every address ever seen
+        strangers = self.strangers[visit.peer]
+        strangers.remove(visit)
+        if not strangers:
+            del self.strangers[visit.peer]  # or the table would grow with every address ever seen
 
     def _kept_back(self) -> int:
         return min(self._limits.reserved_connections, self._most - 1)

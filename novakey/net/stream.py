@@ -107,7 +107,7 @@ class Stream:
         self._sock.close()
 
     def cut_off(self, why: str) -> None:
-        """End its reading from outside: whoever waits for bytes gets `CutOffError(why)`."""
+        """End its reading from outside: after the bytes that have come there is only `CutOffError(why)`."""
         self._cut_off = why
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
@@ -161,7 +161,7 @@ class Stream:
             raise DeadlineError("it took too long") from None
         except OSError:
             data = b""
-        if self._cut_off:
+        if not data and self._cut_off:
             raise CutOffError(self._cut_off)
         if not data:
             raise EndOfStreamError("the peer hung up")

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import gevent
 import pytest
 from support import needs
 from support.daemon import Daemon, command, read_all
@@ -209,6 +210,42 @@ def test_a_phone_of_a_known_address_gets_in_while_strangers_hold_every_place(tmp
             assert len(served(daemon, phone, 3, 0)) == 3
             with daemon.connect("127.0.3.200") as stranger:
                 assert read_all(stranger) == b""
+
+
+def _silent(daemon: Daemon, until: float) -> None:
+    """A connection from the phone's address that says nothing, made again when it is closed."""
+    while time.monotonic() < until:
+        with suppress(OSError), daemon.connect(PHONE) as sock:
+            sock.settimeout(max(0.1, until - time.monotonic()))
+            sock.recv(1)
+        gevent.sleep(0.02)
+
+
+def answered_beside_silent_ones(folder: Path, seconds: float) -> int:
+    """How many of 20 messages are answered while the phone's address floods."""
+    with Daemon(folder, max_requests_per_min=1000, preface_timeout_s=60) as daemon:
+        phone, answered = daemon.pair(), 0
+        served(daemon, phone, 1, 0)
+        until = time.monotonic() + seconds + 60
+        silent = [gevent.spawn(_silent, daemon, until) for _ in range(40)]
+        try:
+            wait_until(lambda: "too many connections" in daemon.log() or "took its place" in daemon.log(), 20)
+            for _ in range(20):
+                with suppress(OSError, ValueError):
+                    answered += len(served(daemon, phone, 1, seconds / 20))
+        finally:
+            gevent.killall(silent)
+        wait_until(lambda: len(served(daemon, phone, 1, 0)) == 1, 20)
+        return answered
+
+
+def test_silent_connections_from_the_phones_address_do_not_shut_it_out(tmp_path: Path) -> None:
+    assert answered_beside_silent_ones(tmp_path / "d", seconds=1) >= 19
+
+
+@pytest.mark.long
+def test_silent_connections_from_the_phones_address_do_not_shut_it_out_long(tmp_path: Path) -> None:
+    assert answered_beside_silent_ones(tmp_path / "d", seconds=60) >= 19
 
 
 def test_who_sends_a_recorded_message_gets_none_of_the_places_kept_for_phones(tmp_path: Path) -> None:

@@ -45,6 +45,24 @@ def test_places_are_kept_for_addresses_that_a_paired_device_was_heard_from() -> 
     assert admission.enter("phone", RECENT_S + 1) is None, "too long ago"
 
 
+def test_at_a_known_address_the_oldest_silent_connection_gives_way() -> None:
+    admission, displaced = Admission(LIMITS), []
+    admission.remember("phone", 0)
+    visits = [admission.enter("phone", 0) for _ in range(4)]
+    for number, visit in enumerate(visits):
+        assert visit is not None
+        visit.give_way = lambda number=number: displaced.append(number)  # type: ignore[misc]
+        visit.whole = number == 0
+    newer = [admission.enter("phone", 1) for _ in range(3)]
+    assert displaced == [1, 2, 3], "and not that with the whole frame"
+    assert admission.inside == 4
+    for visit in [*visits, *newer]:
+        assert visit is not None
+        visit.whole = True
+        visit.leave()
+    assert admission.inside == 0 and not admission.strangers
+
+
 def test_everything_is_given_back_and_the_tables_stay_small() -> None:
     admission = Admission(LIMITS)
     for number in range(1000):
