@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from novakey.messages.exchange import FRESH_S
 from support.pages import ROOT, code_spans
 from support.phone_app import SENTENCES
 
+from novakey.messages.exchange import FRESH_S
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
 
 PAGE = (ROOT / "docs/iphone.md").read_text()
