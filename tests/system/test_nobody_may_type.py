@@ -62,7 +62,9 @@ def test_by_policy_the_secret_is_on_the_clipboard_and_the_reply_says_why(
         assert foot.text() == ""
         wait_until(foot._takes_keys, "the focus, back where it was")
         arm_and_approve(phone)
-        assert say(phone, MessageType.INJECT, SECRET.encode()).outcome is Outcome.COPIED_WAYLAND
+        again = SECRET[::-1]  # the very same text would not be copied again at once
+        assert say(phone, MessageType.INJECT, again.encode()).outcome is Outcome.COPIED_WAYLAND
+        assert differs(clipboard(mutter), again) is None
     assert clipboard(mutter) == "", "it is taken back at exit"
 
 
