@@ -20,7 +20,7 @@ from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
-from novakey.messages.requests import Asking
+from novakey.messages.requests import Asking, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.paste import command
 from novakey.wire.message import MessageType
@@ -101,7 +101,7 @@ class Notices:
                 f"nobody can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
             ) from None
         if answer is None:
-            raise NovaKeyError(f"nobody allowed it on the screen within {_CONFIRM_S:g} s")
+            raise UnansweredError(f"nobody allowed it on the screen within {_CONFIRM_S:g} s")
         return answer == ALLOW
 
     def answered(self, answered: Answered) -> None:

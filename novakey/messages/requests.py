@@ -33,6 +33,10 @@ LATE_S = 10.0  # from the tap on the phone to the message here it is a second or
 AGAIN_S = 3.0  # a second tap on the phone, when the first was enough
 TAKE_S = 2.0  # the program that asked reads from a local socket
 CONFIRM_S = 8.0  # waiting for the owner while the phone waits
+# A program must not wear its owner down: each question in a row that was ignored makes it wait twice as long.
+AFTER_IGNORED_S = 10.0
+AFTER_IGNORED_MOST_S = 3600.0
+MAX_IGNORED = 64  # programs; a name costs nothing
 
 
 class Asking:
@@ -79,8 +83,15 @@ class Asking:
         return Focus(window=f"request {self.number}", pid=self.pid, program=self.program)
 
 
+class UnansweredError(NovaKeyError):
+    """The owner did not answer the question about a request."""
+
+
 Confirm = Callable[[Asking], bool]
-"""Asks the owner whether the program may have a secret; blocks. `NovaKeyError` when nobody can be asked."""
+"""Asks the owner whether the program may have a secret; blocks.
+
+`NovaKeyError` when nobody can be asked, `UnansweredError` when nobody answered.
+"""
 
 
 Note = Callable[[Asking, str, str], None]
@@ -116,6 +127,7 @@ class Asks:
         self._again_until = float("-inf")
         self._digest_key = os.urandom(32)
         self._last_given, self._waited_then = b"", 0
+        self._ignored: dict[str, tuple[float, int]] = {}  # until when, and how often in a row, by program
 
     def waiting(self) -> list[Asking]:
         """The requests, the one that is served first."""
@@ -139,6 +151,8 @@ class Asks:
             raise NovaKeyError(
                 f"{MAX_WAITING} requests wait for a secret already", "answer or end some: novakey.py status"
             )
+        if not seen and self._confirm is not None:
+            self._refuse_ignored(program)
         self._numbers += 1
         shown_ms = self._monotonic() * 1000.0
         asking = Asking(self._numbers, program, pid, prompt, device_id, phones, shown_ms)
@@ -203,7 +217,9 @@ class Asks:
         asked then, also about a request on a terminal.
         """
         self._refuse_second_tap(asking, self._digest(secret))
-        if device_id is not None and asking.confirmed.is_set() and not self._is_meant(asking, device_id):
+        is_meant = asking.is_allowed or device_id is None
+        is_meant = is_meant or self._gates.were_wanted_since(device_id or "", asking.shown_ms)
+        if asking.confirmed.is_set() and not is_meant:
             if self._confirm is None:
                 raise Refused(Outcome.NOT_ARMED, f"{asking.named} came after that: arm again, then send")
             asking.confirmed.clear()
@@ -244,10 +260,6 @@ class Asks:
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
 
-    def _is_meant(self, asking: Asking, device_id: str) -> bool:
-        """Whether the owner allowed the request, or the phone was armed or approved since it was shown."""
-        return asking.is_allowed or self._gates.were_wanted_since(device_id, asking.shown_ms)
-
     def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
         """The same secret twice within a moment was meant for the program before, and for none behind it.
 
@@ -273,6 +285,10 @@ class Asks:
         try:
             allowed = confirm(asking)
             problem = "" if allowed else "refused on the screen"
+            self._ignored.pop(asking.program, None)
+        except UnansweredError as error:
+            problem = error.in_one_line
+            self._ignore(asking.program)
         except NovaKeyError as error:
             problem = error.in_one_line
         asking.refused = problem
@@ -283,6 +299,19 @@ class Asks:
         if problem:
             self.end(asking)
             asking.given.set()  # there is nothing to wait for any more
+
+    def _refuse_ignored(self, program: str) -> None:
+        left = self._ignored.get(program, (0.0, 0))[0] - self._monotonic()
+        if left > 0:
+            hint = f"ask again in {int(left) + 1} s"
+            raise NovaKeyError("nobody answered the last question of this program", hint)
+
+    def _ignore(self, program: str) -> None:
+        count = self._ignored.pop(program, (0.0, 0))[1]
+        pause = min(AFTER_IGNORED_S * 2.0 ** min(count, 20), AFTER_IGNORED_MOST_S)
+        self._ignored[program] = (self._monotonic() + pause, count + 1)
+        if len(self._ignored) > MAX_IGNORED:
+            del self._ignored[next(iter(self._ignored))]
 
     def _mark(self) -> None:
         if self._marker is not None:

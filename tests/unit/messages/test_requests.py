@@ -14,7 +14,15 @@ from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.refused import Refused
-from novakey.messages.requests import AGAIN_S, LATE_S, MAX_WAITING, Asking, Asks
+from novakey.messages.requests import (
+    AFTER_IGNORED_S,
+    AGAIN_S,
+    LATE_S,
+    MAX_WAITING,
+    Asking,
+    Asks,
+    UnansweredError,
+)
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -325,6 +333,25 @@ def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late
     assert asking.given.wait(5) and asking.refused
     assert scene.gates.arming.is_open("phone", scene.now * 1000)
     assert scene.asks.for_device("phone") is None
+
+
+def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that_grows() -> None:
+    asked: list[Asking] = []
+
+    def ignored(asking: Asking) -> bool:
+        asked.append(asking)
+        raise UnansweredError("nobody allowed it on the screen")
+
+    scene = Scene(ignored)
+    for pause in (AFTER_IGNORED_S, 2 * AFTER_IGNORED_S):
+        assert scene.asks.begin("loop", 1, "").given.wait(5)
+        scene.now += pause - 1
+        with pytest.raises(NovaKeyError, match="nobody answered the last question of this program"):
+            scene.asks.begin("loop", 1, "")
+        assert scene.asks.begin("loop", 1, "", seen=True), "a person sees that one"
+        scene.now += 1
+    assert len(asked) == 2
+    assert scene.asks.begin("another", 2, "").given.wait(5) and len(asked) == 3
 
 
 def test_a_request_that_ends_closes_what_was_opened_for_it_and_not_what_was_open_before() -> None:
