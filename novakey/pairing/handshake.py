@@ -185,9 +185,14 @@ class Handshake:
         the hello after this one begins a handshake.
         """
         refused = self._refused
-        if refused is not None and refused.peer == peer and self.pairing.waits_for(token):
-            self._refused = None
+        if refused is None or refused.peer != peer or not self.pairing.waits_for(token):
+            return
+        self._refused = None
+        if self._refusal(refused.device_id, peer) is not None:  # else the owner has made room for it
             raise RefusedHelloError(*refused.line)
+
+    def _refusal(self, device_id: str, peer: str) -> RefusedPhone | None:
+        return refusal.of(device_id, self.devices, self.settings.rotate_device_psk_on_repair, peer)
 
     def _limited(self, refused: RefusedHelloError) -> RefusedHelloError:
         """The refusal, or that there were too many like it from all addresses together.
@@ -238,7 +243,7 @@ class Handshake:
         if not self.pairing.holds(token):
             raise HandshakeError("the window was closed meanwhile")
         device_id = registration.device_id or f"ios-{os.urandom(8).hex()}"
-        refused = refusal.of(device_id, self.devices, self.settings.rotate_device_psk_on_repair, peer)
+        refused = self._refusal(device_id, peer)
         if refused is not None:
             raise RefusedPhoneError(refused)
         now, known = self.clock(), self.devices.get(device_id)

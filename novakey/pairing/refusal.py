@@ -20,6 +20,7 @@ class RefusedPhone(NamedTuple):
     peer: str
     line: Refusal
     why: str
+    device_id: str = ""
 
 
 class RefusedPhoneError(Exception):
@@ -48,16 +49,18 @@ def of(device_id: str, devices: DeviceStore, may_replace: bool, peer: str) -> Re
             "known_device", "this phone is paired here already: revoke it on the computer, then scan again"
         )
         revoking = command("novakey.py", "devices", "revoke", foreign=BY_ID + device_id)
-        return RefusedPhone(peer, line, f"{shown} is paired already. to let it pair again: {revoking}")
+        return RefusedPhone(
+            peer, line, f"{shown} is paired already. to let it pair again: {revoking}", device_id
+        )
     if not valid_device_id(device_id):
         line = Refusal("bad_device_id", f"the device id {ID_RULE}")
-        return RefusedPhone(peer, line, f"the device id {shown} {ID_RULE}")
+        return RefusedPhone(peer, line, f"the device id {shown} {ID_RULE}", device_id)
     other = devices.clash(device_id, device_id)
     if other is not None:
         line = Refusal("name_taken", "this phone's id could be mistaken for that of another phone")
         taken = escape(other.name or other.id)
         revoking = command("novakey.py", "devices", "revoke", foreign=BY_ID + other.id)
         return RefusedPhone(
-            peer, line, f"{shown} could be mistaken for {taken}. to forget that one: {revoking}"
+            peer, line, f"{shown} could be mistaken for {taken}. to forget that one: {revoking}", device_id
         )
     return None

@@ -159,8 +159,8 @@ class Pairing:
         return self.state is State.HANDSHAKE and self.window is not None and self.window.token == token
 
     def waits_for(self, token: Secret) -> bool:
-        """Whether the window that waits for a phone has this token."""
-        return self.state is State.OPEN and self.window is not None and self.window.token == token
+        """Whether the open window has this token, also while a handshake runs in it."""
+        return self.window is not None and self.window.token == token
 
     @in_turn
     def registered(self, now: int, device_id: str, devices: int) -> None:

@@ -22,6 +22,7 @@ from novakey.daemon import audit
 from novakey.daemon.notifications import QUIET_S, REPEATED, RETRY_S, STRANGERS, STRANGERS_QUIET_S, Notices
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered
+from novakey.pairing import refusal
 from novakey.secret import Secret
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
@@ -330,6 +331,14 @@ def test_a_phone_that_pairs_again_at_once_is_told_of_again(tmp_path: Path) -> No
     for _ in range(2):
         heard.notices.paired(Device("a", Secret(bytes(32))))
     assert len(heard.summaries) == 2
+
+
+def test_a_phone_that_pairs_again_or_may_not_pair_is_told_of_as_that(tmp_path: Path) -> None:
+    heard = Heard(tmp_path)
+    heard.notices.paired(Device("a", Secret(bytes(32))), again=True)
+    for _ in range(3):
+        heard.notices.refused(refusal.elsewhere("203.0.113.9"))
+    assert heard.summaries == ['paired again: "a"', "a phone at 203.0.113.9 cannot pair"]
 
 
 def test_a_refused_text_is_told_with_its_reason_at_the_first_tap(tmp_path: Path) -> None:

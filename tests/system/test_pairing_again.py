@@ -127,6 +127,7 @@ def test_fifteen_refused_scans_cost_no_attempt_and_both_people_are_told_why(tmp_
         assert works(old)
         assert json.loads((daemon.folder / "pairing.json").read_text())["interrupted"] == 0
         # The owner follows the hint, and the next scan of the same QR pairs.
+        daemon.refused(token, ANNA)
         daemon.ask("revoke", device=f"id:{ANNA}")
         sock, public = begin(daemon, token)
         assert register(sock, public, token, pair.Registration(ANNA, random_key()))
