@@ -33,8 +33,7 @@ class Answered(NamedTuple):
     """What became of one message, for whoever keeps account. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
-    `program` is what had the focus, where that was looked at; `by_policy` says that it was refused for
-    where it would have gone.
+    `program` is what had the focus, where that was looked at; `msg` is the reply's sentence.
     """
 
     at: int
@@ -44,7 +43,6 @@ class Answered(NamedTuple):
     stage: str
     outcome: Outcome
     program: str = ""
-    by_policy: bool = False
     msg: str = ""
 
 
@@ -101,7 +99,6 @@ class Handler:
         until = self.monotonic() - lain_s + EXCHANGE_S
         kind: MessageType | None = None
         device_id: str | None = None
-        by_policy = False
         try:
             opened, nonce = self._open(payload, peer)
             kind = opened.type
@@ -112,10 +109,9 @@ class Handler:
             outcome, msg, program = self._act(device_id, opened, self._exchange(opened, until, is_open))
         except Refused as refused:
             outcome, msg, program = refused.outcome, refused.msg, refused.program
-            by_policy = refused.by_policy
             if outcome is Outcome.CRYPTO_FAIL:
                 kind = device_id = None  # also of a message that was open when its device was revoked
-        return self.reply(outcome, msg, peer, req_id, kind, device_id, program, by_policy)
+        return self.reply(outcome, msg, peer, req_id, kind, device_id, program)
 
     def reply(
         self,
@@ -126,13 +122,12 @@ class Handler:
         kind: MessageType | None = None,
         device_id: str | None = None,
         program: str = "",
-        by_policy: bool = False,
     ) -> Reply:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
         name, now = stage(kind), int(self.unix_time())
         log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, msg)
-        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, by_policy, msg))
+        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, msg))
         return Reply(outcome, name, msg, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:

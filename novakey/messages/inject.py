@@ -216,9 +216,7 @@ class Injector:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
         except TargetRefusedError as error:
             self.recent.refused(digest, aim.window)
-            raise Refused(
-                Outcome.BAD_REQUEST, f"target refused: {error}", aim.program, by_policy=True
-            ) from None
+            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", aim.program) from None
         if delivered.outcome.success:
             self._use_up(device_id)
         elif delivered.may_be_out:
@@ -279,14 +277,12 @@ class Injector:
             self._target.permit(focus)
         except TargetRefusedError as error:
             self.recent.refused(digest, window_of(focus))
-            raise Refused(
-                Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus), by_policy=True
-            ) from None
+            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus)) from None
 
     def _refuse_when_locked(self, digest: bytes) -> None:
         if self.settings.refuse_when_locked and self.locked():
             self.recent.refused(digest, LOCKED)
-            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked", by_policy=True)
+            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked")
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:

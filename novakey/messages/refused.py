@@ -11,13 +11,11 @@ UNAUTHENTIC = "the message does not authenticate"
 class Refused(Exception):
     """Raised where the reason is found; `Handler.answer` makes the reply of it.
 
-    `program` is what had the focus, where that was looked at; `by_policy` says that the text was
-    refused for where it would have gone.
+    `program` is what had the focus, where that was looked at.
     """
 
-    def __init__(self, outcome: Outcome, msg: str, program: str = "", by_policy: bool = False) -> None:
+    def __init__(self, outcome: Outcome, msg: str, program: str = "") -> None:
         super().__init__(msg)
         self.outcome = outcome
         self.msg = msg
         self.program = program
-        self.by_policy = by_policy
