@@ -254,8 +254,10 @@ def _begin_ledger(path: Path) -> None:
 
 
 def _config_file(folder: Path) -> Path | None:
-    """The configuration that it reads: the first of these names."""
-    return next((folder / name for name in other_daemon.CONFIG_NAMES if (folder / name).is_file()), None)
+    """The configuration that it reads: the first of these names. On macOS it lies beside the data."""
+    places = (folder, folder.parent / "config") if folder.name == "data" else (folder,)
+    paths = [place / name for place in places for name in other_daemon.CONFIG_NAMES]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _server_keys(path: Path) -> SeededKey:

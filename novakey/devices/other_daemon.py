@@ -26,7 +26,7 @@ from novakey.errors import StoreError
 from novakey.system.paths import Paths
 
 CONFIG_NAMES = ("server_config.yaml", "server_config.yml", "server_config.json")
-_PLAIN = (b'"kyber', b'"device', b'"key_hex"')
+_PLAIN = (b'"kyber768_', b'"devices"', b'"key_hex"')
 _SEALED = (b'"alg"', b'"ct_b64"', b'"nonce_b64"')
 _HEAD = 4096  # the first member of either kind stands in it
 

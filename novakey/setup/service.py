@@ -21,6 +21,8 @@ UNIT = "novakey.service"
 MARK = "# Written by novakey.py setup for this installation."
 _ANSWER_S = 20.0
 _TARGET = "graphical-session.target"
+_STARTS_IT = re.compile(r"(?mi)^ExecStart=.*novakey")
+_IN_FOLDER = re.compile(r"(?m)^WorkingDirectory=")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -52,17 +54,20 @@ def own_folders(paths: Paths) -> list[Path]:
 
 
 def of_other_daemon() -> Path | None:
-    """The existing daemon's unit, which has the name of ours; None where there is none."""
+    """The existing daemon's unit, which has the name of ours; None where there is none.
+
+    That daemon finds its files in the folder that it is started in, so its unit names one. Ours does not.
+    """
     unit = folder() / UNIT
     if not unit.is_file():
         said = _systemctl("show", "--property=FragmentPath", "--value", UNIT)
         unit = Path("" if isinstance(said, str) else said.stdout.strip())
     try:
-        found = unit.read_text() if unit.is_file() else MARK
-        ours = shipped(UNIT).read_text().splitlines()[0]
-    except (OSError, UnicodeError, SetupError):
+        found = unit.read_text() if unit.is_file() else ""
+    except (OSError, UnicodeError):
         return None
-    return None if MARK in found or ours in found else unit
+    theirs = MARK not in found and _STARTS_IT.search(found) and _IN_FOLDER.search(found)
+    return unit if theirs else None
 
 
 def quoted(word: str, command: bool = True) -> str:

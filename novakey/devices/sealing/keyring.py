@@ -114,6 +114,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
 """Situation → what was wrong, and the cure."""
 
 
+class GarbledError(StoreError):
+    """The keyring's entry is not a sealing key."""
+
+
 def installation_id(data_folder: Path) -> str:
     """An id of the installation whose data is in this folder: the same as long as the folder stays there."""
     return hashlib.sha256(os.fsencode(data_folder.resolve())).hexdigest()[:16]
@@ -121,7 +125,10 @@ def installation_id(data_folder: Path) -> str:
 
 def existing_daemon_key(timeout_s: float) -> Secret:
     """The key that the daemon before this one keeps in the keyring; it is only read. For `import`."""
-    key = Keyring("", timeout_s, account=_THEIR_ACCOUNT).load()
+    try:
+        key = Keyring("", timeout_s, account=_THEIR_ACCOUNT).load()
+    except GarbledError as error:
+        raise StoreError(error.problem, "restore the keyring from a backup") from None  # a reset keeps it
     if key is None:
         raise StoreError(
             f"the keyring holds no key of the other daemon ({SERVICE}/{_THEIR_ACCOUNT})",
@@ -151,9 +158,9 @@ class Keyring(SealingBackend):
         try:
             data = base64.b64decode(jsonline.string(answer, "key"), validate=True)
         except (Malformed, ValueError):
-            raise self._error("garbled") from None
+            raise self._garbled() from None
         if len(data) != KEY_SIZE:
-            raise self._error("garbled")
+            raise self._garbled()
         return Secret(data)
 
     def store(self, key: Secret) -> None:
@@ -209,6 +216,10 @@ class Keyring(SealingBackend):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         return output, child.returncode
+
+    def _garbled(self) -> GarbledError:
+        error = self._error("garbled")
+        return GarbledError(error.problem, error.cure)
 
     def _error(self, situation: str, detail: str = "") -> StoreError:
         problem, cure = MESSAGES.get(situation, MESSAGES["failed"])

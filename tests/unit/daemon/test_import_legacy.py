@@ -14,6 +14,10 @@ from support.other_daemon import Other
 from support.secret_service import SecretService
 from support.x11 import RecordingXterm, XServer, differs
 
+from novakey.config.settings import Settings
+from novakey.daemon import import_legacy
+from novakey.secret import Secret
+from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 
@@ -160,3 +164,40 @@ def test_import_of_a_spoiled_folder_says_what_is_wrong_and_writes_nothing(
     assert done.returncode == code, done.stderr
     assert name in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "d").exists() or not [p for p in (tmp_path / "d").iterdir() if p.suffix == ".json"]
+
+
+def test_a_key_of_the_other_daemon_that_is_none_is_named_and_no_reset_is_advised(
+    tmp_path: Path, other: Other, keyring: SecretService
+) -> None:
+    other.key = Secret(b"short")
+    other.put_key(keyring)
+    other.key = Secret(bytes(32))
+    other.seal_devices()
+    done = run("--data-dir", tmp_path / "d", "import", other.folder, env=keyring.env)
+    assert done.returncode == 3 and "is not a sealing key" in done.stderr and "reset" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "folder"),
+    [
+        ("darwin", "Library/Application Support/NovaKey"),
+        ("win32", "AppData/Local/NovaKey"),
+        ("linux", ".local/share/novakey"),
+    ],
+)
+def test_its_folder_is_looked_for_where_its_packages_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, folder: str
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "AppData/Local"))
+    made = Other.make(tmp_path / folder).folder
+    assert import_legacy.find(Paths.under(tmp_path / "ours")) == made
+
+
+def test_a_configuration_beside_the_data_is_found(tmp_path: Path) -> None:
+    made = Other.make(tmp_path / "data").folder
+    (tmp_path / "config").mkdir()
+    (made / "server_config.yaml").rename(tmp_path / "config" / "server_config.yaml")
+    adopted = import_legacy.read(made, Settings()).adopted
+    assert adopted is not None and adopted.values["target_policy_enabled"] is True
