@@ -124,6 +124,9 @@ def import_from(folder: Path, paths: Paths, settings: Settings, unit: Unit | Non
 
     Refuses where a device is paired already, or while a daemon of ours runs.
     """
+    shared = folder.is_dir() and paths.data.is_dir() and folder.samefile(paths.data)
+    if shared:
+        folder = paths.data  # however it was spelled
     theirs = read(folder, settings)
     kept = _ours(paths, settings)
     plan = ImportRecord(
@@ -132,7 +135,6 @@ def import_from(folder: Path, paths: Paths, settings: Settings, unit: Unit | Non
     )
     paths.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with files.FolderLock(paths.data):
-        shared = folder.samefile(paths.data)
         _refuse_paired(paths, settings, theirs.files if shared else [])
         known = record.load(paths.pairing)
         if known.device_stored:  # the store was removed, which is no reset

@@ -203,6 +203,14 @@ def test_its_unit_is_stopped_and_put_aside_with_consent_and_comes_back(home: Pat
     assert tree(home) == was
 
 
+def test_our_folder_is_recognised_however_it_is_spelled(home: Path, other: Other) -> None:
+    was = tree(home)
+    done(novakey(home, f"import {shlex.quote(f'{home / DATA}/../novakey')}"))
+    assert (home / DATA / "before-import-1" / "server_config.yaml").exists()
+    done(novakey(home, "import --undo --yes"))
+    assert tree(home) == was
+
+
 def test_where_nothing_is_found_the_places_are_named(home: Path) -> None:
     said = novakey(home, "import")
     assert said.returncode == 1
