@@ -64,6 +64,9 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     what, outcome = event or str(entry.get("stage", "")), str(entry.get("outcome", ""))
     if event == "ask" and outcome not in _SHORT:
         outcome = "refused"  # the reason is a sentence; it is in the JSON
+    more = entry.get("more", 0)
+    if isinstance(more, int) and more > 0:
+        outcome = f"{outcome}, and {more} more"
     return when, str(entry["device"]), what, outcome, str(entry.get("program") or "")
 
 

@@ -4,21 +4,24 @@
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
 
-One line a decision, owner-only, rotated like the log. Strangers are not in it:
-whoever is not authenticated could fill it, and the log has them.
+One line a decision, owner-only, rotated like the log. Strangers are not in it,
+because they could fill it, and the log has them. A recorded message can be sent
+again without end, so a device's refusals of one reason get a few lines a minute.
+The others are counted, in `more` of the next such line.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from novakey.log.rotate import OwnerOnlyFile, parts
 from novakey.messages.handler import Answered
+from novakey.net.rate_limit import RateLimiter
 from novakey.system import files
 from novakey.wire import Malformed, jsonline
 
@@ -26,13 +29,23 @@ log = logging.getLogger(__name__)
 
 FILE = "audit.jsonl"
 MAX_LINE = 8192
+REFUSALS = 10  # lines a minute, for each device and reason
 
 
 class Audit:
     """The open file. A disk that is full costs entries, never a delivery: that is said in the log, once."""
 
-    def __init__(self, file: OwnerOnlyFile, unix_time: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        file: OwnerOnlyFile,
+        unix_time: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._unix_time = unix_time
+        self._monotonic = monotonic
+        self._refusals = RateLimiter(REFUSALS)
+        self._left_out: dict[tuple[str, str], Answered] = {}
+        self._more: Counter[tuple[str, str]] = Counter()
         self._failed = False
         self._file = file
 
@@ -40,24 +53,34 @@ class Audit:
         """A message of a paired device."""
         if answered.device_id is None:
             return
-        self._write(
-            {
-                "at": answered.at,
-                "req": answered.req_id,
-                "device": answered.device_id,
-                "stage": answered.stage,
-                "outcome": answered.outcome.reason,
-                "program": answered.program,
-            }
-        )
+        kind = (answered.device_id, answered.outcome.reason)
+        if not answered.outcome.success and not self._refusals.allow(" ".join(kind), self._monotonic()):
+            self._more[kind] += 1
+            self._left_out[kind] = answered
+            return
+        self._left_out.pop(kind, None)
+        self._note(answered, self._more.pop(kind, 0))
 
     def happened(self, event: str, device: str, **more: str) -> None:
         """Something that the owner did, or that a pairing changed."""
         self._write({"at": int(self._unix_time()), "event": event, "device": device, **more})
 
     def close(self) -> None:
-        """Close the file."""
+        """Write down the last of what was only counted, and close the file."""
+        for kind, answered in self._left_out.items():
+            self._note(answered, self._more[kind] - 1)
         self._file.close()
+
+    def _note(self, answered: Answered, more: int) -> None:
+        entry: dict[str, object] = {
+            "at": answered.at,
+            "req": answered.req_id,
+            "device": answered.device_id,
+            "stage": answered.stage,
+            "outcome": answered.outcome.reason,
+            "program": answered.program,
+        }
+        self._write({**entry, "more": more} if more > 0 else entry)
 
     def _write(self, members: dict[str, object]) -> None:
         try:
