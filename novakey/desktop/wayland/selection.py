@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Sequence, Set
 from typing import Any
 
@@ -18,7 +17,7 @@ import gevent
 import gevent.event
 
 from novakey.desktop.base import DesktopError
-from novakey.desktop.pipe import write_and_close
+from novakey.desktop.pipe import close_now, write_and_close
 from novakey.desktop.wayland.focus_window import NEEDED, MomentaryWindow
 from novakey.desktop.wayland.session import connect, within
 from novakey.desktop.wayland.wire import ERRORS, Handler, OwnedFile, ProtocolError
@@ -156,7 +155,7 @@ class SelectionOwner:
             return
         kind, handle = values
         if kind in NOTHING:
-            os.close(handle)
+            close_now(handle)
             return
         gevent.spawn(self._give, kind, handle)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import array
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from novakey.desktop.pipe import close_now
 
 ERRORS = (OSError, EOFError, ValueError, struct.error)
 
@@ -82,7 +83,7 @@ class Connection:
         self._socket.close()
         for handle in (*self._files, *self._unsent_files):
             with contextlib.suppress(OSError):
-                os.close(handle)
+                close_now(handle)
         self._files, self._unsent_files = [], []
 
     @property
@@ -139,7 +140,7 @@ class Connection:
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
             sent = self._socket.sendmsg([self._unsent], ancillary)
             for handle in files:
-                os.close(handle)
+                close_now(handle)
             del self._unsent_files[: len(files)]
             del self._unsent[:sent]
 
@@ -227,7 +228,7 @@ def _packed(kind: str, value: Any) -> bytes:
 def _ignore(opcode: int, values: list[Any]) -> None:
     for value in values:
         if isinstance(value, OwnedFile):
-            os.close(value)
+            close_now(value)
 
 
 class OwnedFile(int):
