@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -88,8 +89,10 @@ class Run:
 def suite(folder: Path, limit_s: float = 60, **files: str) -> None:
     """Write a suite: its settings, and files of tests by name, with __ for a slash."""
     (folder / "conftest.py").write_text(_CONFTEST)
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())
+    warnings = "\n  ".join(project["tool"]["pytest"]["ini_options"]["filterwarnings"])
     settings = f"[pytest]\naddopts = -rfExX -p no:cacheprovider\ntimeout = {limit_s}\n"
-    (folder / "pytest.ini").write_text(settings)
+    (folder / "pytest.ini").write_text(f"{settings}filterwarnings =\n  {warnings}\n")
     for name, source in files.items():
         path = folder / f"{name.replace('__', '/')}.py"
         path.parent.mkdir(exist_ok=True)
