@@ -217,6 +217,8 @@ class _Live:
         while True:
             match asked.next(_LOOK_S):
                 case Event("window", members):
+                    if self._uri is not None:
+                        self._note = "The address of this computer changed: scan this QR."
                     self._uri, self._picture = uri.decode(members["uri"]), Path(members["picture"])
                 case Event("attempt", members):
                     self._note = _attempt(members["attempts_left"])

@@ -21,7 +21,7 @@ from novakey.messages.gates import Gate
 from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
-from novakey.pairing.window import Attempt, Ended
+from novakey.pairing.window import Attempt, Ended, Moved
 from novakey.system import attended, procfs
 from novakey.system.paste import choices, command
 from novakey.wire.control import Event
@@ -104,6 +104,8 @@ class Owner:
                         yield Event("attempt", {"attempts_left": left})
                     case RefusedPhone() as phone:
                         yield Event("refused", {"from": phone.peer, "why": phone.why})
+                    case Moved(uri):
+                        yield self._window_event(uri)
                     case Ended(None, why):
                         raise NovaKeyError(why, self._after_window())
                     case Ended(Device() as device, again=again):

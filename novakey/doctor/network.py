@@ -13,7 +13,7 @@ from novakey.config.validate import parse_listen_addr
 from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
-from novakey.pairing.display import advertised_as
+from novakey.pairing.display import Lack, advertised_as, lack
 from novakey.system import files
 from novakey.system.paste import command
 from novakey.system.paths import Paths
@@ -65,6 +65,8 @@ def _address(paths: Paths, settings: Settings) -> Finding:
         )
     if ipaddress.ip_address(str(found).partition("%")[0]).is_loopback:
         if _is_any(host) and settings.advertise_host in ("", "auto"):
+            if lack(host) is Lack.IPV4:
+                return about.fault("the network has IPv6 only", 'set listen_addr: "[::]:60768"')
             return about.fault(
                 "this computer has no network address", "connect it to a network, or set advertise_host"
             )
@@ -76,7 +78,7 @@ def _address(paths: Paths, settings: Settings) -> Finding:
     if running and not _connects(shown, port):
         return about.fault(
             f"the daemon does not answer at {shown} port {port}",
-            "set listen_addr to 0.0.0.0, or advertise_host to what is listened on, or open the firewall",
+            'set listen_addr to "[::]:60768", or advertise_host to what is listened on, or open the firewall',
         )
     typed = f" answers. {listener(shown, port)}" if running else f". {listener(shown, port)}" if port else ""
     return about.ok(f"{shown} port {port}{typed}")

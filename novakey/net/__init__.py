@@ -5,4 +5,5 @@ admission      the limits of connections, in all and for each address
 pairing_slots  the few connections that may pair at once
 stream         bounded reads with deadlines
 rate_limit     so many in a minute
+changes        when addresses or routes change
 """

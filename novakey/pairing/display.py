@@ -8,6 +8,7 @@ import socket
 import sys
 import textwrap
 import time
+from enum import Enum, auto
 from pathlib import Path
 
 from novakey.errors import StoreError
@@ -21,7 +22,15 @@ log = logging.getLogger(__name__)
 
 # Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing,
 # it only makes the kernel choose the source address of the default route.
-_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_ROUTES = {4: (socket.AF_INET, "192.0.2.1"), 6: (socket.AF_INET6, "2001:db8::1")}
+
+
+class Lack(Enum):
+    """Why the QR can only name this computer itself."""
+
+    NETWORK = auto()
+    IPV4 = auto()  # listened on, but the network has only IPv6
+    LISTENER = auto()  # on loopback, or `advertise_host` says so
 
 
 class Display:
@@ -31,6 +40,7 @@ class Display:
         self.picture = picture
         self._advertise_host = advertise_host
         self._fingerprint = fingerprint
+        self._lack = Lack.LISTENER
 
     def host(self, bound_host: str) -> str:
         """The host that the QR names, for a daemon that listens on `bound_host`."""
@@ -40,6 +50,8 @@ class Display:
                 "no mDNS responder answers for this computer, so the QR has its address: "
                 "start avahi-daemon, or set advertise_host"
             )
+        measured = host is None or self._advertise_host in ("", "auto")
+        self._lack = lack(bound_host) if measured else Lack.LISTENER
         return host or plain_host(advertised(bound_host))
 
     def uri(self, window: Window, host: str, port: int) -> PairingUri:
@@ -53,15 +65,32 @@ class Display:
         qr.write_picture(self.picture, uri)
         log.info("waiting for a phone: scan the QR in %s", self.picture)
         log.info("in the app add a listener first: Host %s, Port %d, exactly so", uri.host, uri.port)
-        if _is_loopback(uri.host):
-            log.warning(
-                "the QR says %s, which no phone can reach: listen on an address of the network "
-                "or set advertise_host",
-                uri.host,
-            )
+        if is_loopback(uri.host):
+            self._say_unreachable(uri.host)
         if sys.stdout.isatty():
             screen = Screen.of(sys.stdout)
             output.of(sys.stdout).write("\n".join(page(uri, self.picture, now, screen)) + "\n")
+
+    def _say_unreachable(self, host: str) -> None:
+        match self._lack:
+            case Lack.NETWORK:
+                log.warning(
+                    "the QR says %s, which no phone can reach: "
+                    "connect this computer to a network, and the QR is drawn again",
+                    host,
+                )
+            case Lack.IPV4:
+                log.warning(
+                    "the QR says %s, which no phone can reach: "
+                    'the network has IPv6 only, so set listen_addr: "[::]:60768"',
+                    host,
+                )
+            case Lack.LISTENER:
+                log.warning(
+                    "the QR says %s, which no phone can reach: listen on an address of the network "
+                    "or set advertise_host",
+                    host,
+                )
 
     def hide(self) -> None:
         """Take the picture away; its token is worth nothing any more."""
@@ -119,23 +148,46 @@ def advertised_as(advertise_host: str, bound_host: str) -> str | None:
 
 
 def advertised(bound_host: str) -> str:
-    """The address that a phone should use: the bound one, or that of the default route."""
-    try:
-        if not ipaddress.ip_address(bound_host).is_unspecified:
-            return bound_host
-    except ValueError:
+    """The address that a phone should use: the bound one, or that of the default route.
+
+    An address of IPv6 only where that is listened on: `0.0.0.0` is IPv4 alone.
+    """
+    bound = _any_version(bound_host)
+    if bound is None:
         return bound_host
-    for family, elsewhere in _ELSEWHERE:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((elsewhere, 9))
-                return str(sock.getsockname()[0])
-        except OSError:
-            continue
-    return "127.0.0.1"
+    return (_of_route(4) or (_of_route(6) if bound == 6 else None)) or "127.0.0.1"
 
 
-def _is_loopback(host: str) -> bool:
+def lack(bound_host: str) -> Lack:
+    """Return what is missing where `advertised` can only name this computer itself."""
+    bound = _any_version(bound_host)
+    if bound is None:
+        return Lack.LISTENER
+    return Lack.IPV4 if bound == 4 and _of_route(6) else Lack.NETWORK
+
+
+def _any_version(bound_host: str) -> int | None:
+    """4 or 6 for `0.0.0.0` and `::`; None for one address or a name."""
+    try:
+        address = ipaddress.ip_address(bound_host)
+    except ValueError:
+        return None
+    return address.version if address.is_unspecified else None
+
+
+def _of_route(version: int) -> str | None:
+    """The address that the default route of that version goes out from, if there is one."""
+    family, elsewhere = _ROUTES[version]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((elsewhere, 9))
+            return str(sock.getsockname()[0])
+    except OSError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the host is this computer itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -20,8 +20,9 @@ from novakey.devices.store import Device
 from novakey.errors import NovaKeyError, StoreError
 from novakey.feed import Feed
 from novakey.log.format import escape
+from novakey.net.changes import changes
 from novakey.pairing.clock import WindowClock
-from novakey.pairing.display import Display
+from novakey.pairing.display import Display, is_loopback
 from novakey.pairing.model import WAY_OUT, Window
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import Event, Pairing, State
@@ -52,7 +53,13 @@ class Attempt(NamedTuple):
     attempts_left: int
 
 
-Happening = Ended | Attempt | RefusedPhone
+class Moved(NamedTuple):
+    """The address of this computer changed, so the window has another QR."""
+
+    uri: PairingUri
+
+
+Happening = Moved | Ended | Attempt | RefusedPhone
 
 
 class Windows:
@@ -82,6 +89,7 @@ class Windows:
         self.refusal = ""
         """Why the last phone in the open window may not pair; empty where none was refused."""
         self._timer: gevent.Greenlet | None = None
+        self._watch: gevent.Greenlet | None = None
 
     def at_start(self, bound: tuple[str, int]) -> None:
         """Open the window that is due at start, where one is."""
@@ -162,6 +170,7 @@ class Windows:
         uri = self._display.uri(window, host, port)
         self._shown, self._uri, self.refusal = window, uri, ""
         self._timer = gevent.spawn_later(settings.pair_window_s + 1, self._wait_for_end)
+        self._watch = gevent.spawn(self._follow_network)
         try:
             self._display.show(uri, now)
         except StoreError:
@@ -170,6 +179,26 @@ class Windows:
             raise
         self._on_shown(uri)
         return uri
+
+    def _follow_network(self) -> None:
+        """Show the address where phones reach this computer now, as long as the window is open."""
+        for _ in changes():
+            before = self._uri
+            if before is None:
+                return
+            host = self._display.host(self._bound[0])
+            if host != before.host and not is_loopback(host):  # without a network the old QR may still count
+                log.warning("the address of this computer is %s now: the QR is drawn again", host)
+                self._show_at(before._replace(host=host))
+
+    def _show_at(self, uri: PairingUri) -> None:
+        try:
+            self._display.show(uri, self._clock())
+        except StoreError as error:
+            log.error("%s", error.in_one_line)
+        self._uri = uri
+        self._on_shown(uri)
+        self.happenings.publish(Moved(uri))
 
     def _wait_for_end(self) -> None:
         # The timer may come early by a fraction, and a running handshake ends by itself.
@@ -205,5 +234,7 @@ class Windows:
         if self._timer is not None and self._timer is not gevent.getcurrent():
             self._timer.kill(block=False)
         self._timer = None
+        if self._watch is not None:
+            self._watch.kill(block=False)
         self._display.hide()
         self._on_shown(None)
