@@ -47,6 +47,10 @@ class Secret:
         """The bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
         return self._buffer.decode("utf-8")
 
+    def copy(self) -> Secret:
+        """Another one of the same bytes, wiped by itself."""
+        return Secret(self._buffer)
+
     def characters(self) -> Iterator[str]:
         """The characters of the text one by one, so that no copy of the whole lies in memory.
 

@@ -99,6 +99,8 @@ class Backend(ABC):
     """
 
     name: str
+    typed_msg = "typed"
+    """The reply's words for a text whose every key went out; others where nothing shows that it arrived."""
 
     @classmethod
     @abstractmethod
@@ -136,6 +138,10 @@ class Backend(ABC):
 
     def put_right(self) -> None:
         """Undo what a delivery that was killed has left changed (borrowed keys, locks). Raises nothing."""
+        return
+
+    def sign_with(self, key: bytes) -> None:
+        """Sign with this key what a delivery notes where other programs write; most note nothing."""
         return
 
     def keep_permission_in(self, permission: Permission) -> None:

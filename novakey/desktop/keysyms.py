@@ -10,6 +10,10 @@ missing costs speed and never correctness: its character is then borrowed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from novakey.secret import Secret
+
 TAB = 0xFF09
 RETURN = 0xFF0D
 INSERT = 0xFF63
@@ -34,6 +38,18 @@ def of_character(character: str) -> int:
         return TAB
     code = ord(character)
     return code if code < 0x100 else _UNICODE | code
+
+
+def typed_characters(text: Secret) -> Iterator[str]:
+    """Each character of a text that is a key of its own: a line end of two characters is one key.
+
+    One by one, as a copy of the whole would stay in memory.
+    """
+    before = ""
+    for character in text.characters():
+        if (before, character) != ("\r", "\n"):
+            yield character
+        before = character
 
 
 def is_keypad(keysym: int) -> bool:

@@ -174,7 +174,7 @@ class Courier:
             backend.type_text(text, self._deadline_s, way.permit)
         except DesktopError as error:
             return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), way)
-        return Delivered(Outcome.TYPED, "typed", True)
+        return Delivered(Outcome.TYPED, backend.typed_msg, True)
 
     def focus(self) -> Focus | None:
         """What has the focus now; None where that cannot be told."""

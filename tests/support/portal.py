@@ -14,22 +14,73 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 from jeepney import (
     DBusAddress,
     HeaderFields,
     Message,
     MessageType,
     new_error,
+    new_method_call,
     new_method_return,
     new_signal,
 )
 from jeepney.bus_messages import message_bus
 from jeepney.io.common import RouterClosed
-from jeepney.io.threading import ReceiveStopped, open_dbus_connection
+from jeepney.io.threading import DBusConnection, ReceiveStopped, open_dbus_connection
 
 INTERFACES = Path("/usr/share/dbus-1/interfaces")
 NAME = "org.freedesktop.portal.Desktop"
 REMOTE = "org.freedesktop.portal.RemoteDesktop"
+BEHIND = "org.freedesktop.impl.portal.desktop.double"
+_BEHIND_REMOTE = "org.freedesktop.impl.portal.RemoteDesktop"
+_SESSIONS = ("org.freedesktop.portal.Session", "org.freedesktop.impl.portal.Session")
+_ENDS = (OSError, EOFError, ValueError, ReceiveStopped, RouterClosed)
+
+
+def _serve(connection: DBusConnection, handle: Callable[[Message], None]) -> None:
+    while True:
+        try:
+            call = connection.receive()
+            if call.header.message_type is MessageType.method_call:
+                handle(call)
+        except _ENDS:
+            return
+
+
+class Behind:
+    """The desktop's own part: it presses the keys that the portal hands on, which waits for no answer."""
+
+    def __init__(self, address: str, press: Callable[[int, bool], None]) -> None:
+        self.sessions: set[str] = set()
+        self.alive = True
+        self._press = press
+        self._goes_on = gevent.event.Event()
+        self._goes_on.set()
+        self._connection = open_dbus_connection(address)
+        self._connection.send(message_bus.RequestName(BEHIND))
+        self._connection.receive(timeout=5)
+        self._server = gevent.spawn(_serve, self._connection, self._handle)
+
+    def pause(self) -> None:
+        """As when it is stopped by a signal."""
+        self._goes_on.clear()
+
+    def close(self) -> None:
+        """End it; its sessions are gone with it."""
+        self.alive = False
+        self._connection.close()
+        self._server.kill()
+
+    def _handle(self, call: Message) -> None:
+        self._goes_on.wait()
+        fields = call.header.fields
+        if fields[HeaderFields.path] not in self.sessions:
+            self._connection.send(new_error(call, "org.freedesktop.DBus.Error.UnknownObject"))
+        elif fields[HeaderFields.member] == "Get":
+            self._connection.send(new_method_return(call, "v", (("u", 1),)))
+        else:
+            self._press(*call.body)
 
 
 def signatures(interface: str) -> dict[str, tuple[str, str]]:
@@ -47,6 +98,8 @@ def signatures(interface: str) -> dict[str, tuple[str, str]]:
 class Portal:
     """Answers on the bus at `address` until closed. `answer` is the person's: 0 yes, 1 no, None nothing."""
 
+    behind: Behind | None = None
+
     def __init__(self, address: str, press: Callable[[int, bool], None], version: int = 2) -> None:
         self.answer: int | None = 0
         self.version = version
@@ -61,7 +114,7 @@ class Portal:
         self._connection = open_dbus_connection(address)
         self._connection.send(message_bus.RequestName(NAME))
         self._connection.receive(timeout=5)
-        self._server = gevent.spawn(self._serve)
+        self._server = gevent.spawn(_serve, self._connection, self._handle)
 
     def close(self) -> None:
         """Leave the bus."""
@@ -72,19 +125,15 @@ class Portal:
         """As when the person stops it."""
         self._sessions.clear()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                call = self._connection.receive()
-            except (OSError, EOFError, ReceiveStopped, RouterClosed):
-                return
-            if call.header.message_type is MessageType.method_call:
-                self._handle(call)
-
     def _handle(self, call: Message) -> None:
         fields = call.header.fields
         interface, member = fields[HeaderFields.interface], fields[HeaderFields.member]
-        if member == "Get":
+        if member == "Get" and call.body[0] in _SESSIONS:
+            if fields[HeaderFields.path] in self._sessions:
+                self._connection.send(new_method_return(call, "v", (("u", 1),)))
+            else:
+                self._connection.send(new_error(call, "org.freedesktop.DBus.Error.UnknownObject"))
+        elif member == "Get":
             value = {"version": self.version, "AvailableDeviceTypes": self.devices}[call.body[1]]
             self._connection.send(new_method_return(call, "v", (("u", value),)))
         elif interface == REMOTE:
@@ -104,7 +153,11 @@ class Portal:
             if session not in self._sessions:
                 self._connection.send(new_error(call, "org.freedesktop.portal.Error.NotFound"))
                 return
-            self._press(code, bool(state))
+            if self.behind is None:
+                self._press(code, bool(state))
+            else:
+                where = DBusAddress(session, BEHIND, _BEHIND_REMOTE)
+                self._connection.send(new_method_call(where, member, "ub", (code, bool(state))))
             self._connection.send(new_method_return(call))
             return
         self._request(call, member, gives)
@@ -129,9 +182,13 @@ class Portal:
             case "Start":
                 if self.answer is None:
                     return
+                if self.behind is not None:
+                    self.behind.sessions |= self._sessions
                 # A token is good once; with it nobody is asked.
                 known = bool(self.given) and self.tokens[-1] == self.given[-1]
                 response = 0 if known else self.answer
+                if self.behind is not None and not self.behind.alive:
+                    response = 2
                 results["devices"] = ("u", self.devices)
                 if self.version >= 2 and not response:
                     self.given.append(secrets.token_hex(8))

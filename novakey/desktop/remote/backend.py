@@ -19,6 +19,7 @@ import gevent
 import gevent.event
 
 from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit
+from novakey.desktop.keysyms import typed_characters
 from novakey.desktop.remote.seat import Seat
 from novakey.desktop.remote.xkb import Layout, Press
 from novakey.desktop.wayland import session
@@ -48,6 +49,12 @@ class Keyboard(Protocol):
     def caps_lock(self) -> bool:
         """Whether Caps Lock is on; False where the desktop does not tell."""
 
+    def aim(self) -> None:
+        """Raise `DesktopError` where the desktop tells that keys would go to something that is no window."""
+
+    def confirm(self) -> None:
+        """Return when the desktop has carried out every key so far; `BusError` when that cannot be shown."""
+
     def stop(self) -> None:
         """End the session, and with it its keyboard. Raises nothing."""
 
@@ -63,6 +70,8 @@ class Clipboard(Protocol):
 
 class RemoteBackend(Backend):
     """A desktop that presses keys for us."""
+
+    typed_msg = "sent to the desktop, which does not tell whether a window took it"
 
     def __init__(self) -> None:
         self._clipboard: Clipboard | None = None
@@ -83,7 +92,7 @@ class RemoteBackend(Backend):
         """See `Backend.type_text`; the focus cannot be watched here."""
         permit(None)
         with self._typist(deadline_s) as typist:
-            typist.strike(typist.layout.plan(text.text(), typist.caps_lock()))
+            typist.strike(typist.layout.plan(typed_characters(text), typist.caps_lock()))
 
     def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
         """See `Backend.paste`: Ctrl+V, as nobody knows whether a terminal has the focus."""
@@ -129,6 +138,7 @@ class RemoteBackend(Backend):
                     try:
                         if not had_one:
                             gevent.sleep(FIRST_KEYBOARD_S)
+                        keyboard.aim()
                         typist = Typist(keyboard, layout)
                         yield typist
                     finally:
@@ -188,6 +198,7 @@ class Typist:
         finally:
             with contextlib.suppress(BusError):
                 self._hold(())
+        self._keyboard.confirm()
 
     def _hold(self, wanted: tuple[int, ...]) -> None:
         self._pace.spend(2 * len({*self._held} ^ {*wanted}))  # the key, and the modifiers that it changes

@@ -15,23 +15,34 @@ from typing import Any
 
 import gevent
 import gevent.event
-from jeepney import DBusAddress, MatchRule
+from jeepney import DBusAddress, HeaderFields, MatchRule
 
-from novakey.desktop.base import Unusable
+from novakey.desktop.base import DesktopError, Unusable
 from novakey.desktop.pipe import write_and_close
 from novakey.desktop.remote import xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import MANAGER_HINT, NOTHING, TEXTS
-from novakey.secret import Secret
+from novakey.secret import Secret, erase
 from novakey.session.dbus import Bus, BusError
 
 NAME = "org.gnome.Mutter.RemoteDesktop"
 PROBE_S = 1.0
 
+OVERVIEW = "GNOME's overview is open, whose search field would get the text: close it, then send again"
+SHELL = "org.gnome.Shell"
+
 _ROOT = DBusAddress("/org/gnome/Mutter/RemoteDesktop", NAME, NAME)
 _SESSION = f"{NAME}.Session"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
+_SIGNALS = {"SelectionTransfer": "su", "SelectionOwnerChanged": "a{sv}", "Closed": ""}
+
+_SHELL_PROPERTIES = DBusAddress("/org/gnome/Shell", SHELL, _PROPERTIES)
+# The bus without a shell, and a shell without an overview; any other refusal counts as an open one.
+_NO_OVERVIEW = frozenset(
+    f"org.freedesktop.DBus.Error.{name}"
+    for name in ("ServiceUnknown", "NameHasNoOwner", "UnknownProperty", "UnknownInterface", "InvalidArgs")
+)
 
 _log = logging.getLogger(__name__)
 
@@ -76,14 +87,16 @@ class _Session:
     def __init__(self, fds: bool = False) -> None:
         self.bus = Bus(fds=fds)
         try:
-            (path,) = self.bus.call(_ROOT, "CreateSession")
+            (path,) = self.bus.call(_ROOT, "CreateSession", returns="o")
         except BaseException:
             self.bus.close()
             raise
         self.address = DBusAddress(path, NAME, _SESSION)
 
-    def call(self, method: str, signature: str | None = None, *values: object) -> tuple[Any, ...]:
-        return self.bus.call(self.address, method, signature, values)
+    def call(
+        self, method: str, signature: str | None = None, *values: object, returns: str = ""
+    ) -> tuple[Any, ...]:
+        return self.bus.call(self.address, method, signature, values, returns=returns)
 
     def stop(self) -> None:
         with contextlib.suppress(BusError):
@@ -107,8 +120,25 @@ class MutterKeyboard(_Session):
 
     def caps_lock(self) -> bool:
         where = _properties(self.address.object_path)
-        ((_, on),) = self.bus.call(where, "Get", "ss", (_SESSION, "CapsLockState"))
+        ((_, on),) = self.bus.call(where, "Get", "ss", (_SESSION, "CapsLockState"), returns="v")
         return bool(on)
+
+    def aim(self) -> None:
+        if self._overview_is_open():
+            raise DesktopError(OVERVIEW)
+
+    def confirm(self) -> None:
+        self.caps_lock()  # each key was a call of its own; this shows that the session is still there
+
+    def _overview_is_open(self) -> bool:
+        asked = (SHELL, "OverviewActive")
+        try:
+            ((_, active),) = self.bus.call(
+                _SHELL_PROPERTIES, "Get", "ss", asked, PROBE_S, start=False, returns="v"
+            )
+        except BusError as error:
+            return error.name not in _NO_OVERVIEW
+        return active is not False
 
 
 class _MutterClipboard(_Session):
@@ -116,7 +146,7 @@ class _MutterClipboard(_Session):
 
     def __init__(self, text: Secret) -> None:
         super().__init__(fds=True)
-        self._text = Secret(text.reveal())
+        self._text = text.copy()
         self.fetched = gevent.event.Event()
         self._server: gevent.Greenlet | None = None
         try:
@@ -147,7 +177,11 @@ class _MutterClipboard(_Session):
             with self.bus.signals(rule) as signals:
                 listening.set()
                 while (signal := signals.get()) is not None:
-                    if not self._handle(signal.header.fields[3], signal.body):
+                    fields = signal.header.fields
+                    member = fields[HeaderFields.member]
+                    if fields.get(HeaderFields.signature, "") != _SIGNALS.get(member):
+                        continue
+                    if not self._handle(member, signal.body):
                         break
         except BusError as error:
             _log.info("the clipboard is no longer served: %s", error)
@@ -160,9 +194,13 @@ class _MutterClipboard(_Session):
         match member:
             case "SelectionTransfer":
                 kind, serial = body
-                (file,) = self.call("SelectionWrite", "u", serial)
+                (file,) = self.call("SelectionWrite", "u", serial, returns="h")
                 text = b"secret" if kind == MANAGER_HINT else self._text.reveal()
-                written = write_and_close(file.to_raw_fd(), text)
+                try:
+                    written = write_and_close(file.to_raw_fd(), text)
+                finally:
+                    if kind != MANAGER_HINT:
+                        erase(text)
                 self.call("SelectionWriteDone", "ub", serial, written)
                 if kind in TEXTS:
                     self.fetched.set()

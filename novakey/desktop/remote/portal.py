@@ -18,7 +18,7 @@ from queue import Empty
 from typing import Any
 
 import gevent
-from jeepney import DBusAddress, MatchRule
+from jeepney import DBusAddress, HeaderFields, MatchRule
 from jeepney.bus_messages import message_bus
 
 from novakey.desktop.base import CannotType, DesktopError, Permission, Unusable
@@ -27,7 +27,7 @@ from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import SelectionOwner
 from novakey.secret import Secret
-from novakey.session.dbus import Bus, BusError
+from novakey.session.dbus import WRONG_TYPE, Bus, BusError
 from novakey.system.process import open_to_portals
 
 NAME = "org.freedesktop.portal.Desktop"
@@ -40,6 +40,11 @@ _REQUEST = f"{NAME.rpartition('.')[0]}.Request"
 _SESSION = f"{NAME.rpartition('.')[0]}.Session"
 _PATH = "/org/freedesktop/portal/desktop"
 _PORTAL = DBusAddress(_PATH, NAME, _REMOTE)
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_BUS = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+# The desktop's own part behind the portal presses the keys. The portal hands them on and does not wait.
+_BEHIND = "org.freedesktop.impl.portal.desktop."
+_BEHIND_SESSION = "org.freedesktop.impl.portal.Session"
 _KEYBOARD = 1  # device types
 _UNTIL_REVOKED = 2  # persist_mode
 _PERSISTS_SINCE = 2  # version of the interface
@@ -99,7 +104,7 @@ class PortalBackend(RemoteBackend):
             keyboard.end()
 
     def _start(self, deadline_s: float) -> Keyboard:
-        if self._keyboard is not None and self._keyboard.serves:
+        if self._keyboard is not None and self._keyboard.serves and self._keyboard.is_proven():
             return self._keyboard
         self._end()
         if self._opening is None:
@@ -139,8 +144,9 @@ class PortalKeyboard:
                 self._session = self._create()
             self._select(permission.load() if permission is not None else None)
             started = self._ask("Start", "os", (self._session, ""), ANSWER_S)
-            if not started.get("devices", ("u", 0))[1] & _KEYBOARD:
+            if not _number(started.get("devices")) & _KEYBOARD:
                 raise BusError("the person allowed no keyboard")
+            self._behind = self._find_behind()
         except BaseException:
             self._bus.close()
             raise
@@ -157,13 +163,49 @@ class PortalKeyboard:
         try:
             none: dict[str, object] = {}
             values = (self._session, none, code, int(down))
-            self._bus.call(_PORTAL, "NotifyKeyboardKeycode", "oa{sv}iu", values)
+            self._bus.call(_PORTAL, "NotifyKeyboardKeycode", "oa{sv}iu", values, returns="")
         except BusError:
             self.end()  # the person has ended it, or the portal has; the next delivery starts another
             raise
 
     def caps_lock(self) -> bool:
         return False
+
+    def aim(self) -> None:
+        return
+
+    def is_proven(self) -> bool:
+        """Whether the portal, and what is behind it, still have this very session; a round trip to each."""
+        try:
+            self.confirm()
+        except BusError:
+            return False
+        return True
+
+    def confirm(self) -> None:
+        # What the portal has handed on lies before this call in the queue of what is behind it.
+        try:
+            self._has_session(self._portal, _SESSION)
+            for owner in self._behind:
+                self._has_session(owner, _BEHIND_SESSION)
+        except BusError as error:
+            self.end()
+            raise BusError(f"the portal's session is gone ({error})") from None
+
+    def _has_session(self, owner: str, interface: str) -> None:
+        where = DBusAddress(self._session, owner, _PROPERTIES)
+        self._bus.call(where, "Get", "ss", (interface, "version"), PROBE_S, start=False, returns="v")
+
+    def _find_behind(self) -> list[str]:
+        """Return the connections behind the portal that have this session; none where they do not show it."""
+        (names,) = self._bus.call(_BUS, "ListNames", returns="as")
+        found = []
+        for name in [name for name in names if name.startswith(_BEHIND)]:
+            with contextlib.suppress(BusError):
+                (owner,) = self._bus.call(_BUS, "GetNameOwner", "s", (name,), returns="s")
+                self._has_session(owner, _BEHIND_SESSION)
+                found.append(owner)
+        return found
 
     def stop(self) -> None:
         return
@@ -177,7 +219,9 @@ class PortalKeyboard:
 
     def _owner(self) -> str:
         """Who the portal is on this bus: any program could send a signal that looks like its answer."""
-        (owner,) = self._bus.send(message_bus.GetNameOwner(NAME))
+        with contextlib.suppress(BusError):  # one that runs without the bus knowing how to start it
+            self._bus.send(message_bus.StartServiceByName(NAME))
+        (owner,) = self._bus.send(message_bus.GetNameOwner(NAME), returns="s")
         return str(owner)
 
     def _create(self) -> str:
@@ -220,6 +264,8 @@ class PortalKeyboard:
                 raise BusError("nobody answered whether we may type") from None
         if answer is None:
             raise BusError("the session bus hung up")
+        if answer.header.fields.get(HeaderFields.signature) != "ua{sv}":
+            raise BusError(WRONG_TYPE)
         response, results = answer.body
         if response:
             raise BusError("the person declined" if response == 1 else "the portal ended the request")
@@ -227,9 +273,14 @@ class PortalKeyboard:
 
 
 def _property(bus: Bus, name: str) -> int:
-    where = DBusAddress(_PATH, NAME, "org.freedesktop.DBus.Properties")
-    ((_, value),) = bus.call(where, "Get", "ss", (_REMOTE, name), PROBE_S)
-    return int(value)
+    where = DBusAddress(_PATH, NAME, _PROPERTIES)
+    (value,) = bus.call(where, "Get", "ss", (_REMOTE, name), PROBE_S, returns="v")
+    return _number(value)
+
+
+def _number(value: tuple[str, Any] | None) -> int:
+    """Return what a variant holds, if that is a number; else 0."""
+    return value[1] if value is not None and isinstance(value[1], int) else 0
 
 
 def _token() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 from novakey.desktop.base import DesktopError
@@ -50,6 +51,14 @@ class Seat:
         if opcode == 0:
             _, handle, size = values
             try:
-                self._keymap = os.pread(handle, min(size, MAX_KEYMAP), 0).rstrip(b"\0")
+                self._keymap = read_keymap(handle, size)
             finally:
                 os.close(handle)
+
+
+def read_keymap(handle: int, size: int) -> bytes:
+    """Return a map that lies in memory or on a disk: from anything else reading it might never end."""
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode) or not 0 < size <= min(about.st_size, MAX_KEYMAP):
+        raise ValueError("not a keyboard map")
+    return os.pread(handle, size, 0).rstrip(b"\0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ from typing import Any
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError
 
-MAX_KEYMAP = 4 * 1024 * 1024  # GNOME's are about 60 KiB
+MAX_KEYMAP = 1024 * 1024  # GNOME's are about 60 KiB
 LACKS = "the keyboard layout lacks a character of the text"
 
 _TEXT_V1 = 1
@@ -65,7 +65,7 @@ class Layout:
         self._lib.xkb_keymap_unref(self._keymap)
         self._lib.xkb_context_unref(self._context)
 
-    def plan(self, text: str, caps_lock: bool) -> list[Press]:
+    def plan(self, text: Iterable[str], caps_lock: bool) -> list[Press]:
         """The keys that type a text, in whichever of the layouts is the one in effect.
 
         Nobody tells which one that is, so each character must be under the same keys in all of them.
@@ -76,7 +76,7 @@ class Layout:
             groups = range(self._lib.xkb_keymap_num_layouts(self._keymap))
             found = self._found[caps_lock] = _in_all([self._table(group, caps_lock) for group in groups])
         try:
-            return [found[keysyms.of_character(character)] for character in text.replace("\r\n", "\n")]
+            return [found[keysyms.of_character(character)] for character in text]
         except KeyError:
             raise DesktopError(LACKS) from None
 

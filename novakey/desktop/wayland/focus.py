@@ -62,12 +62,15 @@ class SwayFocus(FocusReader):
         if node is None:
             return None
         self.is_x11 = node.get("shell") == "xwayland"
-        own = node.get("window_properties") or {}
+        own = node.get("window_properties")
+        own = own if isinstance(own, dict) else {}
         classes = [node.get("app_id"), own.get("class"), own.get("instance")]
-        pid = node.get("pid")
+        pid, window = node.get("pid"), node.get("id")
         pid = pid if isinstance(pid, int) and pid > 0 else None
+        if not isinstance(window, int):
+            raise SwayError("sway tells a window without a number")
         return Focus(
-            window=int(node["id"]),
+            window=window,
             pid=pid,
             program=executable(pid),
             classes=_names(*classes),
@@ -85,11 +88,16 @@ def _focused(node: dict[str, Any], depth: int = 0) -> dict[str, Any] | None:
         raise SwayError("sway's tree is too deep")
     if node.get("focused") and node.get("type") in ("con", "floating_con") and node.get("pid"):
         return node
-    for child in (*node.get("nodes", ()), *node.get("floating_nodes", ())):
+    for child in (*_list(node, "nodes"), *_list(node, "floating_nodes")):
         found = _focused(child, depth + 1)
         if found is not None:
             return found
     return None
+
+
+def _list(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = node.get(name)
+    return [child for child in found if isinstance(child, dict)] if isinstance(found, list) else []
 
 
 @dataclass

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BLOCK = 32
@@ -71,7 +71,7 @@ class Keymap:
         return _FRAME % (names, symbols)
 
 
-def next_keymap(text: str) -> Keymap:
+def next_keymap(text: Iterable[str]) -> Keymap:
     """The map for the beginning of `text`: as far as `BLOCKS` blocks go."""
     blocks: set[int] = set()
     for character in text:

@@ -21,7 +21,7 @@ from novakey.desktop.pipe import close_now, write_and_close
 from novakey.desktop.wayland.focus_window import NEEDED, MomentaryWindow
 from novakey.desktop.wayland.session import connect, within
 from novakey.desktop.wayland.wire import ERRORS, Handler, OwnedFile, ProtocolError
-from novakey.secret import Secret
+from novakey.secret import Secret, erase
 
 # ext-data-control-v1, and wlr-data-control-unstable-v1 from which it came: requests and events are the same.
 MANAGERS = ("ext_data_control_manager_v1", "zwlr_data_control_manager_v1")
@@ -49,7 +49,7 @@ class SelectionOwner:
     """
 
     def __init__(self, text: Secret) -> None:
-        self._text = Secret(text.reveal())
+        self._text = text.copy()
         self._server: gevent.Greenlet | None = None
         self.fetched = gevent.event.Event()
         self._ours = True
@@ -160,6 +160,13 @@ class SelectionOwner:
         gevent.spawn(self._give, kind, handle)
 
     def _give(self, kind: str, handle: OwnedFile) -> None:
-        write_and_close(handle, b"secret" if kind == MANAGER_HINT else self._text.reveal())
+        if kind == MANAGER_HINT:
+            write_and_close(handle, b"secret")
+            return
+        text = self._text.reveal()
+        try:
+            write_and_close(handle, text)
+        finally:
+            erase(text)
         if kind in TEXTS:
             self.fetched.set()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-MAX_REPLY = 16 * 1024 * 1024  # a tree of thousands of windows is far below
+MAX_REPLY = 4 * 1024 * 1024  # a tree of thousands of windows is far below
 
 _MAGIC = b"i3-ipc"
 _HEADER = struct.Struct("=6sII")
@@ -65,7 +65,7 @@ class SwaySocket:
             raise SwayError("sway's answer is not one")
         try:
             tree = json.loads(self._exactly(size))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SwayError("sway's answer is not JSON") from None
         if not isinstance(tree, dict):
             raise SwayError("sway's answer is not a tree")

@@ -7,12 +7,16 @@ and typing ends there with an error.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import gevent
 
 from novakey.desktop.base import DesktopError, Focus, Permit
+from novakey.desktop.keysyms import typed_characters
 from novakey.desktop.wayland.focus import FocusReader
 from novakey.desktop.wayland.keymap import Stroke, next_keymap
 from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
+from novakey.secret import Secret
 
 CHUNK = 8
 # A compositor hangs up on a program that leaves too much unread in its socket. So many chunks fit in well;
@@ -45,25 +49,27 @@ class Typist:
         self._permit(focus)
         return focus
 
-    def type(self, text: str) -> None:
+    def type(self, text: Secret) -> None:
         """Type all of a text, whose first window `aim` has found."""
-        text = text.replace("\r\n", "\n")  # a line end of two characters is one key
         # Such a program asks what a key means when it comes to handle it, and by then the map may have
         # changed again; xterm has been seen to crash over it. For ASCII the map does not change.
-        if self._focus is not None and self._focus.is_x11 and not text.isascii():
+        is_ascii = all(character.isascii() for character in text.characters())
+        if self._focus is not None and self._focus.is_x11 and not is_ascii:
             raise DesktopError(X11_ONLY_ASCII)
-        for start in range(0, len(text), CHUNK):
-            for at in range(start, min(start + CHUNK, len(text))):
-                stroke = self._keyboard.keymap.stroke(text[at])
-                if stroke is None:
-                    self._keyboard.use(next_keymap(text[at:]))
-                    stroke = self._keyboard.keymap.stroke(text[at])
-                assert stroke is not None
-                self._strike(stroke)
+        total = sum(1 for _ in typed_characters(text))
+        for at, character in enumerate(typed_characters(text), 1):
+            stroke = self._keyboard.keymap.stroke(character)
+            if stroke is None:
+                self._keyboard.use(next_keymap(islice(typed_characters(text), at - 1, None)))
+                stroke = self._keyboard.keymap.stroke(character)
+            assert stroke is not None
+            self._strike(stroke)
+            if at % CHUNK and at < total:
+                continue
             self._keyboard.settle()
-            self.whole = start + CHUNK >= len(text)
+            self.whole = at == total
             self._still_there()
-            if start >= BURST_CHUNKS * CHUNK:
+            if at > BURST_CHUNKS * CHUNK:
                 gevent.sleep(PAUSE_S)
 
     def press(self, stroke: Stroke) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import gevent
+
 from novakey.desktop.pipe import close_now
 
 ERRORS = (OSError, EOFError, ValueError, struct.error)
@@ -27,6 +29,9 @@ Handler = Callable[[int, list[Any]], None]
 _DISPLAY = 1
 _FIRST_OF_SERVER = 0xFF000000
 _MAX_FDS = 28  # as many as libwayland sends at once
+_MAX_OBJECTS = 16384  # the compositor makes some of them: a window each, an offer for each copied text
+_MAX_GLOBALS = 1024  # compositors have some fifty
+_TURN = 1 << 13  # bytes that are handled before other greenlets get their turn: a thousand events
 _WORD = struct.Struct("=I")
 
 
@@ -54,6 +59,7 @@ class Connection:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._received = b""
+        self._handled = 0
         self._files: list[int] = []
         self._unsent = bytearray()
         self._unsent_files: list[int] = []
@@ -117,7 +123,14 @@ class Connection:
         return new
 
     def adopt(self, new: int, interface: str, events: tuple[str, ...], handler: Handler) -> None:
-        """An object that the compositor has made."""
+        """Handle the events of an object that the compositor has made."""
+        if new < _FIRST_OF_SERVER:
+            raise ValueError("the compositor takes a number of ours")
+        self._add(new, interface, events, handler)
+
+    def _add(self, new: int, interface: str, events: tuple[str, ...], handler: Handler) -> None:
+        if len(self._objects) >= _MAX_OBJECTS:
+            raise ValueError("the compositor makes too many objects")
         self._interfaces[new] = interface
         self._objects[new] = (events, handler)
 
@@ -142,6 +155,7 @@ class Connection:
             for handle in files:
                 close_now(handle)
             del self._unsent_files[: len(files)]
+            self._unsent[:sent] = bytes(sent)  # keys of a secret stand in it
             del self._unsent[:sent]
 
     def roundtrip(self) -> None:
@@ -154,22 +168,36 @@ class Connection:
 
     def dispatch(self) -> None:
         """Wait for events and handle them."""
-        data, ancillary, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(_MAX_FDS * 4))
+        data, ancillary, _, _ = self._socket.recvmsg(_TURN, socket.CMSG_SPACE(_MAX_FDS * 4))
         for level, kind, packed in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._files += array.array("i", packed[: len(packed) // 4 * 4])
         if not data:
             raise EOFError("the compositor hung up")
-        self._received += data
-        while len(self._received) >= 8:
-            target, word = struct.unpack_from("=II", self._received)
+        self._handled += len(data)
+        if self._handled >= _TURN:
+            self._handled = 0
+            gevent.sleep(0)
+        for target, opcode, body in self._messages(data):
+            self._handle(target, opcode, body)
+        if len(self._files) > _MAX_FDS:
+            raise ValueError("files that belong to no event")
+
+    def _messages(self, data: bytes) -> list[tuple[int, int, bytes]]:
+        """The whole messages that have come; the beginning of another stays for the next time."""
+        data, at = self._received + data, 0
+        found: list[tuple[int, int, bytes]] = []
+        while len(data) - at >= 8:
+            target, word = struct.unpack_from("=II", data, at)
             size = word >> 16
             if size < 8:
                 raise ValueError("not a Wayland message")
-            if len(self._received) < size:
-                return
-            body, self._received = self._received[8:size], self._received[size:]
-            self._handle(target, word & 0xFFFF, body)
+            if len(data) - at < size:
+                break
+            found.append((target, word & 0xFFFF, data[at + 8 : at + size]))
+            at += size
+        self._received = data[at:]
+        return found
 
     def _handle(self, target: int, opcode: int, body: bytes) -> None:
         if target not in self._objects:
@@ -184,12 +212,16 @@ class Connection:
         at = 0
         for kind in signature:
             if kind == "h":
+                if not self._files:
+                    raise ValueError("an event without its file")
                 values.append(OwnedFile(self._files.pop(0)))
                 continue
             (number,) = _WORD.unpack_from(body, at)
             at += 4
             if kind in "sa":
                 piece = body[at : at + number]
+                if len(piece) < number:
+                    raise ValueError("an event that ends too early")
                 at += (number + 3) // 4 * 4
                 values.append(piece.rstrip(b"\0").decode("utf-8", "replace") if kind == "s" else piece)
             else:
@@ -202,7 +234,7 @@ class Connection:
         self._next_id += 1  # never used again: a connection lives for one delivery or one selection
         if new >= _FIRST_OF_SERVER:
             raise ValueError("no object ids are left")
-        self.adopt(new, interface, events, handler or _ignore)
+        self._add(new, interface, events, handler or _ignore)
         return new
 
     def _on_display(self, opcode: int, values: list[Any]) -> None:
@@ -215,6 +247,8 @@ class Connection:
     def _on_registry(self, opcode: int, values: list[Any]) -> None:
         if opcode == 0:
             number, interface, version = values
+            if len(self.globals) >= _MAX_GLOBALS:
+                raise ValueError("the compositor offers too much")
             self.globals.setdefault(interface, (number, version))  # the first seat is the person's
 
 

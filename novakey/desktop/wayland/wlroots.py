@@ -82,7 +82,7 @@ class WlrootsBackend(Backend):
         """See `Backend.type_text`."""
         with _typist(deadline_s, permit) as typist:
             typist.aim()
-            typist.type(text.text())
+            typist.type(text)
 
     def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
         """See `Backend.paste`: Ctrl+V, or Ctrl+Shift+V in terminals."""

@@ -6,10 +6,11 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from support.dbus import Answer, double
 from support.desktop_conformance import Conformance, Stage
 from support.mutter import Mutter, MutterFoot, MutterGtkEntry
 from support.random_text import ALL, random_secret
@@ -18,7 +19,7 @@ from support.x11 import Recorder, anywhere, differs
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, TargetRefusedError
-from novakey.desktop.remote.gnome import MutterBackend
+from novakey.desktop.remote.gnome import SHELL, MutterBackend
 from novakey.desktop.select import Chooser
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
@@ -152,6 +153,32 @@ def test_a_seat_without_a_keyboard_gets_the_first_key_too() -> None:
             foot.clear()
             MutterBackend().type_text(Secret(b"first"), DEADLINE_S, anywhere)
             assert foot.wait_for("first") == "first"
+
+
+def shell(mutter: Mutter, answer: Callable[[], Answer]) -> AbstractContextManager[None]:
+    """Stand in for GNOME's shell, of which mutter alone lacks what it tells of itself."""
+    return double(mutter.session["DBUS_SESSION_BUS_ADDRESS"], SHELL, lambda method, call: answer())
+
+
+def test_while_the_overview_is_open_nothing_is_typed(mutter: Mutter) -> None:
+    active = True
+    with MutterFoot(mutter) as foot, shell(mutter, lambda: ("v", (("b", active),))):
+        with pytest.raises(DesktopError, match="overview is open") as caught:
+            MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+        assert (caught.value.typed, foot.text()) == (0, "")
+        active = False
+        MutterBackend().type_text(Secret(b"closed"), DEADLINE_S, anywhere)
+        assert foot.only("closed")
+
+
+@pytest.mark.parametrize("answer", [("v", (("s", "no"),)), ("b", (False,)), None])
+def test_a_shell_that_does_not_tell_counts_as_one_with_its_overview_open(
+    mutter: Mutter, answer: Answer
+) -> None:
+    with MutterFoot(mutter) as foot, shell(mutter, lambda: answer):
+        with pytest.raises(DesktopError, match="overview is open"):
+            MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
+        assert foot.text() == ""
 
 
 def test_a_policy_that_cannot_be_checked_refuses(mutter: Mutter) -> None:

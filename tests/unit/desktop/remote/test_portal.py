@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.dbus import message_bus
 from support.mutter import Mutter, MutterFoot
-from support.portal import INTERFACES, REMOTE, Portal
+from support.portal import INTERFACES, REMOTE, Behind, Portal
 from support.wayland import session_of
 from support.x11 import anywhere, differs
 
+from novakey.config.settings import Settings
 from novakey.desktop.base import CannotType, DesktopError
 from novakey.desktop.remote.portal import ASKS, PortalBackend
 from novakey.desktop.select import Chooser
 from novakey.devices.portal_token import SealedPermission
+from novakey.messages.delivery import Courier
 from novakey.secret import Secret
+from novakey.wire.reply import Outcome
 
 DEADLINE_S = 20.0  # long enough for a busy machine
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
@@ -140,16 +143,71 @@ def test_without_permission_nothing_is_typed(
     assert foot.text() == ""
 
 
-def test_a_session_that_the_person_ends_is_asked_for_again(
+def test_a_session_that_the_person_ends_is_asked_for_again_in_the_same_delivery(
     backend: PortalBackend, portal: Portal, foot: MutterFoot
 ) -> None:
     assert typed(backend, foot, "abc") is None
     portal.end_sessions()
-    with pytest.raises(DesktopError) as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
-    assert caught.value.typed == 0
     assert typed(backend, foot, "abc") is None
     assert portal.calls.count("Start") == 2
+
+
+def behind(mutter: Mutter) -> Behind:
+    return Behind(mutter.session["DBUS_SESSION_BUS_ADDRESS"], mutter.person.press)
+
+
+def test_what_is_behind_the_portal_is_met_with_a_new_session_when_it_was_replaced(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, mutter: Mutter
+) -> None:
+    portal.behind = behind(mutter)
+    assert typed(backend, foot, "abc") is None
+    portal.behind.close()
+    portal.behind = behind(mutter)
+    assert typed(backend, foot, "def") is None
+    assert portal.calls.count("Start") == 2
+    portal.behind.close()
+
+
+@pytest.mark.parametrize("ends", [Behind.close, Behind.pause])
+def test_with_nothing_behind_the_portal_no_text_counts_as_typed(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, mutter: Mutter, ends: Callable[[Behind], None]
+) -> None:
+    portal.behind = behind(mutter)
+    assert typed(backend, foot, "abc") is None
+    foot.clear()
+    ends(portal.behind)
+    portal.answer = None if portal.behind.alive else 0  # nobody shows a question
+    with pytest.raises(DesktopError) as caught:
+        backend.type_text(Secret(b"secret"), 2.0, anywhere)
+    assert caught.value.typed == 0
+    assert foot.text() == ""
+    portal.behind.close()
+
+
+def test_when_what_is_behind_stops_in_the_middle_that_is_no_success(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, mutter: Mutter
+) -> None:
+    pressed: list[int] = []
+
+    def press(code: int, down: bool) -> None:
+        pressed.append(code)
+        if len(pressed) == 8:
+            standing.pause()
+
+    standing = portal.behind = Behind(mutter.session["DBUS_SESSION_BUS_ADDRESS"], press)
+    with pytest.raises(DesktopError, match="session is gone") as caught:
+        backend.type_text(Secret(b"a secret"), DEADLINE_S, anywhere)
+    assert caught.value.typed == 8
+    standing.close()
+
+
+def test_the_reply_says_that_nothing_shows_whether_it_arrived(
+    backend: PortalBackend, portal: Portal, foot: MutterFoot
+) -> None:
+    courier = Courier(Settings(), lambda: backend)
+    outcome, msg = courier.deliver(Secret(b"abc"), anywhere)
+    assert outcome is Outcome.TYPED
+    assert msg.startswith("sent to the desktop")
 
 
 def test_a_session_on_the_bus_of_before_is_left_when_the_environment_names_another(

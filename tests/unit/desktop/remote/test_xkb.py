@@ -7,8 +7,10 @@ import ctypes
 import pytest
 
 from novakey.desktop.base import DesktopError
+from novakey.desktop.keysyms import typed_characters
 from novakey.desktop.remote import xkb
 from novakey.desktop.remote.xkb import Layout, Press
+from novakey.secret import Secret
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 SHIFT, RIGHT_ALT, CONTROL = 42, 100, 29
@@ -35,7 +37,7 @@ def keymap(layouts: str, options: str = "") -> bytes:
 def plan(layouts: str, text: str, caps_lock: bool = False) -> list[Press]:
     layout = Layout(keymap(layouts))
     try:
-        return layout.plan(text, caps_lock)
+        return layout.plan(typed_characters(Secret(text.encode())), caps_lock)
     finally:
         layout.close()
 
