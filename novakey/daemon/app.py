@@ -92,9 +92,8 @@ class Daemon:
         self._devices = installation.devices
         self._pairing = installation.pairing
         self._stopping = Event()
-        self._chooser = Chooser(
-            settings.desktop_backend, SealedPermission(paths.permission, installation.devices.key)
-        )
+        permission = SealedPermission(paths.permission, installation.devices.key)
+        self._chooser = Chooser(settings.desktop_backend, permission, permission.signing_key())
         self._account = Account(
             Activity(paths.activity, installation.devices.key, {device.id for device in installation.devices})
         )

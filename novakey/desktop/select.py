@@ -27,9 +27,12 @@ class Chooser:
     at each delivery; it costs a look at the environment and a round trip.
     """
 
-    def __init__(self, wanted: str, permission: Permission | None = None) -> None:
+    def __init__(
+        self, wanted: str, permission: Permission | None = None, signing_key: bytes | None = None
+    ) -> None:
         self._wanted = wanted
         self._permission = permission
+        self._signing_key = signing_key
         self._backends: dict[str, Backend] = {}
 
     def __call__(self) -> Backend:
@@ -40,6 +43,8 @@ class Chooser:
             backend = self._backends[kind.name] = kind()
             if self._permission is not None:
                 backend.keep_permission_in(self._permission)
+            if self._signing_key is not None:
+                backend.sign_with(self._signing_key)
         return backend
 
     def kind(self) -> type[Backend]:

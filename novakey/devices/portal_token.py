@@ -6,17 +6,19 @@ be read is no loss: the desktop asks once more.
 
 from __future__ import annotations
 
+import hmac
 import logging
 from pathlib import Path
 
 from novakey.devices import sealed_file
 from novakey.errors import StoreError
-from novakey.secret import Secret
+from novakey.secret import Secret, erase
 from novakey.system import files
 
 log = logging.getLogger(__name__)
 
 LABEL = b"NovaKey desktop permission v1"
+SIGNING = b"NovaKey delivery note v1"
 MAX_TOKEN = 4096  # portals give UUIDs
 
 
@@ -26,6 +28,14 @@ class SealedPermission:
     def __init__(self, path: Path, key: Secret) -> None:
         self._path = path
         self._key = key
+
+    def signing_key(self) -> bytes:
+        """Return a key of the same state, with which a delivery signs what it leaves on a display."""
+        key = self._key.reveal()
+        try:
+            return hmac.digest(key, SIGNING, "sha256")
+        finally:
+            erase(key)
 
     def load(self) -> str | None:
         """What was kept last; None when there is nothing, or nothing that can be read."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from novakey.secret import Secret
 if TYPE_CHECKING:
     from novakey.desktop.x11.connection import Connection
     from novakey.desktop.x11.focus import Target
+    from novakey.desktop.x11.recovery import Notes
     from novakey.desktop.x11.selection import SelectionOwner
     from novakey.desktop.x11.typing import Typist
 
@@ -54,6 +56,19 @@ class X11Backend(Backend):
 
     def __init__(self) -> None:
         self._owner: SelectionOwner | None = None
+        self._key: bytes | None = None
+        self._made: Notes | None = None
+
+    @property
+    def _notes(self) -> Notes:
+        from novakey.desktop.x11.recovery import Notes
+
+        self._made = self._made or Notes(self._key)
+        return self._made
+
+    def sign_with(self, key: bytes) -> None:
+        """See `Backend.sign_with`."""
+        self._key, self._made = key, None
 
     @classmethod
     def unavailable(cls) -> Unusable | None:
@@ -77,7 +92,12 @@ class X11Backend(Backend):
 
     def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
         """See `Backend.type_text`. Borrowed keys are given back before it returns."""
-        self._type(_keysyms(text.text()), deadline_s, permit)
+        wanted = _keysyms(text)
+        try:
+            self._type(wanted, deadline_s, permit)
+        finally:
+            for at in range(len(wanted)):
+                wanted[at] = 0
 
     def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
         """See `Backend.paste`: Ctrl+V, or Shift+Insert in terminals that know only that."""
@@ -115,7 +135,7 @@ class X11Backend(Backend):
 
     def put_right(self) -> None:
         """See `Backend.put_right`."""
-        _put_right(PROBE_S)
+        _put_right(self._notes, PROBE_S)
 
     def clear_clipboard(self) -> None:
         """See `Backend.clear_clipboard`."""
@@ -153,7 +173,7 @@ class X11Backend(Backend):
         return owner
 
     def _type(
-        self, wanted: list[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
+        self, wanted: Sequence[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
     ) -> None:
         from novakey.desktop.x11.typing import Typist
         from novakey.desktop.x11.warm import READY
@@ -164,7 +184,7 @@ class X11Backend(Backend):
             with _within(deadline_s - RESERVE_S):
                 connection = _connect()
                 try:
-                    typist = Typist(connection, permit)
+                    typist = Typist(connection, permit, self._notes)
                     with _returning(typist):
                         typist.type(wanted, end - 2 * RESERVE_S, always)
                 finally:
@@ -173,7 +193,7 @@ class X11Backend(Backend):
         except BaseException as error:  # also when the greenlet is ended: the keys are not ours to keep
             stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
-                _put_right(STOP_S if stopped else end - time.monotonic())
+                _put_right(self._notes, STOP_S if stopped else end - time.monotonic())
             sent, struck = (typist.sent, typist.struck) if typist is not None else (0, 0)
             if stopped:
                 raise DesktopError("the daemon is stopping", sent, struck == len(wanted)) from None
@@ -193,16 +213,14 @@ def _returning(typist: Typist) -> Iterator[None]:
     typist.give_back()
 
 
-def _put_right(deadline_s: float) -> None:
+def _put_right(notes: Notes, deadline_s: float) -> None:
     """Undo what a broken delivery has changed, over a new connection."""
-    from novakey.desktop.x11 import recovery
-
     try:
         with _within(deadline_s):
             connection = _connect()
             try:
                 with connection.grabbed():
-                    recovery.put_right(connection)
+                    notes.recover(connection)
             finally:
                 connection.close()
     except DesktopError:
@@ -224,7 +242,7 @@ def _connect() -> Connection:
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
     """A deadline, and every error of the connection as a `DesktopError`."""
-    from novakey.desktop.x11.connection import ERRORS, ServerError
+    from novakey.desktop.x11.connection import ERRORS, NONSENSE, ServerError
 
     with gevent.Timeout(max(0.001, seconds)) as timer:
         try:
@@ -237,12 +255,18 @@ def _within(seconds: float) -> Iterator[None]:
             raise DesktopError(str(error)) from None
         except ERRORS as error:
             raise DesktopError(f"the x server cannot be reached: {_one_line(error)}") from None
+        except NONSENSE as error:  # its words could quote what was read
+            raise DesktopError(f"the x server gave a reply that is none ({type(error).__name__})") from None
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _keysyms(text: str) -> list[int]:
-    """The text as keysyms; a line end of two characters is one key."""
-    return [keysyms.of_character(character) for character in text.replace("\r\n", "\n")]
+def _keysyms(text: Secret) -> memoryview[int]:
+    """The text as keysyms, to be wiped; a line end of two characters is one key."""
+    found = array("I", bytes(4 * len(text)))
+    count = 0
+    for count, character in enumerate(keysyms.typed_characters(text), 1):
+        found[count - 1] = keysyms.of_character(character)
+    return memoryview(found)[:count]

@@ -6,10 +6,14 @@ everything back: the server drops our grab and our selections with it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
-from collections.abc import Iterator, Sequence
+import struct
+import sys
+import termios
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,13 +24,18 @@ from Xlib.ext import xinput
 from novakey.desktop.x11 import keymap as x11_keymap
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.display import GuardedDisplay
-from novakey.desktop.x11.transport import Reply, Told
+from novakey.desktop.x11.transport import Reply, Told, send_and_wipe
 from novakey.desktop.x11.wire import KeyboardState
 
 XKB, XTEST, RESOURCE = "XKEYBOARD", "XTEST", "X-Resource"
 
 # What a server that goes away, refuses us or answers with an error can raise.
 ERRORS = (error.DisplayError, error.XError, error.ConnectionClosedError, error.XauthError, OSError)
+
+# What reading a reply raises that has another form than the protocol says.
+NONSENSE = (struct.error, LookupError, ValueError)
+
+_BACKLOG = 1 << 16  # bytes that a connection may have unread and still be used
 
 # Their numbers are asked for when a connection is made, not when a delivery waits.
 _ATOMS = (
@@ -105,12 +114,15 @@ class Connection:
         self._problem = type(problem).__name__
 
     @property
-    def is_open(self) -> bool:
-        """Whether the server has not closed it."""
+    def is_good(self) -> bool:
+        """Whether the server has not closed it, and no client has flooded it with events."""
         own = self.display.display.socket
         try:
             readable, _, _ = select.select([own], [], [], 0)
-            return not readable or bool(own.recv(1, socket.MSG_PEEK))
+            if not readable:
+                return True
+            unread = int.from_bytes(fcntl.ioctl(own.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+            return unread <= _BACKLOG and bool(own.recv(1, socket.MSG_PEEK))
         except OSError:
             return False
 
@@ -182,12 +194,15 @@ class Connection:
         """A key goes up."""
         self.tell(wire.fake_key(self.xtest, wire.KEY_RELEASE, keycode))
 
-    def strike(self, keys: Sequence[tuple[int, bool]]) -> None:
-        """Keys go down (true) and up, one after the other."""
-        kinds = (wire.KEY_RELEASE, wire.KEY_PRESS)
-        requests = [wire.fake_key(self.xtest, kinds[down], code) for code, down in keys]
-        if requests:
-            Told(self.display, requests)
+    def strike(self, keys: Callable[[], Iterator[tuple[int, bool]]]) -> None:
+        """Keys go down (true) and up, one after the other. `keys` is called twice: a list would be a copy."""
+        count = sum(1 for _ in keys())
+        if count:
+            send_and_wipe(self.display, wire.fake_keys(self.xtest, keys(), count), count)
+
+    def write_text(self, window: int, atom: int, kind: int, text: bytearray) -> None:
+        """Put a secret text into a property of a window; it is wiped."""
+        send_and_wipe(self.display, wire.change_text_property(window, atom, kind, text), 1)
 
     def keys_down(self) -> list[int]:
         """The keycodes that are down."""

@@ -13,17 +13,48 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
-from Xlib import error
+from Xlib import X, error
 from Xlib.display import Display, _BaseDisplay
+from Xlib.protocol.display import bytesview
+
+MAX_EVENTS = 4096  # that wait to be read; any client can send us any number of them
+
+_TURN = 1 << 16  # bytes that are read before other greenlets get their turn
+_SENT = 0x80  # of an event's type: a client made it, not the server
+_EVENT = 32
+# What is read here. Other types are dropped unread, and so are sent ones of what only the server says.
+_WANTED = frozenset({X.PropertyNotify, X.SelectionClear, X.SelectionRequest, X.ClientMessage | _SENT})
+_LONG_EVENT = 35  # GenericEvent, which no client can send
 
 
 class ConnectionMisuseError(RuntimeError):
     """A connection is used by two greenlets at once, or after an interrupted exchange."""
 
 
+class _Socket:
+    """The socket of a connection; however much comes through it, other greenlets get their turn."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+        self._taken = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        came: bytes = self._own.recv(size, flags)
+        self._taken += len(came)
+        if self._taken >= _TURN:
+            self._taken = 0
+            gevent.sleep(0)
+        return came
+
+
 class _Guarded(_BaseDisplay):  # type: ignore[misc]
     """The half of python-xlib that every request and every wait passes through."""
 
+    recv_packet_len: int
+    data_recv: Any
     _inside: object = None
     _interrupted = False
 
@@ -66,6 +97,14 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
         with self.exchange():
             super().send_and_recv(*args, **kinds)
 
+    def parse_event_response(self, etype: int) -> None:
+        if etype in _WANTED and len(self.event_queue) < MAX_EVENTS:
+            super().parse_event_response(etype)
+            return
+        size = self.recv_packet_len if etype & ~_SENT == _LONG_EVENT else _EVENT
+        self.data_recv = bytesview(self.data_recv, size)
+        self.recv_packet_len = 0
+
     def next_event(self) -> Any:
         with self.exchange():
             return super().next_event()
@@ -78,6 +117,7 @@ class GuardedDisplay(Display):  # type: ignore[misc]
         super().__init__(name)
         # python-xlib makes this object itself. No other greenlet knows it yet.
         self.display.__class__ = _Guarded
+        self.display.socket = _Socket(self.display.socket)
         # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.
         self.display.error_classes.update(error.xerror_class)
 

@@ -37,7 +37,7 @@ def find(connection: Connection, glance: Glance) -> Target:
         raise DesktopError(NO_FOCUS)
     # The server knows whose local connection it is; where it cannot be asked, the window's word counts.
     pid = _claimed_pid(connection, top.id) if whose is None else wire.client_pid(whose.raw)
-    protocols = top.property("WM_PROTOCOLS") or []
+    protocols = top.numbers("WM_PROTOCOLS")
     classes = top.text("WM_CLASS").rstrip("\0").lower().split("\0")
     focus = Focus(
         window=top.id,
@@ -86,4 +86,4 @@ def _claimed_pid(connection: Connection, top: int) -> int | None:
     machine = connection.property(top, "WM_CLIENT_MACHINE")
     pids = connection.property(top, "_NET_WM_PID")
     here = isinstance(machine, bytes) and machine.decode("latin-1") == os.uname().nodename
-    return pids[0] if here and pids and pids[0] > 0 else None
+    return pids[0] if here and isinstance(pids, list) and pids and pids[0] > 0 else None

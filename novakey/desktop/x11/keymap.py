@@ -83,9 +83,14 @@ class Key:
         """Every keysym on it."""
         return frozenset(symbol for _, row in self.groups for symbol in row if symbol)
 
+    @property
+    def pair(self) -> Pair:
+        """What it gives without Shift and with it, in the first group."""
+        return self.symbol(0, 0), self.symbol(0, SHIFT)
+
     def gives(self, pair: Pair) -> bool:
         """Whether it is borrowed for these and gives nothing else."""
-        return (self.symbol(0, 0), self.symbol(0, SHIFT)) == pair and self.symbols == set(pair)
+        return self.pair == pair and self.symbols == set(pair)
 
 
 @dataclass(frozen=True)

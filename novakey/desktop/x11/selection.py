@@ -21,13 +21,14 @@ from Xlib.protocol import event
 from Xlib.protocol.request import SetSelectionOwner
 
 from novakey.desktop.base import DesktopError
-from novakey.desktop.x11.connection import ERRORS, Connection, ServerError
-from novakey.secret import Secret
+from novakey.desktop.x11.connection import ERRORS, NONSENSE, Connection, ServerError
+from novakey.secret import Secret, erase
 
 CLIPBOARD, PRIMARY = "CLIPBOARD", "PRIMARY"
 # KDE's clipboard manager, and others that follow it, keep no copy of what has this target.
 MANAGER_HINT = "x-kde-passwordManagerHint"
-_TEXTS = {"UTF8_STRING": "utf-8", "text/plain;charset=utf-8": "utf-8", "STRING": "latin-1"}
+_UTF8 = ("UTF8_STRING", "text/plain;charset=utf-8")
+_TEXTS = (*_UTF8, "STRING")  # the last in Latin-1
 
 CLOSE_S = 1.0  # for the answers to earlier requests, if the server is slow
 
@@ -38,7 +39,8 @@ class SelectionOwner:
     """Owns selections with one text. Keeps a copy of the secret, wiped at the end."""
 
     def __init__(self, text: Secret, selections: Sequence[str] = (CLIPBOARD,)) -> None:
-        self._text = Secret(text.reveal())
+        self._text = text.copy()
+        self._is_latin = all(character <= "\xff" for character in text.characters())
         self._fetched: dict[int, gevent.event.Event] = {}
         self._wake = gevent.event.Event()
         self._wake.set()  # for the events that came while the selection was acquired
@@ -82,7 +84,7 @@ class SelectionOwner:
         self._window.change_property(Xatom.WM_NAME, Xatom.STRING, 8, b"")
         while True:
             got = self._connection.display.next_event()
-            if got.type == X.PropertyNotify:
+            if got.type == X.PropertyNotify and got.window.id == self._window.id:
                 return int(got.time)
 
     def _own(self, name: str) -> int:
@@ -102,7 +104,7 @@ class SelectionOwner:
                     if self._closing:
                         self._give_up()
                     self._take_events()
-        except (ServerError, *ERRORS) as error:
+        except (ServerError, *ERRORS, *NONSENSE) as error:
             _log.info("the clipboard is no longer served: %s", type(error).__name__)
         self._end()
 
@@ -132,6 +134,7 @@ class SelectionOwner:
                 self._owned.discard(got.atom)
             elif got.type == X.SelectionRequest:
                 self._answer(got)
+            gevent.sleep(0)  # a client may ask without a pause
 
     @property
     def ended(self) -> bool:
@@ -150,7 +153,10 @@ class SelectionOwner:
             place = X.NONE
         else:
             kind, width, data = found
-            request.requestor.change_property(place, kind, width, data)
+            if isinstance(data, bytearray):
+                self._connection.write_text(request.requestor.id, place, kind, data)
+            else:
+                request.requestor.change_property(place, kind, width, data)
         request.requestor.send_event(
             event.SelectionNotify(
                 time=request.time,
@@ -183,14 +189,21 @@ class SelectionOwner:
         return None if data is None else (target, 8, data)
 
     def _convert_is_offered(self, target: int) -> bool:
-        return target not in (self._atoms[name] for name in _TEXTS) or self._encoded(target) is not None
+        return target != self._atoms["STRING"] or self._is_latin
 
-    def _encoded(self, target: int) -> bytes | None:
-        """The text in the encoding of a target; None when the target is unknown or cannot hold it."""
-        for name, codec in _TEXTS.items():
-            if target == self._atoms[name]:
-                try:
-                    return self._text.text().encode(codec)
-                except UnicodeEncodeError:
-                    return None
+    def _encoded(self, target: int) -> bytearray | None:
+        """The text in the encoding of a target, to be wiped; None when it is unknown or cannot hold it."""
+        if target == self._atoms["STRING"] and self._is_latin:
+            latin = bytearray(len(self._text))
+            count = 0
+            for count, character in enumerate(self._text.characters(), 1):
+                latin[count - 1] = ord(character)
+            del latin[count:]
+            return latin
+        if target in (self._atoms[name] for name in _UTF8):
+            text = self._text.reveal()
+            try:
+                return bytearray(text)
+            finally:
+                erase(text)
         return None

@@ -127,7 +127,7 @@ def _windows_of_other_connections(connection: Connection, window: int) -> list[i
         if connection.client_of(child) in others
     }
     ping = connection.atom("_NET_WM_PING")
-    able = [child for child, reply in protocols.items() if ping in (wire.property_value(reply.raw) or [])]
+    able = [child for child, reply in protocols.items() if ping in wire.property_numbers(reply.raw)]
     return list({connection.client_of(child): child for child in able}.values())
 
 

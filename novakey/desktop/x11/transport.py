@@ -17,6 +17,7 @@ from Xlib.protocol import rq
 _HEAD = 32  # bytes that a reply, an event and an error have at least
 _REPLY = 1
 _AT_ONCE = 1 << 16
+_MAX_REPLY = 1 << 23  # the longest, the tree of all windows, has 4 bytes for each
 
 
 class Reply(rq.ReplyRequest):  # type: ignore[misc]
@@ -67,6 +68,25 @@ class Told(rq.Request):  # type: ignore[misc]
         own.request_serial = (own.request_serial + len(requests) - 1) % 65536
 
 
+def send_and_wipe(display: Any, requests: bytearray, count: int) -> None:
+    """Send so many requests that hold parts of a secret, after those that are queued, and overwrite them.
+
+    No copy is made on the way.
+    """
+    own = display.display
+    try:
+        with own.exchange():
+            _send(own)
+            try:
+                own.socket.sendall(requests)
+            except OSError as error:
+                own.close_internal(f"server: {error}")
+                raise own.socket_error from None
+            own.request_serial = (own.request_serial + count) % 65536
+    finally:
+        requests[:] = bytes(len(requests))
+
+
 def _send(own: Any) -> None:
     queue = list(own.request_queue)
     own.request_queue.clear()
@@ -110,4 +130,6 @@ def _reply_size(data: bytes, at: int) -> int:
     if len(data) - at < _HEAD or data[at] != _REPLY:
         return 0
     size = _HEAD + 4 * int.from_bytes(data[at + 4 : at + 8], sys.byteorder)
+    if size > _MAX_REPLY:
+        raise ValueError("a reply that is too long")
     return size if len(data) - at >= size else 0

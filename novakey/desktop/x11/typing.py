@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError, Permit
-from novakey.desktop.x11 import recovery, wire
+from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.focus import Target, find
 from novakey.desktop.x11.held_keys import HeldKeys
@@ -27,6 +27,7 @@ from novakey.desktop.x11.keymap import (
     UnreachableError,
     next_batch,
 )
+from novakey.desktop.x11.recovery import Notes
 from novakey.desktop.x11.settle import Listener
 from novakey.desktop.x11.snapshot import Glance
 
@@ -36,8 +37,9 @@ GRABBED = "another program holds the keyboard (a menu, a screen locker, a passwo
 class Typist:
     """Types once, over one connection. `sent` counts the keysyms that may have reached a window."""
 
-    def __init__(self, connection: Connection, permit: Permit) -> None:
+    def __init__(self, connection: Connection, permit: Permit, notes: Notes) -> None:
         self._connection = connection
+        self._notes = notes
         self._permit = permit
         self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
         self._unlocked = 0  # modifiers that are unlocked meanwhile
@@ -52,7 +54,7 @@ class Typist:
         """
         while self.sent < len(wanted):
             before = self.sent
-            target = self._step(wanted[before:], always)
+            target = self._step(wanted[before:], always)  # of a view, which makes no copy
             if self._lent:
                 self._wait(Listener(self._connection, target), until, typed=self.sent > before)
 
@@ -72,7 +74,7 @@ class Typist:
         with self._connection.grabbed():
             glance = Glance(self._connection)
             if self._target is None and glance.is_marked:
-                recovery.put_right(self._connection)
+                self._notes.recover(self._connection)
                 glance = Glance(self._connection)
             held = HeldKeys(self._connection, glance)
             target = self._aim(glance)
@@ -144,7 +146,7 @@ class Typist:
             state = connection.keyboard_state()
         locked = state.locked & ~num_lock
         layout = Layout(keyboard, state.group, state.locked & num_lock, without=self._lent)
-        recovery.put(connection, locked, self._lent)
+        self._notes.put(connection, locked, self._lent)
         self._unlocked = locked
         if locked or latched:
             connection.set_locks(locked, 0, 0)
@@ -166,29 +168,19 @@ class Typist:
             self._connection.set_locks(locked, locked, latched)
         self._unlocked = 0
         if self._lent:
-            recovery.put(self._connection, 0, self._lent)
+            self._notes.put(self._connection, 0, self._lent)
         else:
-            recovery.take_off(self._connection)
+            self._notes.take_off(self._connection)
 
     def _borrow(self, wanted: dict[int, Pair]) -> None:
         if not wanted:
             return
+        self._notes.put(self._connection, self._unlocked, self._lent, wanted)
         self._lent |= wanted
-        recovery.put(self._connection, self._unlocked, self._lent)
         self._connection.put_on_keys(wanted)
 
     def _strike(self, strokes: Sequence[Stroke], always: tuple[int, ...]) -> None:
-        keys: list[tuple[int, bool]] = []  # and whether it goes down
-        holding: tuple[int, ...] = ()
-        for stroke in (*strokes, None):
-            wanted = () if stroke is None else (*always, *stroke.holding)
-            if wanted != holding:
-                keys += [(code, False) for code in reversed(holding)]
-                keys += [(code, True) for code in wanted]
-                holding = wanted
-            if stroke is not None:
-                keys += [(stroke.keycode, True), (stroke.keycode, False)]
-        self._connection.strike(keys)
+        self._connection.strike(lambda: _keys(strokes, always))
 
     def give_back(self) -> None:
         """Free the borrowed keys, except those that somebody else has changed meanwhile."""
@@ -198,5 +190,19 @@ class Typist:
             keys = self._connection.keymap().keys
             ours = [code for code, pair in self._lent.items() if keys[code].gives(pair)]
             self._connection.put_on_keys(dict.fromkeys(ours, NOTHING))
-            recovery.take_off(self._connection)
+            self._notes.take_off(self._connection)
         self._lent.clear()
+
+
+def _keys(strokes: Sequence[Stroke], always: tuple[int, ...]) -> Iterator[tuple[int, bool]]:
+    """Each key that goes down (true) or up, the modifiers with them."""
+    holding: tuple[int, ...] = ()
+    for stroke in strokes:
+        wanted = (*always, *stroke.holding)
+        if wanted != holding:
+            yield from ((code, False) for code in reversed(holding))
+            yield from ((code, True) for code in wanted)
+            holding = wanted
+        yield stroke.keycode, True
+        yield stroke.keycode, False
+    yield from ((code, False) for code in reversed(holding))

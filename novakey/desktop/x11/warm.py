@@ -75,7 +75,7 @@ class Ready:
     def _is_good(self) -> bool:
         """Whether it leads to the server still; that this one hangs is noticed by the delivery's deadline."""
         found = self._connection
-        return found is not None and found.place == place() and found.is_open
+        return found is not None and found.place == place() and found.is_good
 
     def _keep(self, connection: Connection) -> None:
         self._drop()

@@ -32,6 +32,10 @@ class Window:
         """The value of one of the properties above."""
         return wire.property_value(self._properties[name].raw)
 
+    def numbers(self, name: str) -> list[int]:
+        """The same as numbers; none where there are none."""
+        return wire.property_numbers(self._properties[name].raw)
+
     def text(self, name: str) -> str:
         """The same as text; empty where there is none."""
         value = self.property(name)

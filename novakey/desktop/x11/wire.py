@@ -9,9 +9,8 @@ Extension: Protocol Specification, 16.3; XTEST; X Input 1 and 2; X-Resource 1.2.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 CORE_KEYBOARD = 0x100
 KEY_PRESS, KEY_RELEASE = 2, 3
@@ -29,6 +28,7 @@ _LOCAL_CLIENT_PID = 2
 _KEY_CLASS = 0
 _ASYNC = 1
 _ALREADY_GRABBED, _FROZEN = 1, 4
+_FAKE_KEY = struct.Struct("=BBHBB2xI24x")
 
 
 def _request(opcode: int, minor: int, body: bytes = b"") -> bytes:
@@ -104,10 +104,18 @@ def xkb_set_map(
     return _request(opcode, 9, head + body + wire)
 
 
-@lru_cache(maxsize=512)
 def fake_key(opcode: int, kind: int, keycode: int) -> bytes:
     """XTestFakeInput: a key of the XTEST keyboard, now."""
     return _request(opcode, 2, struct.pack("=BB2xI24x", kind, keycode, 0))
+
+
+def fake_keys(opcode: int, keys: Iterable[tuple[int, bool]], count: int) -> bytearray:
+    """The same for so many keys that go down (true) or up: what they type can be read from it, so wipe it."""
+    run = bytearray(_FAKE_KEY.size * count)
+    for at, (keycode, down) in enumerate(keys):
+        kind = KEY_PRESS if down else KEY_RELEASE
+        _FAKE_KEY.pack_into(run, at * _FAKE_KEY.size, opcode, 2, _FAKE_KEY.size // 4, kind, keycode, 0)
+    return run
 
 
 def fake_device_key(opcode: int, kind: int, keycode: int, device: int) -> bytes:
@@ -242,10 +250,26 @@ def property_value(reply: bytes) -> list[int] | bytes | None:
     return None
 
 
+def property_numbers(reply: bytes) -> list[int]:
+    """The same where numbers are meant; none where the window put something else there."""
+    value = property_value(reply)
+    return value if isinstance(value, list) else []
+
+
 def change_property(window: int, atom: int, kind: int, numbers: Sequence[int]) -> bytes:
     """Put numbers of 32 bits in the place of what was there."""
     head = struct.pack("=IIIB3xI", window, atom, kind, 32, len(numbers))
     return _request(18, 0, head + struct.pack(f"={len(numbers)}I", *numbers))
+
+
+def change_text_property(window: int, atom: int, kind: int, text: bytearray) -> bytearray:
+    """Put a text in the place of what was there; the text is wiped, and so should the request be."""
+    size = 24 + len(text) + -len(text) % 4
+    request = bytearray(size)
+    struct.pack_into("=BBHIIIB3xI", request, 0, 18, 0, size // 4, window, atom, kind, 8, len(text))
+    request[24 : 24 + len(text)] = text
+    text[:] = bytes(len(text))
+    return request
 
 
 def delete_property(window: int, atom: int) -> bytes:

@@ -29,10 +29,11 @@ from Xlib import X
 from Xlib.protocol import rq
 
 from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
-from novakey.desktop.x11 import recovery, wire
+from novakey.desktop.x11 import wire
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection, ServerError
 from novakey.desktop.x11.display import GuardedDisplay
+from novakey.desktop.x11.recovery import Notes
 from novakey.secret import Secret
 
 DEADLINE_S = 20.0  # long enough for a busy machine
@@ -276,15 +277,35 @@ def test_another_keyboard_with_another_layout_keeps_it(
 def test_what_a_killed_delivery_left_on_keys_is_taken_off(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:
-    before = server.keymap()
+    before, key = server.keymap(), b"of the daemon's state"
     dying = Connection()
-    code = dying.keymap().free[0]
-    recovery.put(dying, 0, [code])
-    dying.put_on_keys({code: (0x01005B57, 0x01005B57)})
+    lent = {dying.keymap().free[0]: (0x01005B57, 0x01005B57)}
+    Notes(key).put(dying, 0, lent)
+    dying.put_on_keys(lent)
     dying.sync()
     dying.close()
     assert server.keymap() != before
+    backend.sign_with(key)
     assert deliver(backend, window, "abc") is None
+    assert server.keymap() == before
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["the note only", "the keys too"])
+def test_a_kill_between_the_note_and_the_keys_leaves_nothing(
+    backend: X11Backend, server: XServer, reached: bool
+) -> None:
+    before, notes = server.keymap(), Notes(b"of the daemon's state")
+    dying = Connection()
+    code = dying.keymap().free[0]
+    old, new = {code: (0x01005B57, 0x01005B57)}, {code: (0x61, 0x62)}
+    dying.put_on_keys(old)
+    notes.put(dying, 0, old, new)
+    if reached:
+        dying.put_on_keys(new)
+    dying.sync()
+    with dying.grabbed():
+        notes.recover(dying)
+    dying.close()
     assert server.keymap() == before
 
 
@@ -456,7 +477,7 @@ def test_answers_are_told_apart_after_more_requests_than_their_numbers_can_count
 ) -> None:
     unused = connection.display.display.info.max_keycode
     for _ in range(5):
-        connection.strike([(unused, False)] * 20_011)
+        connection.strike(lambda: ((unused, False) for _ in range(20_011)))
         connection.remember("_NOVAKEY_TEST", [7, 8])
         assert connection.property(connection.root.id, "_NOVAKEY_TEST") == [7, 8]
     connection.remember("_NOVAKEY_TEST", [])
