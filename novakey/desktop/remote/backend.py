@@ -183,7 +183,7 @@ class Typist:
         self.caps_lock = keyboard.caps_lock
         self.layout = layout
         self.sent = 0
-        self.whole = False  # every key went out
+        self.whole = False  # every key went out, and the desktop has carried it out
 
     def strike(self, presses: Sequence[Press]) -> None:
         """Press the keys one after the other."""
@@ -194,11 +194,11 @@ class Typist:
                 self.sent += 1
                 self._keyboard.press(press.code, True)
                 self._keyboard.press(press.code, False)
-            self.whole = True
         finally:
             with contextlib.suppress(BusError):
                 self._hold(())
         self._keyboard.confirm()
+        self.whole = True
 
     def _hold(self, wanted: tuple[int, ...]) -> None:
         self._pace.spend(2 * len({*self._held} ^ {*wanted}))  # the key, and the modifiers that it changes
