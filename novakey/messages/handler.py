@@ -18,7 +18,7 @@ from novakey.messages.exchange import EXCHANGE_S, FRESH_S, Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
 from novakey.messages.refused import UNAUTHENTIC, Refused
-from novakey.messages.replay import ReplayGuard, Verdict, clock_difference, key_of
+from novakey.messages.replay import Repeats, ReplayGuard, Verdict, clock_difference, key_of
 from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
 from novakey.system.clock import boottime
@@ -27,6 +27,8 @@ from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome, Reply, stage
 
 log = logging.getLogger(__name__)
+
+ALREADY = "this message was already accepted once"
 
 
 class Answered(NamedTuple):
@@ -44,6 +46,15 @@ class Answered(NamedTuple):
     outcome: Outcome
     program: str = ""
     msg: str = ""
+
+
+class _Repeated(NamedTuple):
+    """The answer to a frame that comes again."""
+
+    kind: MessageType
+    device_id: str
+    outcome: Outcome = Outcome.REPLAY
+    msg: str = ALREADY
 
 
 class Handler:
@@ -70,6 +81,7 @@ class Handler:
         self.monotonic = monotonic
         self.on_message = on_message
         self.on_answer = on_answer
+        self._repeats: Repeats[_Repeated] = Repeats()
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that nobody has.
@@ -100,10 +112,22 @@ class Handler:
         kind: MessageType | None = None
         device_id: str | None = None
         try:
+            self._refuse_failing(peer)
+            repeated = self._repeats.get(payload)
+            if repeated is not None:
+                kind = repeated.kind
+                device_id = repeated.device_id if self.devices.get(repeated.device_id) else None
+                raise Refused(repeated.outcome, repeated.msg)
             opened, nonce = self._open(payload, peer)
             kind = opened.type
             device_id = opened.device_id.decode()
-            self._accept_once(device_id, nonce, opened.timestamp)
+            try:
+                self._accept_once(device_id, nonce, opened.timestamp)
+            except Refused as refused:
+                if refused.outcome is Outcome.BAD_TIMESTAMP and opened.timestamp < self.unix_time():
+                    self._repeats.remember(payload, _Repeated(kind, device_id, refused.outcome, refused.msg))
+                raise
+            self._repeats.remember(payload, _Repeated(kind, device_id))
             on_genuine()
             self.on_message(device_id)
             outcome, msg, program = self._act(device_id, opened, self._exchange(opened, until, is_open))
@@ -135,10 +159,12 @@ class Handler:
         self._failures.count(peer, self.monotonic())
         return self.reply(Outcome.BAD_REQUEST, problem, peer, req_id)
 
+    def _refuse_failing(self, peer: str) -> None:
+        if self._failures.full(peer, self.monotonic()):
+            raise Refused(Outcome.RATE_LIMIT, "too many failures from this address, wait a minute")
+
     def _open(self, payload: bytes, peer: str) -> tuple[Message, bytes]:
         now = self.monotonic()
-        if self._failures.full(peer, now):
-            raise Refused(Outcome.RATE_LIMIT, "too many failures from this address, wait a minute")
         try:
             envelope = message.split(payload)
             if not len(self.devices):
@@ -166,7 +192,7 @@ class Handler:
         key = key_of(device_id, nonce)
         match self.replays.verdict(key, timestamp, now):
             case Verdict.SEEN:
-                raise Refused(Outcome.REPLAY, "this message was already accepted once")
+                raise Refused(Outcome.REPLAY, ALREADY)
             case Verdict.NOT_FRESH:
                 raise Refused(Outcome.BAD_TIMESTAMP, clock_difference(timestamp, now))
             case Verdict.FORGOTTEN:

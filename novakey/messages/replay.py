@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 MAX_AGE_S = 300
 MAX_AHEAD_S = 120
 MANY_DAYS = 1000  # a clock that was never set
+MAX_REPEATS = 4096
 KEY_SIZE = 12  # 96 bits: nobody finds a message that another one stands for
+
+Answer = TypeVar("Answer")
 
 
 def fresh(timestamp: int, now: int) -> bool:
@@ -41,6 +45,31 @@ def _in_words(seconds: int) -> str:
 def key_of(device_id: str, nonce: bytes) -> bytes:
     """What stands for a device's nonce in the guard and in its ledger."""
     return hashlib.blake2b(nonce + device_id.encode(), digest_size=KEY_SIZE).digest()
+
+
+class Repeats(Generic[Answer]):
+    """The last frames that can never act again, each with its answer.
+
+    A frame that is repeated exactly is answered before any cryptography, so it costs a digest. Its
+    answer stays as it was: it does not say whether the phone is still paired.
+    """
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+
+    def get(self, frame: bytes) -> Answer | None:
+        """Return the answer to a frame that came before."""
+        return self._answers.get(_digest(frame))
+
+    def remember(self, frame: bytes, answer: Answer) -> None:
+        """Keep the answer; the oldest is forgotten where there are many."""
+        self._answers[_digest(frame)] = answer
+        if len(self._answers) > MAX_REPEATS:
+            self._answers.popitem(last=False)
+
+
+def _digest(frame: bytes) -> bytes:
+    return hashlib.blake2b(frame, digest_size=KEY_SIZE).digest()
 
 
 class Verdict(Enum):
