@@ -34,6 +34,7 @@ MODULES = (
     "novakey.session.atspi",
     "novakey.session.screen_lock",
     "novakey.session.notifications",
+    "novakey.session.mdns",
     "novakey.session.viewer",
     "novakey.pairing.qr",
     "qrcode.image.pure",

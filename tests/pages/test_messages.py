@@ -220,7 +220,7 @@ class Reader:
 
             def filling(match: re.Match[str], rest: Iterator[ast.expr] = rest) -> str:
                 texts = self._texts(next(rest, ast.Constant(None)), scope)
-                return texts[0] if len(texts) == 1 else "…"
+                return texts[0] if len(texts) == 1 and texts[0] else "…"
 
             yield PLACE.sub(filling, text)
 

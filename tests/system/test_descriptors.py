@@ -34,18 +34,19 @@ def test_deliveries_on_x11_with_a_bus_leave_nothing_open(tmp_path: Path, rounds:
             phone = daemon.pair()
             folder = ("--data-dir", daemon.folder)
 
-            def deliver() -> None:
-                assert say(phone, MessageType.INJECT, b"x").outcome.success
+            def deliver(number: int) -> None:  # another text each time: the same one is not typed again
+                assert say(phone, MessageType.INJECT, b"%04d" % number).outcome.success
 
             say(phone, MessageType.ARM, b'{"ms": 600000}')
-            deliver()
+            deliver(0)
             assert run(*folder, "status", env=env).returncode == 0
             before, names = held(daemon), watching.call(_BUS, "ListNames")
-            for number in range(rounds - 1):
+            for number in range(1, rounds):
                 if not number % 120:
                     say(phone, MessageType.ARM, b'{"ms": 600000}')
                     run(*folder, "status" if number % 240 else "doctor", env=env)
-                deliver()
-            assert window.wait_for("x" * rounds) == "x" * rounds
+                deliver(number)
+            text = "".join(f"{number:04d}" for number in range(rounds))
+            assert window.wait_for(text) == text
             wait_until(lambda: held(daemon) <= before, "what is open is closed", 5)
             assert watching.call(_BUS, "ListNames") == names

@@ -195,7 +195,7 @@ def test_a_display_that_hangs_ends_at_its_deadline_while_others_are_served(
             assert len(served) > 2
             assert max(served) < 2
             arm_and_approve(phone)
-            assert say(phone, INJECT, b"back").outcome is Outcome.TYPED
+            assert say(phone, INJECT, f"back after {pause}".encode()).outcome is Outcome.TYPED
             assert server.keymap() == before
 
 

@@ -16,6 +16,7 @@ from novakey.daemon.server import Server
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
 from novakey.messages.clearing import ClipboardEnds
+from novakey.messages.exchange import Exchange
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.refused import Refused
@@ -66,9 +67,9 @@ def test_neither_arming_nor_approval_outlives_a_night_asleep(
     answering = handler(Settings(), devices)
     injector = answering.injector
 
-    def refusal() -> Outcome:
+    def refusal(left_s: float = 0) -> Outcome:
         with pytest.raises(Refused) as refused:
-            injector.inject("phone", Secret(b"correct horse"), injector.monotonic())
+            injector.inject("phone", Secret(b"correct horse"), Exchange(injector.monotonic() + left_s))
         return refused.value.outcome
 
     injector.gates.arming.open("phone", injector.monotonic() * 1000, 20_000)
@@ -77,7 +78,7 @@ def test_neither_arming_nor_approval_outlives_a_night_asleep(
     sleep()
     if gate == "approval":
         injector.gates.arming.open("phone", injector.monotonic() * 1000, 20_000)
-    assert refusal() is (Outcome.NOT_ARMED if gate == "arming" else Outcome.NEEDS_APPROVE)
+    assert refusal(10) is (Outcome.NOT_ARMED if gate == "arming" else Outcome.NEEDS_APPROVE)
 
 
 def test_no_pairing_window_outlives_a_night_asleep_with_the_clock_set_back(sleep: Callable[[], None]) -> None:
