@@ -18,7 +18,7 @@ from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.daemon.audit import FILE, Audit
 from novakey.daemon.notifications import Notices
-from novakey.daemon.preload import preload
+from novakey.daemon.preload import PRELOAD_AFTER_S, preload
 from novakey.daemon.server import Server
 from novakey.daemon.startup import Installation, check_names, open_installation
 from novakey.desktop.select import Chooser
@@ -165,7 +165,7 @@ class Daemon:
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
                 gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
-            gevent.spawn(preload)
+            gevent.spawn_later(PRELOAD_AFTER_S, preload)
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
             log.info("stopping")

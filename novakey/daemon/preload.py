@@ -13,6 +13,8 @@ import sys
 
 import gevent
 
+PRELOAD_AFTER_S = 2.0  # a phone or a command that comes right after the start is served first
+
 _X11 = ("selection", "connection", "snapshot", "recovery", "warm", "focus", "typing")
 _DESKTOP = {
     "win32": ("novakey.desktop.windows.backend",),

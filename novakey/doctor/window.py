@@ -19,7 +19,7 @@ from Xlib.protocol import event
 from novakey.desktop import keysyms
 from novakey.desktop.base import DesktopError, Focus, Permit, TargetRefusedError
 from novakey.desktop.x11.connection import ERRORS
-from novakey.desktop.x11.display import GuardedDisplay
+from novakey.desktop.x11.display import DELIVERY, GuardedDisplay
 
 TITLE = "NovaKey doctor"
 FOCUS_S = 10.0
@@ -27,6 +27,7 @@ _AGAIN_S = 0.5
 _LOOK_S = 0.005
 _BY_THE_USER = 2  # EWMH's source indication: a direct action, which is not taken for stealing the focus
 _UNICODE = 0x01000000
+_EVENTS = DELIVERY | {X.FocusIn, X.FocusOut, X.MapNotify, X.KeyPress}
 
 
 class Window:
@@ -34,7 +35,7 @@ class Window:
 
     def __enter__(self) -> Window:
         try:
-            self._display = GuardedDisplay()
+            self._display = GuardedDisplay(wanted=_EVENTS)
         except ERRORS as error:
             raise DesktopError(f"the x server cannot be reached: {type(error).__name__}") from None
         self._text: list[str] = []

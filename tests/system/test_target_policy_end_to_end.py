@@ -93,12 +93,12 @@ def test_a_refusal_costs_no_gate_names_the_program_and_never_the_title(
     with Daemon(tmp_path / "d", env={"DISPLAY": server.display}, **settings) as daemon:
         phone = daemon.pair()
         arm_and_approve(phone)
-        with LyingXterm(server) as liar:
+        with RecordingXterm(server) as terminal, LyingXterm(server) as liar:
             reply = say(phone, MessageType.INJECT, b"typed")
             assert reply.outcome is Outcome.BAD_REQUEST
             assert 'target refused: "keepassxc" is a denied program' in reply.msg
             assert liar.text() == ""
-        with RecordingXterm(server) as terminal:
+            server.focus(terminal.window)
             retried = say(phone, MessageType.INJECT, b"typed")
             assert retried.outcome is Outcome.BAD_REQUEST, "a phone's own retry goes to no other window"
             assert say(phone, MessageType.INJECT, b"once").outcome is Outcome.TYPED, "still armed, approved"

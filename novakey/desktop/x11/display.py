@@ -22,8 +22,8 @@ MAX_EVENTS = 4096  # that wait to be read; any client can send us any number of 
 _TURN = 1 << 16  # bytes that are read before other greenlets get their turn
 _SENT = 0x80  # of an event's type: a client made it, not the server
 _EVENT = 32
-# What is read here. Other types are dropped unread, and so are sent ones of what only the server says.
-_WANTED = frozenset({X.PropertyNotify, X.SelectionClear, X.SelectionRequest, X.ClientMessage | _SENT})
+# What a delivery reads. Other types are dropped unread, and so are sent ones of what only the server says.
+DELIVERY = frozenset({X.PropertyNotify, X.SelectionClear, X.SelectionRequest, X.ClientMessage | _SENT})
 _LONG_EVENT = 35  # GenericEvent, which no client can send
 
 
@@ -55,6 +55,7 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
 
     recv_packet_len: int
     data_recv: Any
+    wanted: frozenset[int] = DELIVERY
     _inside: object = None
     _interrupted = False
 
@@ -98,7 +99,7 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
             super().send_and_recv(*args, **kinds)
 
     def parse_event_response(self, etype: int) -> None:
-        if etype in _WANTED and len(self.event_queue) < MAX_EVENTS:
+        if etype in self.wanted and len(self.event_queue) < MAX_EVENTS:
             super().parse_event_response(etype)
             return
         size = self.recv_packet_len if etype & ~_SENT == _LONG_EVENT else _EVENT
@@ -111,12 +112,16 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
 
 
 class GuardedDisplay(Display):  # type: ignore[misc]
-    """A display whose misuse raises. Its socket is closed at once, with nothing more sent."""
+    """A display whose misuse raises. Its socket is closed at once, with nothing more sent.
 
-    def __init__(self, name: str | None = None) -> None:
+    Events of other types than `wanted` are dropped unread.
+    """
+
+    def __init__(self, name: str | None = None, wanted: frozenset[int] = DELIVERY) -> None:
         super().__init__(name)
         # python-xlib makes this object itself. No other greenlet knows it yet.
         self.display.__class__ = _Guarded
+        self.display.wanted = wanted
         self.display.socket = _Socket(self.display.socket)
         # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.
         self.display.error_classes.update(error.xerror_class)

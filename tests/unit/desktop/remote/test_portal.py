@@ -205,9 +205,9 @@ def test_the_reply_says_that_nothing_shows_whether_it_arrived(
     backend: PortalBackend, portal: Portal, foot: MutterFoot
 ) -> None:
     courier = Courier(Settings(), lambda: backend)
-    outcome, msg = courier.deliver(Secret(b"abc"), anywhere)
-    assert outcome is Outcome.TYPED
-    assert msg.startswith("sent to the desktop")
+    delivered = courier.deliver(Secret(b"abc"), anywhere)
+    assert delivered.outcome is Outcome.TYPED
+    assert delivered.msg.startswith("sent to the desktop")
 
 
 def test_a_session_on_the_bus_of_before_is_left_when_the_environment_names_another(
