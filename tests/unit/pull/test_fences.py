@@ -207,7 +207,8 @@ def test_with_an_owner_who_approves_it_is_asked_about_once_and_the_question_show
             dunst.press("Allow")
             dunst.wait_until_shown(0)
             folder = Paths.under(scene.daemon.folder)
-            assert client.ask(folder, "deny") == {"denied": ["phone-1"]}, "it can be taken back"
+            # The daemon hears of the button a moment after the question has gone.
+            wait_until(lambda: client.ask(folder, "deny") == {"denied": ["phone-1"]}, "taking it back")
             assert scene.tap(SECRET).outcome is Outcome.NEEDS_APPROVE
             assert client.ask(folder, "approve")["approved"] == "phone-1"
             assert scene.tap(SECRET).outcome is Outcome.OK
