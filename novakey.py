@@ -19,6 +19,8 @@ REQUIREMENTS = os.path.join(HERE, "requirements.txt")
 # Holds the SHA-256 of the requirements that are wholly installed, or UNFINISHED while they are not.
 STAMP = os.path.join(VENV, "novakey-requirements")
 UNFINISHED = "unfinished\n"
+# Only its owner can open it, so that no other user can hold the lock and with it each first start.
+LOCK = os.path.join(VENV, "novakey-lock")
 # What the packages of requirements.in are imported as.
 MODULES = ("gevent", "pqcrypto", "nacl", "qrcode", "png", "platformdirs", "yaml", "Xlib") + (
     ("jeepney",) if sys.platform.startswith("linux") else ()
@@ -147,8 +149,9 @@ def _make(from_scratch):
             "this Python cannot make virtual environments: its venv or ensurepip module is missing",
             "install it, on Debian with: apt install python%d.%d-venv" % sys.version_info[:2],
         )
-    lock = _lock()
+    lock = None
     try:
+        lock = _lock()
         if not from_scratch and _complete():
             return  # another start made it while this one waited
         _say("first start, or new requirements: installing into %s" % VENV)
@@ -167,18 +170,29 @@ def _make(from_scratch):
             "of your own and start it in there" % HERE,
         )
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def _lock():
-    """A lock on the folder itself, which leaves no file behind.
+    """The lock on `.venv`, which is made where it is missing.
 
     The installing children hold it too: should this process be killed, the next
     start waits for them instead of writing into the same environment.
     """
+    while True:
+        os.makedirs(VENV, exist_ok=True)
+        lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        os.fchmod(lock, 0o600)  # a copy of the folder may have lost the mode
+        _wait_for(lock)
+        if os.path.exists(LOCK) and os.path.samestat(os.fstat(lock), os.stat(LOCK)):
+            return lock
+        os.close(lock)  # the folder was deleted in between
+
+
+def _wait_for(lock):
     import fcntl
 
-    lock = os.open(HERE, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -186,17 +200,21 @@ def _lock():
         fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError:
         pass  # a file system without locks: better one unguarded start than none
-    return lock
 
 
 def _start_folder(from_scratch):
-    """An unfinished environment is one that we began and ours to delete; any other is completed in place."""
+    """An unfinished environment is one that we began and ours to empty; any other is completed in place.
+
+    The lock's file stays: a start that came after a new one would not wait for us.
+    """
     import shutil
 
     if from_scratch and not os.path.islink(VENV):
-        shutil.rmtree(VENV, ignore_errors=True)
-    if not os.path.isdir(VENV):
-        os.mkdir(VENV)
+        for entry in list(os.scandir(VENV)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.path != LOCK:
+                os.unlink(entry.path)
     _write_stamp(UNFINISHED)
 
 

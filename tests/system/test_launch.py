@@ -8,9 +8,11 @@ made from, so nothing is importable but the standard library.
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -106,6 +108,34 @@ def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
     assert cure.startswith("do not use it")
 
 
+def test_a_first_start_waits_for_no_lock_that_another_user_can_take(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "tree")
+    held = [os.open(path, os.O_RDONLY) for path in (tree, tree / "novakey.py", tree / "requirements.txt")]
+    for handle in held:  # as every user can who may read the program
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    starting = subprocess.Popen(
+        [BARE, str(tree / "novakey.py")],
+        env=environment(tmp_path / "home"),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert starting.stderr is not None
+        assert "installing into" in starting.stderr.readline()
+        lock = tree / ".venv" / "novakey-lock"
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+        with lock.open("r+") as ours, pytest.raises(BlockingIOError):
+            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.killpg(starting.pid, signal.SIGKILL)
+        starting.communicate()
+        for handle in held:
+            os.close(handle)
+
+
 def test_a_first_start_that_is_interrupted_says_so_and_leaves_it_marked_unfinished(tree: Path) -> None:
     # Tests in the background of a script ignore the signal, and so does all that they start.
     installing = subprocess.Popen(
@@ -132,7 +162,9 @@ def test_a_first_start_that_is_interrupted_says_so_and_leaves_it_marked_unfinish
 
 def test_the_next_start_mends_it_shows_progress_and_serves_with_a_qr(tree: Path) -> None:
     """The one whole installation of the suite, in the folder that the interrupted one left."""
-    (tree / "Nova Key's copy" / ".venv" / "left over").touch()
+    environment_folder = tree / "Nova Key's copy" / ".venv"
+    (environment_folder / "left over").touch()
+    lock = (environment_folder / "novakey-lock").stat().st_ino
     launch = (BARE, str(tree / "entry"))
     with Daemon(tree / "d", env=environment(tree / "home"), launch=launch, start_s=BOOTSTRAP_S) as daemon:
         said = daemon.log()
@@ -147,7 +179,8 @@ def test_the_next_start_mends_it_shows_progress_and_serves_with_a_qr(tree: Path)
         profile = daemon.pair()
         assert members["fp"] == crypto.fingerprint(profile.public)
         assert daemon.stop() == 0
-    assert not (tree / "Nova Key's copy" / ".venv" / "left over").exists()
+    assert not (environment_folder / "left over").exists()
+    assert (environment_folder / "novakey-lock").stat().st_ino == lock
     assert not [path for path in (tree / "home").rglob("*") if "novakey" in path.name]
 
 
