@@ -245,9 +245,11 @@ def _run(what, command, lock):
         )
     except OSError as error:
         raise Failure("%s failed: %s cannot be run: %s" % (what, command[0], error.strerror), _again())
+    from novakey.system.sanitize import one_line
+
     said = []
-    for line in child.stdout:
-        said = said[-200:] + [line.strip()]
+    for line in map(one_line, map(str.strip, child.stdout)):  # a mirror chose some of it
+        said = said[-200:] + [line]
         if line.startswith(("Collecting ", "Installing collected")):
             _say("  " + line.split(":")[0].strip().lower())
     if child.wait() != 0:

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import NamedTuple, TextIO
 
-from novakey.log.format import one_line
+from novakey.system.sanitize import one_line
 
 
 class Screen(NamedTuple):

@@ -51,7 +51,9 @@ def main(argv: Sequence[str]) -> int:
         with _interruptible():
             return int(words.run(words))
     except NovaKeyError as error:
-        print(f"novakey: {error}", file=sys.stderr)
+        from novakey.cli import common
+
+        common.say(f"novakey: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         # The cursor stands behind a prompt, or behind the ^C that the terminal shows: end that line.

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from novakey.config import load
 from novakey.config.settings import Settings
 from novakey.errors import NovaKeyError
 from novakey.system.paths import Paths
+from novakey.system.sanitize import lines
 
 Say = Callable[[str], None]
 
@@ -38,7 +39,7 @@ def agree(question: str, word: str = "yes") -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input(f"{question}\ntype {word} to go on: ").strip() == word
+        return input(f"{lines(question)}\ntype {word} to go on: ").strip() == word
     except EOFError:
         return False
 
@@ -49,8 +50,17 @@ def must_agree(words: argparse.Namespace, question: str, word: str = "yes") -> N
         raise NovaKeyError("nothing was done", f"type {word} when asked, or give --yes")
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print lines that may hold what others chose: as the stream can show them, and not obeyed."""
+    from novakey.terminal import Screen, printable
+
+    stream = stream or sys.stdout
+    screen = Screen.of(stream)
+    print("\n".join(printable(line, screen) for line in text.splitlines()), file=stream, flush=True)
+
+
 def printer() -> Say:
-    """Prints a line that may hold what a peer chose: as this terminal can show it, and not obeyed."""
+    """Prints a line as `say` does."""
     from novakey.terminal import Screen, printable
 
     screen = Screen.of(sys.stdout)

@@ -85,15 +85,16 @@ def _config(words: argparse.Namespace) -> int:
     settings = common.settings(words)
     if words.action == "check":
         found = settings.read_from
-        print(f"the configuration is good: {found}" if found else _no_file(words))
+        common.say(f"the configuration is good: {found}" if found else _no_file(words))
         return 0
     rows = load.effective(settings)
     if words.json:
         print(json.dumps({name: {"value": value, "from": origin} for name, value, origin in rows}))
         return 0
+    say = common.printer()
     for name, value, origin in rows:
         shown = list(value) if isinstance(value, tuple) else value
-        print(f"{name}: {json.dumps(shown, ensure_ascii=False)}  # {origin}")
+        say(f"{name}: {json.dumps(shown, ensure_ascii=False)}  # {origin}")
     return 0
 
 
@@ -109,7 +110,7 @@ def _doctor(words: argparse.Namespace) -> int:
 
     from novakey import doctor
 
-    good = True
+    good, say = True, common.printer()
     paths, settings = common.paths(words), common.settings(words)
     typing = (doctor.typing(settings) for _ in range(int(words.type)))
     for finding in itertools.chain(doctor.examine(paths, settings), typing):
@@ -117,11 +118,11 @@ def _doctor(words: argparse.Namespace) -> int:
         if words.json:
             print(json.dumps({**asdict(finding), "verdict": finding.verdict.name.lower()}))
             continue
-        print(f"{finding.verdict.value:<4} {finding.check}: {finding.found}", flush=True)
+        say(f"{finding.verdict.value:<4} {finding.check}: {finding.found}")
         if finding.verdict is not doctor.Verdict.OK:
-            print(f"     why it matters: {finding.why}")
+            say(f"     why it matters: {finding.why}")
             if finding.cure:
-                print(f"     to mend it: {finding.cure}")
+                say(f"     to mend it: {finding.cure}")
     return 0 if good else 1
 
 

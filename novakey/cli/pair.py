@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from novakey.cli import common
 from novakey.errors import NovaKeyError
-from novakey.log.format import one_line
 
 if TYPE_CHECKING:
     from novakey.cli.common import Commands
@@ -118,8 +117,8 @@ def _blob(words: argparse.Namespace, asked: Asked) -> int:
     }
     print(json.dumps(blob), flush=True)
     revoking = command("novakey.py", "devices", "revoke", foreign=made.device_id)
-    print(uri.listener(shown.host, shown.port), file=sys.stderr)
-    print(f"whoever has this text can send: treat it like a password. to undo: {revoking}", file=sys.stderr)
+    common.say(uri.listener(shown.host, shown.port), sys.stderr)
+    common.say(f"whoever has this text can send: treat it like a password. to undo: {revoking}", sys.stderr)
     return 0
 
 
@@ -177,10 +176,10 @@ def _print_link(asked: Asked) -> dict[str, Any]:
         match asked.next(client.FOLLOW_S):
             case Event("window", members):
                 code = uri.decode(members["uri"])
-                print(uri.listener(code.host, code.port), file=sys.stderr, flush=True)
-                print(members["uri"], flush=True)
+                common.say(uri.listener(code.host, code.port), sys.stderr)
+                common.say(members["uri"])
             case Event("refused", members):
-                print(one_line(_refused(members)), file=sys.stderr, flush=True)
+                common.say(_refused(members), sys.stderr)
             case Done(members):
                 return dict(members)
 
@@ -260,11 +259,11 @@ def _print(asked: Asked, terminal: bool) -> dict[str, Any]:
                 left = time_left(code, int(time.time()))
                 paper = page(code, Path(members["picture"]), int(time.time()), Screen.of(sys.stdout))
                 scanning = [f"Scan {members['picture']}", uri.listener(code.host, code.port), left]
-                print("\n".join(paper if terminal else scanning), flush=True)
+                common.say("\n".join(paper if terminal else scanning))
             case Event("attempt", members):
-                print(_attempt(members["attempts_left"]), flush=True)
+                common.say(_attempt(members["attempts_left"]))
             case Event("refused", members):
-                common.printer()(_refused(members))
+                common.say(_refused(members))
             case Done(members):
                 return dict(members)
 

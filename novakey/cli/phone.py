@@ -94,7 +94,7 @@ def _pair(words: argparse.Namespace) -> int:
     profile = phone.pair_with(text, words.device_id)
     profile.save(path)
     outcome = {"paired": profile.device_id, "profile": str(path)}
-    print(json.dumps(outcome) if words.json else f"paired: {profile.device_id}, kept in {path}")
+    common.say(json.dumps(outcome) if words.json else f"paired: {profile.device_id}, kept in {path}")
     return 0
 
 
@@ -122,8 +122,8 @@ def _show(words: argparse.Namespace, shown: Shown) -> int:
         print(json.dumps({"shows": shown.text, "success": shown.success, "steps": steps}))
     else:
         for sent, reply in replies:
-            print(f"{sent}: {reply.outcome.reason}: {reply.msg}" if reply else f"{sent}: no reply")
-        print(f"the app shows: {shown.text}" if shown.text else "the app shows no message")
+            common.say(f"{sent}: {reply.outcome.reason}: {reply.msg}" if reply else f"{sent}: no reply")
+        common.say(f"the app shows: {shown.text}" if shown.text else "the app shows no message")
     return 0 if shown.success else 1
 
 
@@ -153,9 +153,9 @@ def _message(words: argparse.Namespace) -> int:
     kind = MessageType.INJECT if words.action == "send" else MessageType[words.action.upper()]
     reply = phone.send(profile, kind, payload)
     if words.json:
-        print(reply.encode().decode().rstrip("\n"))
+        print(json.dumps(json.loads(reply.encode())))
     else:
-        print(f"{reply.outcome.reason}: {reply.msg}")
+        common.say(f"{reply.outcome.reason}: {reply.msg}")
     return 0 if reply.outcome.success else 1
 
 

@@ -89,9 +89,7 @@ def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints:
 
 
 def _say(line: object) -> None:
-    from novakey.terminal import Screen, printable
-
-    print(printable(str(line), Screen.of(sys.stderr)), file=sys.stderr, flush=True)
+    common.say(str(line), sys.stderr)
 
 
 def _ask(words: argparse.Namespace) -> int:

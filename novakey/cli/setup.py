@@ -116,7 +116,7 @@ def _one(
         try:
             return check(input(f"[{usual}] ").strip() or usual)
         except ConfigError as error:
-            print(error)
+            common.say(str(error))
         except EOFError:
             break
     raise NovaKeyError("nothing was done")

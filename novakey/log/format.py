@@ -20,6 +20,8 @@ import gevent
 from novakey.config.settings import Settings
 from novakey.log import output, rotate
 from novakey.log.throttle import Throttle
+from novakey.system.sanitize import escape as escape
+from novakey.system.sanitize import one_line as one_line
 
 DEFAULT_FILE = "novakey.log"
 REDACTED = "[redacted]"
@@ -64,23 +66,6 @@ _WORD = re.compile(
 # A path may hold the random name of a temporary folder, of 6 to 11 characters. A key in base64 whose own `/`
 # leave fewer than these in parts that are no words is rarer: 24 bytes without padding, some 7 in a million.
 _FEW = 14
-
-
-def escape(text: str, limit: int = 64) -> str:
-    """Text that a peer chose: quoted, escaped and cut to `limit` characters, fit for a line of the log."""
-    cut = text[:limit].replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{one_line(cut)}"' + ("..." if len(text) > limit else "")
-
-
-def one_line(text: str) -> str:
-    """Text with every control, format, bidirectional and separator character written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def redact(text: str) -> str:

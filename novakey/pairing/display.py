@@ -109,7 +109,7 @@ def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "
     from novakey.pairing import qr
 
     drawing = qr.draw(uri, screen)
-    left, notes = time_left(uri, now), [note] if note else []
+    left, notes = time_left(uri, now), [printable(note, screen)] if note else []
     if not screen.fits(drawing.width, len(drawing.lines) + 1):
         return [
             f"The QR needs {drawing.width} x {len(drawing.lines) + 1} characters,",

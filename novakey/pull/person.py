@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from novakey.errors import NovaKeyError
-from novakey.log.format import one_line
+from novakey.system.sanitize import lines
 
 ASK_S = 60.0
 YES, NO = "yes", "no"
@@ -62,7 +62,7 @@ class Person:
         with _opened(self.terminal) as terminal:
             if terminal is None:
                 return False
-            terminal.write(_printable(text) + "\n")
+            terminal.write(lines(text) + "\n")
             return True
 
 
@@ -85,7 +85,7 @@ def _opened(path: str) -> Iterator[TextIO | None]:
 
 
 def _answer_on(terminal: TextIO, question: str, allowed: tuple[str, ...]) -> str:
-    shown = _printable(question)
+    shown = lines(question)
     while True:
         terminal.write(shown.rstrip() + " ")
         line = terminal.readline(MAX_LINE)
@@ -95,11 +95,6 @@ def _answer_on(terminal: TextIO, question: str, allowed: tuple[str, ...]) -> str
         if not allowed or typed in allowed:
             return typed
         shown = f"please type {' or '.join(allowed)}:"
-
-
-def _printable(text: str) -> str:
-    """A program's text as this terminal may show it: its lines stay lines, nothing in them is obeyed."""
-    return "\n".join(one_line(line) for line in text.splitlines())
 
 
 def _notified(question: str) -> str:

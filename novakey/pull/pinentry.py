@@ -19,6 +19,7 @@ from novakey.errors import NovaKeyError
 from novakey.pull import Ask, WaitedTooLong
 from novakey.pull.person import Person
 from novakey.secret import Secret
+from novakey.system.sanitize import lines
 
 MAX_LINE = 1000  # the protocol's own limit, with the line end
 
@@ -164,7 +165,7 @@ class Pinentry:
         """
         text = f"novakey: {error}"
         if not self.person.say(text):
-            print(text, file=sys.stderr, flush=True)
+            print(lines(text), file=sys.stderr, flush=True)
         _error(output, TIMEOUT if isinstance(error, WaitedTooLong) else CANCELED)
 
 

@@ -8,5 +8,6 @@ paste      commands for people to paste
 paths      the folders of this user, or of --data-dir
 process    what this process gives away about itself
 procfs     what the system says about another process (proc(5))
+sanitize   text that others chose, made fit to be shown
 systemd    the service manager's sockets and notices
 """

@@ -20,6 +20,7 @@ from typing import Any
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system.paste import command
+from novakey.system.sanitize import lines
 
 VARIABLE = "NOVAKEY_PASSPHRASE_FILE"
 
@@ -144,7 +145,7 @@ class Terminal(Source):
     def tell(self, problem: str) -> None:
         """See `Source.tell`."""
         with self._open() as terminal:
-            terminal.write(f"{problem}\n".encode())
+            terminal.write(f"{lines(problem)}\n".encode())
 
     def _where(self) -> str:
         return "the passphrase"

@@ -231,6 +231,23 @@ def test_on_a_good_desktop_nothing_is_wrong(tmp_path: Path) -> None:
     assert any("xterm" in row["found"] for row in found if row["check"] == "focus")
 
 
+class HostileXterm(RecordingXterm):
+    """One whose program's file is named by an attacker."""
+
+    def _argv(self, folder: Path, output: Path) -> list[str]:
+        found = shutil.which("xterm")
+        assert found is not None
+        return [shutil.copy(found, folder / "x\x1b]0;owned\x07\u202e"), *super()._argv(folder, output)[1:]]
+
+
+def test_escapes_in_the_name_of_the_focused_program_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with XServer() as server, HostileXterm(server):
+        env = {"DISPLAY": server.display}
+        done = run("--data-dir", tmp_path / "d", "doctor", env=env)
+    assert r"focus: x\x1b]0;owned\x07\u202e has it" in done.stdout, done.stdout
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+
+
 def test_without_a_daemon_that_is_noted_with_the_way_to_start_one(tmp_path: Path) -> None:
     _, found = report(tmp_path, {})
     [row] = [row for row in found if row["check"] == "owner's socket"]
