@@ -115,6 +115,9 @@ class Settings:
     notify: bool = flag(True,
         "Tell of pairings, revocations, refusals and use of the clipboard by notifications.",
         "Switch it off where the screen is shown to others.")
+    reply_program_names: bool = flag(False,
+        "Name the focused or asking program in replies, which anybody on the way can read.",
+        "Switch it on where the phone's owner is this computer's and the network is yours.")
     refuse_when_locked: bool = flag(True,
         "Refuse secrets while the screen is locked, where a service tells that it is.",
         "Switch it off to type into the screen locker itself.")

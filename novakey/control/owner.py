@@ -18,6 +18,7 @@ from novakey.devices.store import BY_ID, Device
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.gates import Gate
+from novakey.messages.refused import full
 from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
@@ -208,7 +209,7 @@ class Owner:
         phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
         named = phones if len(phones) <= _MAX_ASKED else ()
         asking = asks.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
-        log.info("%s waits for a phone: %s", asking.named, escape(prompt, MAX_PROMPT))
+        log.info("%s waits for a phone: %s", full(asking.called()), escape(prompt, MAX_PROMPT))
         try:
             # Where nobody can be asked that is known by then, and it never waited for a phone.
             asking.confirmed.wait(PLACE_S)

@@ -20,6 +20,7 @@ from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
+from novakey.messages.refused import full
 from novakey.messages.requests import Asking, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.paste import command
@@ -91,7 +92,7 @@ class Notices:
     def confirm(self, asking: Asking) -> bool:
         """An `asks.Confirm`: may this program have a secret?"""
         phones = " or ".join(map(self._called, asking.phones))
-        body = f"{asking.named} says: {asking.prompt}"
+        body = f"{full(asking.called())} says: {asking.prompt}"
         if phones:  # first: a prompt may be long
             body = f"{phones} may send it. {body}"
         try:

@@ -7,7 +7,6 @@ closes. What a peer can cause never reaches it.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import socket
 from collections.abc import Callable
@@ -47,7 +46,6 @@ class Server:
         self.handshake = handshake
         self.handler = handler
         self.monotonic = monotonic
-        self._ids = itertools.count(1)
         self._limits = handler.settings
         room = process.room_for_connections()
         if room < self._limits.max_connections:
@@ -87,11 +85,11 @@ class Server:
         peer = address_key(address)
         visit = self._admission.enter(peer, self.monotonic())
         if visit is None:
-            log.warning("request %d from %s: closed: too many connections", next(self._ids), peer)
+            log.warning("request %d from %s: closed: too many connections", self.handler.ids.fresh(), peer)
         return visit
 
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
-        req_id, peer = next(self._ids), visit.peer
+        req_id, peer = self.handler.ids.fresh(), visit.peer
         stream = Stream(sock)
         visit.give_way = lambda: stream.cut_off("another connection took its place")
         if visit.displaced:  # before it had its turn: what it has sent by now is still read

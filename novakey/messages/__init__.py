@@ -13,5 +13,6 @@ delivery   the way to the screen
 clearing   the end of a text on the clipboard
 policy/    what may be typed, and where
 history    what became of the last messages
+request_ids  the numbers of connections, which count nothing
 refused    a message that goes no further
 """

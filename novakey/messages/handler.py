@@ -17,8 +17,9 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.exchange import EXCHANGE_S, FRESH_S, Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
-from novakey.messages.refused import UNAUTHENTIC, Refused
+from novakey.messages.refused import UNAUTHENTIC, Refused, full
 from novakey.messages.replay import Repeats, ReplayGuard, Verdict, clock_difference, key_of
+from novakey.messages.request_ids import RequestIds
 from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
 from novakey.system.clock import boottime
@@ -35,7 +36,7 @@ class Answered(NamedTuple):
     """What became of one message, for whoever keeps account. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
-    `program` is what had the focus, where that was looked at; `msg` is the reply's sentence.
+    `program` is what had the focus, where that was looked at; `msg` names programs as well.
     """
 
     at: int
@@ -81,6 +82,7 @@ class Handler:
         self.monotonic = monotonic
         self.on_message = on_message
         self.on_answer = on_answer
+        self.ids = RequestIds(unix_time)
         self._repeats: Repeats[_Repeated] = Repeats()
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
@@ -121,6 +123,7 @@ class Handler:
             opened, nonce = self._open(payload, peer)
             kind = opened.type
             device_id = opened.device_id.decode()
+            req_id = self.ids.growing(device_id, req_id)
             try:
                 self._accept_once(device_id, nonce, opened.timestamp)
             except Refused as refused:
@@ -150,9 +153,10 @@ class Handler:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
         name, now = stage(kind), int(self.unix_time())
-        log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, msg)
-        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, msg))
-        return Reply(outcome, name, msg, now, req_id)
+        log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, full(msg))
+        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, full(msg)))
+        said = full(msg) if self.settings.reply_program_names else str(msg)
+        return Reply(outcome, name, said, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
         """The reply to what did not even become a payload."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from heapq import merge
+from operator import itemgetter
 
 import gevent
 
@@ -27,16 +29,17 @@ class Account:
 
     def __init__(self, activity: Activity) -> None:
         self.activity = activity
-        self._known: deque[Answered] = deque(maxlen=KEPT)
-        self._strangers: deque[Answered] = deque(maxlen=KEPT_OF_STRANGERS)
+        self._order = itertools.count()
+        self._known: deque[tuple[int, Answered]] = deque(maxlen=KEPT)
+        self._strangers: deque[tuple[int, Answered]] = deque(maxlen=KEPT_OF_STRANGERS)
         self._writing: gevent.Greenlet | None = None
 
     def note(self, answered: Answered) -> None:
         """Take down one answer."""
         if answered.device_id is None:
-            self._strangers.append(answered)
+            self._strangers.append((next(self._order), answered))
             return
-        self._known.append(answered)
+        self._known.append((next(self._order), answered))
         if answered.outcome in _NOT_ACCEPTED:
             return
         delivered = answered.stage == _INJECT and answered.outcome.success
@@ -46,7 +49,7 @@ class Account:
 
     def last(self) -> list[Answered]:
         """The last answers, the oldest first."""
-        return list(merge(self._known, self._strangers, key=lambda answered: answered.req_id))
+        return [answered for _, answered in merge(self._known, self._strangers, key=itemgetter(0))]
 
     def close(self) -> None:
         """Write down what is not written yet."""

@@ -22,7 +22,7 @@ from novakey.messages.policy import text
 from novakey.messages.policy.password_field import PasswordField
 from novakey.messages.policy.target import TargetPolicy
 from novakey.messages.recent import Recent, Told, window_of
-from novakey.messages.refused import UNAUTHENTIC, Refused
+from novakey.messages.refused import UNAUTHENTIC, Refused, filled, full
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.system.clock import boottime
@@ -123,7 +123,9 @@ class Injector:
         must_be_meant = not self.approvals.only_on_computer
         self.asks.await_owner(asking, secret, device_id if must_be_meant else None, exchange)
         if device_id not in asking.approved:
-            self.approvals.ask_for(device_id, lambda focus: None, exchange, asking.focus, asking.named)
+            self.approvals.ask_for(
+                device_id, lambda focus: None, exchange, asking.focus, full(asking.called())
+            )
         with self._turn(exchange):
             told = self._told_before(device_id, digest)
             if told is not None:
@@ -216,7 +218,7 @@ class Injector:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
         except TargetRefusedError as error:
             self.recent.refused(digest, aim.window)
-            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", aim.program) from None
+            raise _refused(error, aim.program) from None
         if delivered.outcome.success:
             self._use_up(device_id)
         elif delivered.may_be_out:
@@ -277,7 +279,7 @@ class Injector:
             self._target.permit(focus)
         except TargetRefusedError as error:
             self.recent.refused(digest, window_of(focus))
-            raise Refused(Outcome.BAD_REQUEST, f"target refused: {error}", _name(focus)) from None
+            raise _refused(error, _name(focus)) from None
 
     def _refuse_when_locked(self, digest: bytes) -> None:
         if self.settings.refuse_when_locked and self.locked():
@@ -314,6 +316,10 @@ class _Aim:
             permit(focus)
 
         return watched
+
+
+def _refused(error: TargetRefusedError, program: str) -> Refused:
+    return Refused(Outcome.BAD_REQUEST, filled("target refused: {}", error.args[0]), program)
 
 
 def _name(focus: Focus | None) -> str:

@@ -8,6 +8,31 @@ from novakey.wire.reply import Outcome
 UNAUTHENTIC = "the message does not authenticate"
 
 
+class Sentence(str):
+    """A sentence that leaves out the names of programs, as a phone gets it in clear; `full` has them.
+
+    What is built from it loses the names, not the other way round.
+    """
+
+    full: str
+
+    def __new__(cls, text: str, full: str) -> Sentence:
+        """Make both forms."""
+        self = super().__new__(cls, text)
+        self.full = full
+        return self
+
+
+def full(msg: str) -> str:
+    """Return the sentence for the owner."""
+    return msg.full if isinstance(msg, Sentence) else msg
+
+
+def filled(template: str, name: str) -> Sentence:
+    """Return `template` with `name` in place of its `{}`, in both forms."""
+    return Sentence(template.format(name), template.format(full(name)))
+
+
 class Refused(Exception):
     """Raised where the reason is found; `Handler.answer` makes the reply of it.
 

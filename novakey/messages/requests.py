@@ -23,7 +23,7 @@ from novakey.desktop.base import Focus
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused
+from novakey.messages.refused import Refused, Sentence, filled
 from novakey.secret import Secret
 from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
@@ -72,10 +72,10 @@ class Asking:
         self.refused = ""
         self.question: Greenlet | None = None
 
-    @property
-    def named(self) -> str:
-        """How it is called in replies and on the screen."""
-        return f"request {self.number} of {self.program} (process {self.pid})"
+    def called(self, text: str = "{}") -> Sentence:
+        """Return `text` with how it is called in place of `{}`."""
+        number = f"request {self.number}"
+        return filled(text, Sentence(number, f"{number} of {self.program} (process {self.pid})"))
 
     @property
     def focus(self) -> Focus:
@@ -207,7 +207,7 @@ class Asks:
             return None
         asking = self._queue[0]
         if asking.device_id not in (None, device_id):
-            raise Refused(Outcome.NOT_ARMED, f"{asking.named} waits for another device")
+            raise Refused(Outcome.NOT_ARMED, asking.called("{} waits for another device"))
         return asking
 
     def await_owner(self, asking: Asking, secret: Secret, device_id: str | None, exchange: Exchange) -> None:
@@ -221,13 +221,13 @@ class Asks:
         is_meant = is_meant or self._gates.were_wanted_since(device_id or "", asking.shown_ms)
         if asking.confirmed.is_set() and not is_meant:
             if self._confirm is None:
-                raise Refused(Outcome.NOT_ARMED, f"{asking.named} came after that: arm again, then send")
+                raise Refused(Outcome.NOT_ARMED, asking.called("{} came after that: arm again, then send"))
             asking.confirmed.clear()
             self._question(asking, self._confirm)
         with exchange.waiting():
             confirmed = asking.confirmed.wait(CONFIRM_S)
         if not confirmed:
-            raise Refused(Outcome.NEEDS_APPROVE, f"{asking.named} is to be confirmed on the computer first")
+            raise Refused(Outcome.NEEDS_APPROVE, asking.called("{} is to be confirmed on the computer first"))
         self.refuse_over(asking)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
@@ -242,9 +242,9 @@ class Asks:
         asking.given.set()
         if not asking.taken.wait(TAKE_S):
             self.end(asking)
-            raise Refused(Outcome.INTERNAL_ERROR, f"{asking.named} did not take the secret")
+            raise Refused(Outcome.INTERNAL_ERROR, asking.called("{} did not take the secret"))
         self._note(asking, "given", device_id)
-        return f"given to {asking.named}"
+        return asking.called("given to {}")
 
     def approved(self) -> set[str]:
         """The devices that the owner has allowed to answer a request that waits."""
@@ -258,7 +258,7 @@ class Asks:
     def refuse_over(self, asking: Asking) -> None:
         """Raises `Refused` where the request has what it asked for, or gets nothing any more."""
         if asking not in self._queue or asking.refused or asking.given.is_set():
-            raise Refused(Outcome.NOT_ARMED, f"{asking.named} is over")
+            raise Refused(Outcome.NOT_ARMED, asking.called("{} is over"))
 
     def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
         """The same secret twice within a moment was meant for the program before, and for none behind it.
@@ -267,8 +267,8 @@ class Asks:
         """
         left = self._again_until - self._monotonic()
         if left > 0 and asking.number <= self._waited_then and digest == self._last_given:
-            told = f"the program before {asking.named} has this secret: send again in {int(left) + 1} s"
-            raise Refused(Outcome.RATE_LIMIT, told)
+            told = f"the program before {{}} has this secret: send again in {int(left) + 1} s"
+            raise Refused(Outcome.RATE_LIMIT, asking.called(told))
 
     def _digest(self, secret: Secret) -> bytes:
         """Tells equal secrets apart from others within this process; it is forgotten after a moment."""

@@ -43,7 +43,7 @@ def stage(message_type: MessageType | None) -> str:
 
 
 class Reply(NamedTuple):
-    """What a phone is told. `msg` is for people; `req_id` is the log's request id."""
+    """What a phone is told. `msg` is for people; `req_id` is the log's request id, below 2^53."""
 
     outcome: Outcome
     stage: str

@@ -234,7 +234,7 @@ class Scene:
     def answer(self, child: Child, text: str) -> dict[str, Any]:
         """Wait until the program asks, and answer it; what it asked."""
         row = self.asked(child)
-        given = f"given to request {row['number']} of {row['program']} (process {row['pid']})"
+        given = f"given to request {row['number']}"
         if self.app:
             phone = with_app(self.daemon.at(self.phone))
             assert phone.arm().ok

@@ -197,7 +197,7 @@ def test_another_fingerprint_than_the_qrs_ends_pairing_before_anything_is_sent(t
         assert done.returncode == 1 and "nothing was sent to it" in done.stderr
         assert "on a network that you trust" in cure(done)
         assert not (tmp_path / "p.json").exists()
-        daemon.wait_for_log("request 1 ")
+        daemon.wait_for_log("pair failed: ")
         assert phone(tmp_path / "p.json", "pair", "-", input=text).returncode == 0, "the window is still open"
 
 

@@ -5,6 +5,7 @@ The rows that need a screen are in tests/system/test_typing_end_to_end.py.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -65,6 +66,21 @@ def test_every_reply_is_one_line_of_the_documented_members(daemon: Daemon, phone
     assert abs(members["ts_unix"] - time.time()) < 30
     again = json.loads(ask(daemon.connect(), preface.Route.MSG.value + frame_of(phone, ARM)))
     assert again["req_id"] > members["req_id"]
+
+
+def test_strangers_cannot_count_what_the_owner_sends_between_two_replies(
+    daemon: Daemon, phone: Profile
+) -> None:
+    frame = preface.Route.MSG.value + frame_of(replace(phone, device_key=random_key()), ARM)
+    numbers = []
+    for _ in range(4):
+        stranger = json.loads(ask(daemon.connect(), frame))
+        assert stranger["reason"] == "crypto_fail"
+        numbers.append((stranger["req_id"], stranger["ts_unix"]))
+        say(phone, ARM)
+    gaps = {after[0] - before[0] for before, after in itertools.pairwise(numbers)}
+    assert len(gaps) == 3 and not gaps & set(range(1, 10))
+    assert all(abs((number >> 21) - at) <= 5 for number, at in numbers)
 
 
 def test_ok_for_arm_disarm_and_approve(phone: Profile) -> None:

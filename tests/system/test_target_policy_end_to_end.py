@@ -82,7 +82,7 @@ def test_a_window_is_typed_into_only_when_the_policy_permits_it(
         assert recorder.wait_for("typed") == "typed"
 
 
-def test_a_refusal_costs_no_gate_names_the_program_and_never_the_title(
+def test_a_refusal_costs_no_gate_names_the_program_to_the_owner_alone_and_never_the_title(
     server: XServer, tmp_path: Path
 ) -> None:
     settings = {
@@ -96,14 +96,14 @@ def test_a_refusal_costs_no_gate_names_the_program_and_never_the_title(
         with RecordingXterm(server) as terminal, LyingXterm(server) as liar:
             reply = say(phone, MessageType.INJECT, b"typed")
             assert reply.outcome is Outcome.BAD_REQUEST
-            assert 'target refused: "keepassxc" is a denied program' in reply.msg
+            assert reply.msg == "target refused: this is a denied program"
             assert liar.text() == ""
             server.focus(terminal.window)
             retried = say(phone, MessageType.INJECT, b"typed")
             assert retried.outcome is Outcome.BAD_REQUEST, "a phone's own retry goes to no other window"
             assert say(phone, MessageType.INJECT, b"once").outcome is Outcome.TYPED, "still armed, approved"
             assert terminal.wait_for("once") == "once"
-        assert "denied program" in daemon.log()
+        assert 'target refused: "keepassxc" is a denied program' in daemon.log()
         for file in (daemon.output, *(path for path in daemon.folder.rglob("*") if path.is_file())):
             assert b"Zebra" not in file.read_bytes(), file.name
 

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from novakey.desktop.base import Focus, TargetRefusedError
 from novakey.log.format import escape
+from novakey.messages.refused import Sentence, filled
 
 # Programs that ask people for secrets. Executables, so the name of a package may differ.
 _BROWSERS = """
@@ -99,7 +100,7 @@ class TargetPolicy:
         if self._denied and not known:
             raise TargetRefusedError(_UNKNOWN)
         if denied := self._denied & said:
-            raise TargetRefusedError(f"{_shown(denied)} is a denied program")
+            raise TargetRefusedError(filled("{} is a denied program", _shown(denied)))
         title = focus.title.casefold()
         if any(part in title for part in self._denied_titles):
             raise TargetRefusedError("the window has a denied title")
@@ -109,7 +110,7 @@ class TargetPolicy:
         if self._allowed and not known:
             yield _UNKNOWN
         elif self._allowed:
-            yield None if self._allowed & known else f"{_shown(known)} is not an allowed program"
+            yield None if self._allowed & known else filled("{} is not an allowed program", _shown(known))
         if self._allowed_titles:
             title = focus.title.casefold()
             match = any(part in title for part in self._allowed_titles)
@@ -125,5 +126,5 @@ def _titles(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(part.casefold() for part in parts)
 
 
-def _shown(names: frozenset[str]) -> str:
-    return escape(min(names))
+def _shown(names: frozenset[str]) -> Sentence:
+    return Sentence("this", escape(min(names)))

@@ -19,6 +19,7 @@ from novakey.messages.approvals import Approvals, Question
 from novakey.messages.delivery import Courier
 from novakey.messages.exchange import EXCHANGE_S, Exchange
 from novakey.messages.gates import Gates
+from novakey.messages.handler import Answered
 from novakey.messages.inject import Injector
 from novakey.messages.refused import Refused
 from novakey.messages.requests import Asking, Asks
@@ -534,3 +535,29 @@ def test_a_secret_has_ten_seconds_from_when_its_message_was_read(
         reply = made.answer(frame[message.LENGTH_SIZE :], "192.0.2.1", 1)
     assert reply.outcome is told, reply.msg
     assert screen.typed == ([HERE.program] if told is Outcome.TYPED else [])
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_reply_names_the_program_only_where_the_key_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, named: bool
+) -> None:
+    server, screen, answered = crypto.ExpandedKey.generate(), Screen(), list[Answered]()
+    screen.ready.set()
+    settings = Settings(
+        two_man_enabled=False,
+        refuse_when_locked=False,
+        target_policy_enabled=True,
+        denied_process_names=("xterm",),
+        reply_program_names=named,
+    )
+    devices = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
+    subject = handler(settings, devices, lambda: screen, server, on_answer=answered.append)
+    subject.gates.arming.open("phone", subject.monotonic() * 1000, 20_000)
+    opened = Message(int(time.time()), MessageType.INJECT, b"phone", Secret(b"typed"))
+    frame = message.seal(opened, server.public, PHONE.key.reveal(), secrets.token_bytes(24))
+    with caplog.at_level("INFO"):
+        reply = subject.answer(frame[message.LENGTH_SIZE :], "192.0.2.1", 1)
+    full = 'target refused: "xterm" is a denied program'
+    assert reply.msg == (full if named else "target refused: this is a denied program")
+    assert full in caplog.text
+    assert [(told.program, told.msg) for told in answered] == [("xterm", full)]

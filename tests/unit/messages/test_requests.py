@@ -13,7 +13,7 @@ import pytest
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused
+from novakey.messages.refused import Refused, full
 from novakey.messages.requests import (
     AFTER_IGNORED_S,
     AGAIN_S,
@@ -71,7 +71,8 @@ def test_a_secret_goes_to_the_request_that_came_first_and_the_next_moves_up() ->
     taking = gevent.spawn(scene.take, first)
     served = scene.asks.for_device("phone")
     assert served is first
-    assert scene.give(first, SECRET) == "given to request 1 of ssh-add (process 1)"
+    said = scene.give(first, SECRET)
+    assert (said, full(said)) == ("given to request 1", "given to request 1 of ssh-add (process 1)")
     assert taking.get(timeout=5) == SECRET.reveal()
     assert scene.asks.for_device("phone") is second and scene.asks.place(second) == 0
 

@@ -9,6 +9,7 @@ import pytest
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus, TargetRefusedError
 from novakey.messages.policy.target import BUILT_IN, TargetPolicy
+from novakey.messages.refused import full
 
 XTERM = Focus(window=1, pid=10, program="xterm", classes=("xterm",), title="alice@host: ~")
 BROWSER = Focus(
@@ -28,7 +29,7 @@ def decide(focus: Focus | None, **settings: Any) -> str | None:
     try:
         TargetPolicy(Settings(**settings)).permit(focus)
     except TargetRefusedError as error:
-        return str(error)
+        return full(error.args[0])
     return None
 
 
