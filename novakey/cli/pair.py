@@ -47,7 +47,8 @@ def add(commands: Commands) -> None:
     shown.add_argument(
         "--link",
         action="store_true",
-        help="print the QR's text for a phone without a camera, and wait until it has paired; treat the text like a password",
+        help="print the QR's text for a phone without a camera, and wait until it has paired; "
+        "treat the text like a password",
     )
     shown.add_argument(
         "--json",
