@@ -130,6 +130,7 @@ def _reset(words: argparse.Namespace) -> int:
     from novakey.daemon import reset
 
     paths, settings = common.paths(words), common.settings(words)
+    reset.refuse_running(paths)
     common.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")
     reset.reset(paths, settings)
     print("reset: no phone is paired, and the next start opens a pairing window")

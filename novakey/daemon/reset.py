@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from novakey.config.settings import Settings
 from novakey.devices import other_daemon
 from novakey.devices.sealing import choose
-from novakey.errors import StoreError
+from novakey.errors import NovaKeyError, StoreError
 from novakey.pairing import record
 from novakey.system import files
+from novakey.system.paste import command
 from novakey.system.paths import Paths
 
 
@@ -39,6 +40,16 @@ def reset(paths: Paths, settings: Settings) -> None:
         for backend in _sealing_backends(paths, settings):
             choose.backend(backend, paths, settings).delete()
         files.remove(paths.pairing)
+
+
+def refuse_running(paths: Paths) -> None:
+    """Raise `NovaKeyError` while a daemon runs: to ask for a confirmation would be in vain."""
+    pid = files.FolderLock.holder(paths.data)
+    if pid is not None:
+        raise NovaKeyError(
+            f"the daemon runs as process {pid}, so nothing is removed",
+            f"stop it first: {command('kill', pid)}",
+        )
 
 
 def _sealing_backends(paths: Paths, settings: Settings) -> Iterator[str]:

@@ -123,8 +123,9 @@ def on_a_terminal(answer: str, *words: str | Path) -> int:
 def test_reset_refuses_while_the_daemon_runs(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         profile = daemon.pair()
-        done = run("--data-dir", tmp_path / "d", "reset", "--yes")
-        assert done.returncode == 1 and "another daemon" in done.stderr
+        done = run("--data-dir", tmp_path / "d", "reset", stdin=subprocess.DEVNULL)
+        told = f"novakey: the daemon runs as process {daemon.process.pid}, so nothing is removed\n"
+        assert (done.returncode, done.stderr) == (1, f"{told}stop it first: kill {daemon.process.pid}\n")
         assert say(profile, MessageType.ARM).outcome is Outcome.OK
 
 
