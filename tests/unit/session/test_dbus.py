@@ -105,6 +105,11 @@ def living() -> tuple[int, int]:
     return len(list(Path("/proc/self/fd").iterdir())), len(greenlets)
 
 
+def no_more_than(before: tuple[int, int]) -> bool:
+    """Whether nothing was left open; what an earlier test left to the loop may be closed by now."""
+    return all(now <= then for now, then in zip(living(), before, strict=True))
+
+
 def test_two_hundred_connections_and_questions_leave_nothing_behind(bus: MessageBus) -> None:
     def service(method: str, call: Message) -> Answer:
         kinds: dict[str, Answer] = {
@@ -124,7 +129,7 @@ def test_two_hundred_connections_and_questions_leave_nothing_behind(bus: Message
                 ours.call(DAEMON, "GetId")
             with suppress(BusError):  # a busy machine does not show it in that time
                 assert notifier.ask("a question", "", {"yes": "Yes"}, 0.01) is None
-        assert all(now <= then for now, then in zip(living(), before, strict=True))
+        assert no_more_than(before)
         assert watching.call(DAEMON, "ListNames") == names
         notifier.close()
 
@@ -148,12 +153,12 @@ def test_a_connection_that_fails_leaves_nothing_behind(bus: MessageBus, tmp_path
                 Bus(address=f"unix:path={tmp_path / 'bus'}")
             server.join(5)
         server = None
-        assert living() == before
+        assert no_more_than(before)
     bus.signal(signal.SIGSTOP)
     try:
         with pytest.raises(BusError):
             Bus()
-        assert living()[1] == before[1]
+        assert living()[1] <= before[1]
     finally:
         bus.signal(signal.SIGCONT)
 

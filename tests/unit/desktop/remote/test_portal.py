@@ -205,9 +205,11 @@ def test_the_reply_says_that_nothing_shows_whether_it_arrived(
     backend: PortalBackend, portal: Portal, foot: MutterFoot
 ) -> None:
     courier = Courier(Settings(), lambda: backend)
+    foot.clear()
     delivered = courier.deliver(Secret(b"abc"), anywhere)
     assert delivered.outcome is Outcome.TYPED
     assert delivered.msg.startswith("sent to the desktop")
+    assert foot.wait_for("abc") == "abc", "the next test begins with an empty window"
 
 
 def test_a_session_on_the_bus_of_before_is_left_when_the_environment_names_another(
