@@ -97,8 +97,10 @@ class Owner:
 
     def pair(self, add: bool = False) -> Live:
         """The open window, or a new one, until it ends."""
+        window = self._windows.open(beside_devices=add)
+        # Only now: opening one may end a window whose time is over, and that end is not this window's.
         with self._windows.happenings.listen() as happenings:
-            yield self._window_event(self._windows.open(beside_devices=add))
+            yield self._window_event(window)
             while True:
                 match happenings.next():
                     case Attempt(left):
