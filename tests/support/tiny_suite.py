@@ -91,7 +91,7 @@ def suite(folder: Path, limit_s: float = 60, **files: str) -> None:
     (folder / "conftest.py").write_text(_CONFTEST)
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())
     warnings = "\n  ".join(project["tool"]["pytest"]["ini_options"]["filterwarnings"])
-    settings = f"[pytest]\naddopts = -rfExX -p no:cacheprovider\ntimeout = {limit_s}\n"
+    settings = f"[pytest]\naddopts = -rfExX -p no:cacheprovider -p no:hypothesispytest\ntimeout = {limit_s}\n"
     (folder / "pytest.ini").write_text(f"{settings}filterwarnings =\n  {warnings}\n")
     for name, source in files.items():
         path = folder / f"{name.replace('__', '/')}.py"
