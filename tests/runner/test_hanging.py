@@ -159,6 +159,7 @@ def test_on_a_screen(screen):
         ("collection", "SIGINT"),
         ("test", "SIGINT"),
         ("teardown", "SIGTERM"),
+        pytest.param("teardown", "SIGINT", marks=pytest.mark.long),
         ("test", "SIGKILL"),
     ],
 )
