@@ -12,9 +12,11 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support import installed
 
 _UNDUMPABLE = "reads /proc of an undumpable process"
 
@@ -48,6 +50,12 @@ def as_nobody(deed: str = "acts as another user") -> list[str]:
     if not _works(*words, "true"):
         pytest.skip(f"needs the right to change the user: {deed}")
     return words
+
+
+def interpreter_for(as_user: Sequence[str]) -> None:
+    """Skip where the tests run in a Python that this other user cannot run."""
+    if not _works(*as_user, installed.python(), "-c", ""):
+        pytest.skip(f"needs a Python that all users can run: {installed.python()} is not")
 
 
 def mounts(deed: str) -> list[str]:

@@ -227,18 +227,21 @@ def test_a_child_ends_with_its_reader_as_it_would_without_us(scene: Scene) -> No
 def test_sudo_takes_an_ordinary_users_password() -> None:
     """Their daemon, their askpass. Root, which we are, may send and look."""
     needs.programs("sudo", "runuser")
-    if not installed.system_python_is_ours():
-        pytest.skip("the packages of the tests are for another Python than the system's")
     with ordinary_user(SECRET) as user:
+        as_user = ("runuser", "-u", user, "--")
+        needs.interpreter_for(as_user)
         scene = Scene()
         tree = scene.folder / "tree"
         tree.mkdir(mode=0o755)
         link = scene.folder / "novakey-askpass"
         link.symlink_to(tree / "novakey.py")
         theirs = {**scene.env, "HOME": f"/home/{user}", "SUDO_ASKPASS": str(link)}
-        theirs |= {"PYTHONPATH": str(tree), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
-        as_user = ("runuser", "-u", user, "--")
-        launch = [*as_user, installed.SYSTEM_PYTHON, str(installed.copy_to(tree))]
+        script = installed.copy_to(tree)
+        programs = scene.folder / "python"  # the first line of the askpass asks for `python3`
+        programs.mkdir(mode=0o755)
+        (programs / "python3").symlink_to(installed.python())
+        theirs |= {"PYTHONPATH": str(tree), "PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin"}
+        launch = [*as_user, installed.python(), str(script)]
         scene.daemon = Daemon(scene.daemon.folder, env=theirs, launch=launch, ask_confirm=False, notify=False)
         for path in (scene.daemon.folder, scene.daemon.folder / "novakey.json"):
             shutil.chown(path, user)

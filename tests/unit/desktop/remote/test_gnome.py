@@ -15,7 +15,7 @@ from support.desktop_conformance import Conformance, Stage
 from support.mutter import Mutter, MutterFoot, MutterGtkEntry
 from support.random_text import ALL, random_secret
 from support.wayland import QUIET, session_of
-from support.x11 import Recorder, anywhere, differs
+from support.x11 import Recorder, anywhere, differs, wait_until
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError, TargetRefusedError
@@ -138,10 +138,10 @@ def test_caps_lock_alters_nothing_and_stays_on(mutter: Mutter) -> None:
         for down in (True, False):
             mutter.person.press(CAPS_LOCK_KEY, down)
         try:
-            assert mutter.person.caps_lock()
+            wait_until(mutter.person.caps_lock, "Caps Lock")  # the call's reply comes before the key's effect
             MutterBackend().type_text(Secret(PRINTABLE.encode()), DEADLINE_S, anywhere)
             assert differs(entry.wait_for(PRINTABLE), PRINTABLE) is None
-            assert mutter.person.caps_lock()
+            wait_until(mutter.person.caps_lock, "Caps Lock again")
         finally:
             for down in (True, False):
                 mutter.person.press(CAPS_LOCK_KEY, down)
