@@ -40,12 +40,13 @@ def test_it_holds_the_whole_package_and_the_example_and_nothing_else(wheel: Path
 def test_an_empty_environment_with_it_serves_and_shows_a_qr(wheel: Path, tmp_path: Path) -> None:
     env = environment(tmp_path / "home")
     run = {"env": env, "check": True, "capture_output": True, "timeout": BOOTSTRAP_S, "cwd": tmp_path}
-    subprocess.run([BARE, "-m", "venv", "v"], **run)
+    subprocess.run([BARE, "-m", "venv", "--without-pip", "v"], **run)
     # The daemon needs just what the launch script installs, by the same pins.
     constraint = ("--constraint", "requirements.txt")
     pins = [line.split(" \\")[0] for line in (ROOT / "requirements.txt").read_text().splitlines()]
     (tmp_path / "requirements.txt").write_text("\n".join(p for p in pins if p[:1].isalpha()) + "\n")
-    subprocess.run(["v/bin/pip", "install", "-q", "--only-binary=:all:", *constraint, str(wheel)], **run)
+    pip = [sys.executable, "-m", "pip", "--python", "v/bin/python"]
+    subprocess.run([*pip, "install", "-q", "--only-binary=:all:", *constraint, str(wheel)], **run)
     command = tmp_path / "v/bin/novakey"
     with Daemon(tmp_path / "d", env=env, launch=[str(command)], arguments=("serve",)) as daemon:
         assert daemon.uri().startswith("novakey://pair?v=3&")

@@ -37,7 +37,11 @@ def copy_tree(to: Path) -> Path:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """A fresh user's: an empty home, and how this machine reaches its packages."""
+    """A fresh user's: an empty home, and how this machine reaches its packages.
+
+    pip compiles nothing: that is half of an installation's work, and Python does it for what is imported.
+    """
     home.mkdir(exist_ok=True)
     pip = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k.endswith("_proxy")}
+    pip["PIP_NO_COMPILE"] = "1"
     return {**pip, "PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", **more}
