@@ -16,6 +16,9 @@ from collections.abc import Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
+from support import spawn  # noqa: E402
+
+spawn.without_fork()
 
 pytest_plugins = ["support.hanging", "support.workers", "support.progress", "support.leftovers"]
 
