@@ -57,6 +57,7 @@ class Desk:
         assert self.dunst is not None
         self.dunst.press(label)
         self.dunst.wait_until_shown(0)
+        wait_until(lambda: not self.waiting(), "the daemon to hear of it")
 
     def owner(self, op: str, **arguments: Any) -> dict[str, Any]:
         """What the owner's commands do, without a process for each."""
