@@ -69,7 +69,7 @@ def main():
 
 
 def _environment():
-    """Returns where every package can be imported; else re-executes inside `.venv` and does not return."""
+    """Return where every package can be imported; else re-execute inside `.venv`, without a return."""
     from importlib.util import find_spec
 
     lacking = _lacking(find_spec)
@@ -91,7 +91,7 @@ def _environment():
 
 
 def _lacking(find_spec):
-    """The needed modules that `find_spec` does not find; none of them is imported."""
+    """Return the needed modules that `find_spec` does not find; none of them is imported."""
     specs = [(name, find_spec(name)) for name in MODULES]
     # A folder without code in it, as an interrupted removal leaves, has no origin.
     return [name for name, spec in specs if spec is None or spec.origin is None]
@@ -141,7 +141,7 @@ def _wanted():
 
 
 def _make(from_scratch):
-    """Makes or mends `.venv`, one process at a time."""
+    """Make or repair `.venv`, one process at a time."""
     from importlib.util import find_spec
 
     if find_spec("venv") is None or find_spec("ensurepip") is None:
@@ -175,7 +175,7 @@ def _make(from_scratch):
 
 
 def _lock():
-    """The lock on `.venv`, which is made where it is missing.
+    """Take the lock on `.venv`, which is made where it is missing.
 
     The installing children hold it too: should this process be killed, the next
     start waits for them instead of writing into the same environment.
@@ -203,7 +203,7 @@ def _wait_for(lock):
 
 
 def _start_folder(from_scratch):
-    """An unfinished environment is one that we began and ours to empty; any other is completed in place.
+    """Empty an unfinished environment, which is ours; any other is completed in place.
 
     The lock's file stays: a start that came after a new one would not wait for us.
     """
@@ -257,7 +257,7 @@ def _run(what, command, lock):
 
 
 def _failure(what, said):
-    """The cause and the cure from what the child said last."""
+    """Return the cause and the cure from the last lines of the child."""
     text = "\n".join(said)
     if "DO NOT MATCH THE HASHES" in text:
         cause = "a package is not the one that requirements.txt names"

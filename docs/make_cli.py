@@ -41,7 +41,7 @@ def commands(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, arg
 
 
 def options(command: argparse.ArgumentParser) -> list[tuple[str, str]]:
-    """What a command takes, and what for; not its commands, and not `--help`."""
+    """Return the arguments of a command with their help; not its commands, and not `--help`."""
     rows = []
     for action in command._actions:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
@@ -54,12 +54,12 @@ def options(command: argparse.ArgumentParser) -> list[tuple[str, str]]:
 
 
 def about(command: argparse.ArgumentParser) -> str:
-    """The description of a command, on one line."""
+    """Return the description of a command, on one line."""
     return " ".join((command.description or "").split())
 
 
 def page(top: argparse.ArgumentParser) -> str:
-    """The page in Markdown."""
+    """Return the page in Markdown."""
     parts = [HEAD]
     for name, command in commands(top, "novakey"):
         parts.append(f"## {name}\n\n{about(command)}\n\n")
@@ -72,18 +72,18 @@ def page(top: argparse.ArgumentParser) -> str:
 
 
 def escaped(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The rows with bars that do not end a cell."""
+    """Return the rows with bars that do not end a cell."""
     return [(words.replace("|", "\\|"), text.replace("|", "\\|")) for words, text in rows]
 
 
 def roff(text: str) -> str:
-    """A text as troff takes it: no line begins with a control character, no hyphen becomes a dash."""
+    """Quote a text for troff: no line begins with a control character, no hyphen becomes a dash."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return re.sub(r"(?m)^([.'])", r"\\&\1", text)
 
 
 def manual(top: argparse.ArgumentParser) -> str:
-    """The manual page (man-pages(7))."""
+    """Return the manual page (man-pages(7))."""
     lines = [f'.TH NOVAKEY 1 "" "novakey {__version__}" "User Commands"', ".SH NAME"]
     lines += ["novakey \\- a phone as a secure keyboard", ".SH SYNOPSIS", ".B novakey"]
     lines += ["[\\fIoptions\\fR] [\\fIcommand\\fR ...]", ".SH DESCRIPTION", roff(about(top)), ".SH COMMANDS"]

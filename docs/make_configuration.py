@@ -50,7 +50,7 @@ Variables that are not keys: `NOVAKEY_CONFIG`; `NOVAKEY_DATA_DIR` (as `--data-di
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     lines = HEAD.splitlines()
     for name, key in keys().items():
         if name in SECTIONS:

@@ -57,14 +57,14 @@ class Recording:
         self._terminal.wait_until(lambda text: text.count("\n$ ") + 1 >= self._prompts)
 
     def text(self) -> str:
-        """What stood on the terminal at the end, without the last prompt."""
+        """Return the last text of the terminal, without the last prompt."""
         lines = self._terminal.text().replace("\r\n", "\n").removesuffix("$ ").split("\n")
         # A line that was written over several times is as it was last.
         return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines)
 
 
 def prepare(scene: Scene, held: ExitStack, user: str) -> dict[str, str]:
-    """A server with a password, one with repositories, a letter for us; the environment of the shell."""
+    """Prepare two servers and a letter for us; return the environment of the shell."""
     keys = scene.folder / "keys"
     keys.mkdir()
     port = held.enter_context(sshd(scene, keys))

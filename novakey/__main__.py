@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def patch() -> None:
-    """gevent's monkey-patching."""
+    """Make the standard library cooperative: gevent's monkey-patching."""
     from gevent import config, events, monkey
 
     # gevent asks every installed package for plugins at each step of it. That takes half of a start, and no

@@ -52,7 +52,7 @@ class Feed(Generic[Item]):
         self.listeners: list[Subscription[Item]] = []
 
     def listen(self) -> Subscription[Item]:
-        """A new listener, which hears from when it is entered."""
+        """Return a new listener, which hears from when it is entered."""
         return Subscription(self)
 
     def publish(self, item: Item) -> None:

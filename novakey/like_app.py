@@ -62,7 +62,7 @@ class Shown(NamedTuple):
 
 
 def new_device_id() -> str:
-    """An id such as the app makes once for each phone."""
+    """Return an id such as the app makes once for each phone."""
     return f"ios-{secrets.token_hex(4).upper()}"
 
 
@@ -73,6 +73,7 @@ def pair_with(text: str, device_id: str, listener: str | None = None) -> Shown:
         text: the link.
         device_id: the id of this phone.
         listener: `HOST:PORT` as it was typed in; it is compared with the link's as text.
+
     """
     try:
         target = uri.decode(text)

@@ -83,7 +83,7 @@ def load_profile(path: Path) -> Profile:
 
 
 def read_picture(path: Path) -> str:
-    """The text of the QR in a picture, through `zbarimg`."""
+    """Return the text of the QR in a picture, through `zbarimg`."""
     argv = ["zbarimg", "-q", "--raw", str(path.absolute())]
     try:
         # Only the path is an argument; what the QR says comes through the pipe.

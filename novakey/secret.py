@@ -40,11 +40,11 @@ class Secret:
         self._buffer = bytearray(data)
 
     def reveal(self) -> bytes:
-        """The bytes themselves."""
+        """Return the bytes themselves."""
         return bytes(self._buffer)
 
     def text(self) -> str:
-        """The bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
+        """Return the bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
         return self._buffer.decode("utf-8")
 
     def copy(self) -> Secret:
@@ -52,7 +52,7 @@ class Secret:
         return Secret(self._buffer)
 
     def characters(self) -> Iterator[str]:
-        """The characters of the text one by one, so that no copy of the whole lies in memory.
+        """Yield the characters of the text one by one, so that no copy of the whole lies in memory.
 
         `UnicodeDecodeError` where the bytes are not UTF-8; it may quote a few of them.
         """

@@ -24,7 +24,7 @@ class Screen(NamedTuple):
 
     @classmethod
     def of(cls, stream: TextIO) -> Screen:
-        """What `stream` leads to. `NO_COLOR` (no-color.org) and `TERM=dumb` are heeded."""
+        """Describe the terminal behind `stream`. `NO_COLOR` (no-color.org) and `TERM=dumb` count."""
         import shutil  # where there is a terminal only; it pulls in three compressors
 
         terminal = stream.isatty()
@@ -39,7 +39,7 @@ class Screen(NamedTuple):
 
 
 def printable(text: str, screen: Screen) -> str:
-    """The text with everything escaped that this screen cannot show, or must not obey."""
+    """Escape everything in the text that this screen cannot show, or must not obey."""
     safe = one_line(text)
     return safe if screen.utf8 else safe.encode("ascii", "backslashreplace").decode("ascii")
 

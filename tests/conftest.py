@@ -32,7 +32,7 @@ def _remove_home() -> None:
 
 
 def _own_environment() -> None:
-    """A home of its own and nobody's session: no test touches a person's files, screen or keyring."""
+    """Set a home of its own and nobody's session: no test touches a person's files, screen or keyring."""
     session = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "JOURNAL_STREAM", "NOTIFY_SOCKET")
     for name in list(os.environ):
         if name.startswith(("NOVAKEY_", "XDG_")) or name in session:
@@ -70,7 +70,7 @@ def pytest_make_collect_report() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Any:
-    """A worker sends its reports as UTF-8, and tests log what is none."""
+    """Send the reports of a worker as UTF-8, because tests log text that is none."""
     return _sendable((yield))
 
 
@@ -88,7 +88,7 @@ def _sendable(data: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _tests_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that runs in this process must not close it up for good: later tests look at crashes."""
+    """Keep a command of this process from closing it up for good: later tests look at crashes."""
     from novakey.system import process
 
     monkeypatch.setattr(process, "close_up", lambda: None)

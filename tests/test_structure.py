@@ -29,7 +29,7 @@ WIRE_MAY = {
 
 
 def imported(module: str) -> Iterator[str]:
-    """The modules that it imports, also inside functions; not what only a type checker sees."""
+    """Return the modules that it imports, also inside functions; not what only a type checker sees."""
     tree = ast.parse(MODULES[module].read_text())
     for node in _nodes(tree):
         if isinstance(node, ast.Import):
@@ -50,7 +50,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _known(name: str) -> str:
-    """A module of ours for a name in it; a name of another package as it is."""
+    """Return a module of ours for a name in it; a name of another package as it is."""
     return name if name in MODULES or not name.startswith("novakey.") else name.rpartition(".")[0]
 
 
@@ -59,12 +59,12 @@ def ours(module: str) -> set[str]:
 
 
 def unit(module: str) -> str:
-    """The folder or the module right under the package: what the map is made of."""
+    """Return the folder or the module right under the package: what the map is made of."""
     return module.split(".")[1]
 
 
 def rows() -> list[set[str]]:
-    """The rows of the map in the package's docstring, from the top."""
+    """Return the rows of the map in the package's docstring, from the top."""
     found: list[set[str]] = []
     for line in (novakey.__doc__ or "").splitlines():
         if not line.startswith("    ") or line.startswith("     "):

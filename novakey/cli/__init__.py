@@ -89,7 +89,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
-    """What was asked for; `SystemExit` with a message where that cannot be made out."""
+    """Parse the command line; `SystemExit` with a message if it has no meaning."""
     words = _daemon(argv)
     if words is None:
         from novakey.cli import parser
@@ -99,7 +99,7 @@ def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
 
 
 def _daemon(argv: Sequence[str]) -> SimpleNamespace | None:
-    """The words of a plain start, without what all the others need: a daemon stays in memory for weeks."""
+    """Return the words of a plain start without loading the other commands: a daemon runs for weeks."""
     from novakey.cli import maintenance
 
     found: dict[str, Path | None] = {"config": None, "data_dir": None}

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def paths(words: argparse.Namespace) -> Paths:
-    """The folders: `--data-dir`, else `$NOVAKEY_DATA_DIR`, else the platform's."""
+    """Return the folders: `--data-dir`, else `$NOVAKEY_DATA_DIR`, else the platform's."""
     folder = words.data_dir or os.environ.get("NOVAKEY_DATA_DIR")
     return Paths.under(Path(folder)) if folder else Paths.of_platform()
 
 
 def settings(words: argparse.Namespace) -> Settings:
-    """The settings in force; `ConfigError` lists every fault."""
+    """Return the settings in force; `ConfigError` lists every fault."""
     return load.load(words.config, os.environ, paths(words).config)
 
 
@@ -60,7 +60,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 
 def printer() -> Say:
-    """Prints a line as `say` does."""
+    """Return a function that prints a line as `say` does."""
     from novakey.terminal import Screen, printable
 
     screen = Screen.of(sys.stdout)

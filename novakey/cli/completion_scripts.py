@@ -73,7 +73,7 @@ _novakey_python() {
 
 
 def bash(places: list[Place]) -> str:
-    """Walks over the words so far to find the place, then offers what may come there."""
+    """Return a script that walks over the words so far, then offers the words that may follow."""
     taking = sorted({option.text for place in places for option in place.options if option.takes})
     files = sorted({option.text for place in places for option in place.options if option.takes == "file"})
     commands = [
@@ -125,7 +125,7 @@ def bash(places: list[Place]) -> str:
 
 
 def zsh(places: list[Place]) -> str:
-    """The same walk, and what each word is about. After `python3`, zsh completes a script as that script."""
+    """Return the same walk with a word of help for each. After `python3`, zsh completes the script."""
     taking = sorted({option.text for place in places for option in place.options if option.takes})
     files = sorted({option.text for place in places for option in place.options if option.takes == "file"})
     known = [f"        {quote(' '.join(place.path))}) path_=$next ;;" for place in places if place.path]
@@ -175,7 +175,7 @@ _FISH_ASK = "(complete -C (__novakey_line))"
 
 
 def fish(places: list[Place]) -> str:
-    """A line for each word, with the commands after which it may come."""
+    """Return a line for each word, with the commands that it may follow."""
     lines = ["# fish completion for novakey.py; made by: novakey.py completion fish"]
     for name in NAMES:
         lines.append(f"complete -c {name} -f")

@@ -246,7 +246,7 @@ class _Live:
 
 
 def _print(asked: Asked, terminal: bool) -> dict[str, Any]:
-    """The window on paper: a terminal without control sequences gets the QR once, anything else its file."""
+    """Show the window on paper: the QR once without control sequences, or else its file."""
     from novakey.control import client
     from novakey.pairing.display import page, time_left
     from novakey.terminal import Screen

@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; completion is made from it."""
+    """Return the whole command line; completion is made from it."""
     top = _Parser(
         prog="novakey" if Path(sys.argv[0]).name == "novakey" else "novakey.py",
         description="NovaKey: a phone as a secure keyboard. Without a command, the daemon starts.",

@@ -160,7 +160,7 @@ def _message(words: argparse.Namespace) -> int:
 
 
 def _standard_input(prompt: str) -> Secret:
-    """A line asked for without echo, or all of standard input less one line end."""
+    """Return a line asked for without echo, or all of standard input less one line end."""
     if sys.stdin.isatty():
         from getpass import getpass
 

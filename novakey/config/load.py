@@ -41,7 +41,7 @@ _HEAD = """\
 
 
 def load(explicit: Path | None, env: Mapping[str, str], folder: Path) -> Settings:
-    """The settings: environment over file over defaults.
+    """Return the settings: environment over file over defaults.
 
     The file is `explicit`, else `$NOVAKEY_CONFIG`, else one of `FILE_NAMES` in
     `folder`, else there is none. Raises `ConfigError` naming every fault.
@@ -63,7 +63,7 @@ def effective(settings: Settings) -> list[tuple[str, object, str]]:
 
 
 def combined(values: Mapping[str, Any], path: Path) -> Settings:
-    """The settings of values that are read from `path`; `ConfigError` where they are not valid together."""
+    """Return the settings of values from `path`; `ConfigError` if they are not valid together."""
     loading = _Loading()
     for name, value in values.items():
         loading.take(name, value, str(path), f"{path}: {name}")
@@ -74,7 +74,7 @@ def combined(values: Mapping[str, Any], path: Path) -> Settings:
 
 
 def example() -> str:
-    """The commented example: every key with its default, as YAML."""
+    """Return the commented example: every key with its default, as YAML."""
     import textwrap
 
     lines = _HEAD.splitlines()
@@ -205,7 +205,7 @@ class _Loading:
         return self.values.get(name, self.keys[name].default)
 
     def _where(self, *names: str) -> str:
-        """The place to mend: of the first of these keys that is not at its default."""
+        """Return the line of the first of these keys that is not at its default."""
         name = next((name for name in names if name in self.origins), names[0])
         origin = self.origins.get(name, DEFAULT_ORIGIN)
         return origin if origin.startswith(PREFIX) else f"{origin}: {name}"

@@ -145,7 +145,7 @@ class _YamlWalk:
         self.loader: Any = yaml.SafeLoader(text)
 
     def next(self) -> Any:
-        """The next event; an alias or an anchor anywhere is refused."""
+        """Return the next event; an alias or an anchor anywhere is refused."""
         event = self.loader.get_event()
         if getattr(event, "anchor", None) is not None:
             raise _Bad(
@@ -191,7 +191,7 @@ class _YamlWalk:
         return items
 
     def skip(self, event: Any) -> str:
-        """Passes over a node that has no place here; returns what it was."""
+        """Skip a node that has no place here, and return its kind."""
         yaml, depth, first = self.yaml, 0, event
         while True:
             if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
@@ -226,7 +226,7 @@ _TAGS = {"int": "number", "float": "number", "timestamp": "date", "merge": "merg
 
 
 def _json(text: str) -> Read:
-    """Walks the top-level object by hand, since only that tells line numbers and repeated keys."""
+    """Walk the top-level object by hand, because only that shows line numbers and repeated keys."""
     decoder = json.JSONDecoder(parse_float=lambda raw: Plain(raw, f"the number {raw[:40]}"),
         parse_int=_json_int, parse_constant=lambda raw: Plain(raw, raw))  # fmt: skip
 

@@ -38,7 +38,7 @@ def parse_listen_addr(text: str) -> tuple[str, int]:
 
 
 def from_text(key: Key, text: str) -> Value:
-    """What a variable's text means for this key; what it cannot mean stays text and fails the check."""
+    """Return the value of a variable's text for this key; text without a meaning fails the check later."""
     if key.kind == "flag" and text.strip().lower() in _TRUE + _FALSE:
         return text.strip().lower() in _TRUE
     if key.kind == "number" and _NUMBER.fullmatch(text.strip()):
@@ -49,7 +49,7 @@ def from_text(key: Key, text: str) -> Value:
 
 
 def checked(key: Key, value: Value) -> object:
-    """The value as the settings hold it; `ValueError` says what was found instead."""
+    """Return the value as the settings hold it; `ValueError` says what was found instead."""
     if key.kind in ("names", "programs"):
         if not isinstance(value, list):
             raise ValueError(_found(value))

@@ -35,7 +35,7 @@ class Asked:
         self._stream = stream
 
     def next(self, seconds: float) -> Event | Done | None:
-        """What comes within `seconds`, or None. A refusal is a `NovaKeyError`."""
+        """Return the next line within `seconds`, or None. A refusal is a `NovaKeyError`."""
         self._stream.allow(seconds)
         try:
             line = control.decode_line(self._stream.line(control.MAX_LINE))

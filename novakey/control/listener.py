@@ -114,7 +114,7 @@ def is_owner(sock: socket.socket) -> bool:
 
 
 def peer_pid(sock: socket.socket) -> int:
-    """The process that made the connection."""
+    """Return the process that made the connection."""
     return _credentials(sock)[0]
 
 
@@ -125,7 +125,7 @@ def _credentials(sock: socket.socket) -> tuple[int, int, int]:
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """The folder held open: what happens in it happens in this very folder, wherever its name leads later."""
+    """Hold the folder open: all that follows happens in this very folder, even if its name moves."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield handle
@@ -134,7 +134,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 def _address(folder: Path, handle: int) -> str:
-    """A name of the socket that an address has room for."""
+    """Return a name of the socket that an address has room for."""
     if _PROC.is_dir():
         return f"{_PROC}/{handle}/{SOCKET_NAME}"
     address = str(folder / SOCKET_NAME)

@@ -27,11 +27,11 @@ class LogFeed(logging.Handler):
         self._lines: Feed[str] = Feed()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line for everybody who follows."""
+        """Send a line to every follower."""
         self._lines.publish(self.format(record))
 
     def lines(self, before: int, follow: bool) -> Iterator[str]:
-        """The last lines of the log file, at most `before`, and then each new one."""
+        """Return the last lines of the log file, at most `before`, and then each new one."""
         with self._lines.listen() as new:
             if follow:
                 self._begin()
@@ -59,7 +59,7 @@ class LogFeed(logging.Handler):
 
 
 def last_lines(count: int) -> list[str]:
-    """The last `count` lines of our log file, redacted also where the file is not."""
+    """Return the last `count` lines of our log file, redacted also where the file is not."""
     written = [handler for handler in _handlers() if isinstance(handler, OwnerOnlyFile)]
     if not written or count <= 0:
         return []

@@ -34,7 +34,7 @@ class Parts(NamedTuple):
 
 
 def of(parts: Parts) -> dict[str, object]:
-    """The whole of it, for JSON."""
+    """Return the whole of it, for JSON."""
     gates = parts.handler.gates
     return {
         "pid": os.getpid(),
@@ -75,7 +75,7 @@ def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
 
 
 def name_of(parts: Parts, device_id: str | None) -> str:
-    """What the owner calls a device; empty where it has no name."""
+    """Return what the owner calls a device; empty where it has no name."""
     device = parts.devices.get(device_id) if device_id else None
     return device.name if device else ""
 

@@ -84,11 +84,11 @@ class Owner:
         return overview.of(self._parts)
 
     def devices(self) -> dict[str, object]:
-        """The paired devices, in the order of their pairing."""
+        """Return the paired devices, in the order of their pairing."""
         return {"devices": self._rows()}
 
     def log(self, lines: int = 10, follow: bool = True) -> Live:
-        """The last lines of the log, and then each new one until the owner hangs up."""
+        """Return the last lines of the log, and then each new one until the owner hangs up."""
         for line in self._log.lines(lines, follow):
             yield Event("line", {"text": line})
         yield {}
@@ -96,7 +96,7 @@ class Owner:
     # ---- devices ----
 
     def pair(self, add: bool = False) -> Live:
-        """The open window, or a new one, until it ends."""
+        """Return the open window, or a new one, until it ends."""
         window = self._windows.open(beside_devices=add)
         # Only now: opening one may end a window whose time is over, and that end is not this window's.
         with self._windows.happenings.listen() as happenings:
@@ -252,7 +252,7 @@ class Owner:
         return rows
 
     def _device(self, wanted: str | None, verb: str = "devices revoke") -> Device:
-        """The device of this id or name; without one, the only device there is. `verb` is for the hint."""
+        """Return the device of this id or name, or the only device. `verb` stands in the hint."""
         if wanted is None:
             match list(self._devices):
                 case [device]:

@@ -262,7 +262,7 @@ def _screen_is_locked() -> bool | None:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """What ends the daemon in order; a closed terminal does too, unless `nohup` says otherwise."""
+    """Return what ends the daemon in order; a closed terminal does too, unless `nohup` says otherwise."""
     numbers = [signal.SIGTERM, signal.SIGINT]
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:

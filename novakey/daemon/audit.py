@@ -50,7 +50,7 @@ class Audit:
         self._file = file
 
     def answered(self, answered: Answered) -> None:
-        """A message of a paired device."""
+        """Record a message of a paired device."""
         if answered.device_id is None:
             return
         kind = (answered.device_id, answered.outcome.reason)
@@ -92,7 +92,7 @@ class Audit:
 
 
 def read(path: Path, lines: int) -> list[dict[str, Any]]:
-    """The last entries, the oldest first; a line that is none of ours is left out.
+    """Return the last entries, the oldest first; a line that is none of ours is left out.
 
     `StoreError` for a file that is a link, or that others have rights on.
     """

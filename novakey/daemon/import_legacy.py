@@ -83,7 +83,7 @@ def searched(paths: Paths) -> list[Path]:
 
 
 def find(paths: Paths) -> Path:
-    """The folder with its files; `NovaKeyError` says where there are none."""
+    """Return the folder with its files; `NovaKeyError` says where there are none."""
     places = searched(paths)
     for folder in places:
         if folder.is_dir() and _is_theirs(folder):
@@ -215,7 +215,7 @@ def _refuse_paired(paths: Paths, settings: Settings, theirs: list[Path]) -> None
 def _plan_moves(
     plan: ImportRecord, paths: Paths, settings: Settings, theirs: list[Path], unit: Unit | None
 ) -> None:
-    """What is in the way goes aside: its files and its unit, and what is left of an earlier state of ours."""
+    """Plan to move aside its files, its unit and the rest of an earlier state of ours."""
     ours = [paths.data / settings.devices_file, paths.data / settings.server_keys_file]
     ours += [paths.pairing, paths.replay_ledger]
     aside = import_record.free_folder(paths.data)
@@ -256,7 +256,7 @@ def _begin_ledger(path: Path) -> None:
 
 
 def _config_file(folder: Path) -> Path | None:
-    """The configuration that it reads: the first of these names. On macOS it lies beside the data."""
+    """Return the configuration that it reads: the first of these names. On macOS it lies beside the data."""
     places = (folder, folder.parent / "config") if folder.name == "data" else (folder,)
     paths = [place / name for place in places for name in other_daemon.CONFIG_NAMES]
     return next((path for path in paths if path.is_file()), None)
@@ -321,7 +321,7 @@ def _without(path: Path) -> str:
 
 
 def _write_config(adopted: Adopted | None, paths: Paths) -> Path | None:
-    """What its configuration says, as ours; never over one that is there."""
+    """Write its configuration in our form; never replace a file."""
     path = paths.config / load.FILE_NAMES[0]
     if adopted is None or any((paths.config / name).exists() for name in load.FILE_NAMES):
         return None

@@ -81,7 +81,7 @@ class Notices:
         return self._made
 
     def ask(self, question: Question, seconds: float) -> str | None:
-        """An `approval.Ask`: may this device type into that program?"""
+        """Ask the owner whether this device may type into that program. It is an `approval.Ask`."""
         from novakey.session.notifications import DISMISSED
 
         summary = f"{self._called(question.device_id)} wants to {question.purpose}"
@@ -90,7 +90,7 @@ class Notices:
         return DENY if answer == DISMISSED else answer
 
     def confirm(self, asking: Asking) -> bool:
-        """An `asks.Confirm`: may this program have a secret?"""
+        """Ask the owner whether this program may have a secret. It is an `asks.Confirm`."""
         phones = " or ".join(map(self._called, asking.phones))
         body = f"{full(asking.called())} says: {asking.prompt}"
         if phones:  # first: a prompt may be long
@@ -106,7 +106,7 @@ class Notices:
         return answer == ALLOW
 
     def answered(self, answered: Answered) -> None:
-        """A decision about a message."""
+        """Notify of a decision about a message."""
         device, outcome = answered.device_id, answered.outcome
         if device is None:
             self._stranger(answered)
@@ -155,17 +155,17 @@ class Notices:
             show(picture)
 
     def paired(self, device: Device, again: bool = False) -> None:
-        """A phone was paired: the answer to somebody who read the token off the network."""
+        """Notify of a pairing. It exposes a stranger who read the token off the network."""
         revoking = command("novakey.py", "devices", "revoke", foreign=device.id)
         body = f"from {device.paired_from}. If that was not you: {revoking}"
         self._tell("", f"{'paired again' if again else 'paired'}: {escape(device.id)}", body)
 
     def refused(self, phone: RefusedPhone) -> None:
-        """A phone that may not pair tried to."""
+        """Notify of a phone that tried to pair and may not."""
         self._tell(f"refused {phone.line.reason}", f"a phone at {phone.peer} cannot pair", phone.why)
 
     def revoked(self, device: Device) -> None:
-        """A phone was revoked."""
+        """Notify of a revoked phone."""
         self._failures.pop(device.id, None)
         self._tell("", f"revoked: {escape(device.name or device.id)}", "it is a stranger now")
 

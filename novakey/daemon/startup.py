@@ -177,7 +177,7 @@ def _unpaired(paths: Paths, settings: Settings, known: Record) -> Installation:
 
 
 def _probe(paths: Paths, settings: Settings, pairing: Pairing) -> Secret | None:
-    """The key to seal a first store with; None when no backend that may be used gives one."""
+    """Return the key to seal a first store with; None when no backend that may be used gives one."""
     known = pairing.record
     if known.device_stored:  # the store was removed, which is no reset
         refuse_weaker(known.backend, settings)
@@ -214,7 +214,7 @@ def _fall_back(paths: Paths, settings: Settings, pairing: Pairing) -> Secret | N
 
 
 def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decapsulator:
-    """The server keys for a first pairing: no phone knows them yet, so unusable ones are made anew."""
+    """Return the server keys for a first pairing: no phone knows them yet, so unusable ones are made anew."""
     path = paths.data / settings.server_keys_file
     if settings.rotate_kyber_keys:
         return server_keys.create(path, key)

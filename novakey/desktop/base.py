@@ -30,7 +30,7 @@ class DesktopError(Exception):
 
 
 class CannotType(DesktopError):
-    """This session lets nobody type, whatever the text; nothing was typed."""
+    """A session that lets nobody type, for any text; nothing was typed."""
 
 
 class TargetRefusedError(Exception):
@@ -85,7 +85,7 @@ class Permission(Protocol):
     """Keeps what a desktop gave for not asking again whether we may type."""
 
     def load(self) -> str | None:
-        """What was kept last, if anything."""
+        """Return what was kept last, if anything."""
 
     def save(self, token: str | None) -> None:
         """Keep it in place of the last one; None keeps nothing."""
@@ -109,7 +109,7 @@ class Backend(ABC):
 
     @abstractmethod
     def focus(self, deadline_s: float) -> Focus | None:
-        """What has the focus now; None when that cannot be read."""
+        """Return what has the focus now; None when that cannot be read."""
 
     @abstractmethod
     def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
@@ -133,7 +133,7 @@ class Backend(ABC):
         """Put the text on the clipboard. Raises `DesktopError`."""
 
     def prepare(self) -> None:
-        """A delivery is likely within the next seconds: do what can be done ahead. Raises nothing."""
+        """Prepare for a delivery that is likely within the next seconds. Raises nothing."""
         return
 
     def put_right(self) -> None:

@@ -29,7 +29,7 @@ def type_chunks(
     focus: Callable[[], Focus | None],
     send: Callable[[str], None],
 ) -> None:
-    """Type `text` (line ends as `\\n`) by `until` (monotonic seconds), or raise `DesktopError`.
+    r"""Type `text` (line ends as `\n`) by `until` (monotonic seconds), or raise `DesktopError`.
 
     `send` types one chunk; should it fail it raises with the number of that chunk's
     characters that may have gone out. A chunk holds a line end alone: what stands
@@ -57,7 +57,7 @@ def type_chunks(
 
 
 def lines(text: str) -> str:
-    """The text with each line end as one `\\n`."""
+    r"""Return the text with each line end as one `\n`."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

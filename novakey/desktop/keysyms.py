@@ -31,7 +31,7 @@ _UNICODE = 0x01000000
 
 
 def of_character(character: str) -> int:
-    """The canonical keysym of one character; a tab and line ends are keys of their own."""
+    """Return the canonical keysym of one character; a tab and line ends are keys of their own."""
     if character in "\r\n":
         return RETURN
     if character == "\t":
@@ -58,7 +58,7 @@ def is_keypad(keysym: int) -> bool:
 
 
 def canonical(keysym: int) -> int:
-    """The same for every keysym of the same character; other keysyms are their own."""
+    """Return one keysym for all keysyms of the same character, and any other as it is."""
     if _UNICODE < keysym < _UNICODE + 0x100:
         return keysym - _UNICODE
     return _LEGACY.get(keysym, keysym)

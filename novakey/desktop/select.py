@@ -36,7 +36,7 @@ class Chooser:
         self._backends: dict[str, Backend] = {}
 
     def __call__(self) -> Backend:
-        """The backend to use now; `NoDisplayError` names why none can be."""
+        """Return the backend to use now; `NoDisplayError` names why none can be."""
         kind = self.kind()
         backend = self._backends.get(kind.name)
         if backend is None:

@@ -45,7 +45,7 @@ class Activity:
         self.dirty = False
 
     def get(self, device_id: str) -> Figures:
-        """The figures of a device; zeros where it was never heard."""
+        """Return the figures of a device; zeros if it was never heard."""
         return self._figures.get(device_id, _NEVER)
 
     def count(self, device_id: str, at: int, delivered: bool) -> None:
@@ -55,7 +55,7 @@ class Activity:
         self.dirty = True
 
     def forget(self, device_id: str) -> None:
-        """The device was paired anew or revoked."""
+        """Forget a device that was paired again or revoked."""
         if self._figures.pop(device_id, None) is not None:
             self.dirty = True
 

@@ -33,7 +33,7 @@ class ImportRecord:
 
 
 def load(folder: Path) -> ImportRecord | None:
-    """What was written down in the data folder; None where nothing was imported."""
+    """Return what was written down in the data folder; None where nothing was imported."""
     path = folder / FILE
     data = files.read_private(path)
     if data is None:
@@ -61,7 +61,7 @@ def save(folder: Path, record: ImportRecord) -> None:
 
 
 def free_folder(folder: Path) -> Path:
-    """The first folder `before-import-N` that is not there."""
+    """Return the first folder `before-import-N` that is not there."""
     number = 1
     while (aside := folder / f"{ASIDE}-{number}").exists():
         number += 1

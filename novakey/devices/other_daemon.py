@@ -59,7 +59,7 @@ def files(folder: Path, devices_file: str, server_keys_file: str) -> list[Path]:
 
 
 def problem(paths: Paths, settings: Settings) -> StoreError | None:
-    """What a start has to say to another daemon's files in our folder; None where there are none."""
+    """Return what a start has to say to another daemon's files in our folder; None where there are none."""
     record = import_record.load(paths.data)
     if record is not None and not record.done:
         return StoreError(f"{INTERRUPTED}: {paths.data}", GO_ON)

@@ -38,7 +38,7 @@ class SealedPermission:
             erase(key)
 
     def load(self) -> str | None:
-        """What was kept last; None when there is nothing, or nothing that can be read."""
+        """Return what was kept last; None when there is nothing, or nothing that can be read."""
         try:
             data = files.read_private(self._path)
             if data is None:

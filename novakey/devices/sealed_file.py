@@ -38,7 +38,7 @@ def write(path: Path, key: Secret, label: bytes, document: Mapping[str, object])
 
 
 def open_bytes(data: bytes, path: Path, key: Secret, label: bytes) -> dict[str, Any]:
-    """The document in a sealed file's bytes; `StoreError` says why it cannot be had."""
+    """Return the document in a sealed file's bytes; `StoreError` says why it cannot be had."""
     try:
         members = jsonline.decode(data)
         if (members.get("v"), members.get("alg")) != (1, ALGORITHM):

@@ -35,5 +35,5 @@ class SeededKey:
         return self._private.decapsulate(ciphertext)
 
     def reveal(self) -> bytes:
-        """The seed, for the sealed store only."""
+        """Return the seed, for the sealed store only."""
         return self._seed.reveal()

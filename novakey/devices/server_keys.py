@@ -23,11 +23,11 @@ class StoredKey(crypto.Decapsulator, Protocol):
     """A key pair that can be written down."""
 
     def reveal(self) -> bytes:
-        """The secret half, for the sealed store only."""
+        """Return the secret half, for the sealed store only."""
 
 
 def load(path: Path, key: Secret) -> StoredKey | None:
-    """The key pair in the sealed file; None when there is no file.
+    """Return the key pair in the sealed file; None when there is no file.
 
     `StoreError` when it cannot be read, unsealed or parsed, or when its two
     halves are not of one pair (a real encapsulation tells).
@@ -47,7 +47,7 @@ def load(path: Path, key: Secret) -> StoredKey | None:
 
 
 def create(path: Path, key: Secret) -> StoredKey:
-    """A new key pair, stored durably before it is used."""
+    """Return a new key pair, stored durably before it is used."""
     pair = crypto.ExpandedKey.generate()
     save(path, key, pair)
     return pair

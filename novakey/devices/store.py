@@ -59,7 +59,7 @@ class DeviceStore:
         return iter(self._devices.values())
 
     def get(self, device_id: str) -> Device | None:
-        """The device with this id, if it is paired."""
+        """Return the device with this id, if it is paired."""
         return self._devices.get(device_id)
 
     def called(self, wanted: str) -> list[Device]:
@@ -133,12 +133,12 @@ def _skeletons(device: Device) -> set[str]:
 
 
 def read(path: Path) -> bytes | None:
-    """The sealed bytes; None for no file or a zero-byte one, which hold no device."""
+    """Return the sealed bytes; None for no file or a zero-byte one, which hold no device."""
     return files.read_private(path) or None
 
 
 def unseal(data: bytes | None, path: Path, key: Secret) -> DeviceStore:
-    """The store in sealed bytes. What parses but is not our store is unusable, not empty."""
+    """Return the store in sealed bytes. What parses but is not our store is unusable, not empty."""
     if data is None:
         return DeviceStore(path, key, {}, None)
     document = sealed_file.open_bytes(data, path, key, sealed_file.DEVICES_LABEL)
@@ -151,12 +151,12 @@ def unseal(data: bytes | None, path: Path, key: Secret) -> DeviceStore:
 
 
 def key_is_gone(path: Path) -> StoreError:
-    """What to say when a store is there, but no key to open it."""
+    """Return what to say when a store is there, but no key to open it."""
     return StoreError(f"the sealing key is gone, but {path} needs it", RESTORE)
 
 
 def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> server_keys.StoredKey:
-    """The server keys that the devices were paired with; `StoreError` when they are not at `path`."""
+    """Return the server keys that the devices were paired with; `StoreError` when they are not at `path`."""
     server = server_keys.load(path, key)
     if server is None:
         raise StoreError(f"the server keys {path} are gone, but devices are paired with them", RESTORE)
@@ -166,7 +166,7 @@ def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> server_keys.
 
 
 def parse_devices(document: Mapping[str, Any]) -> dict[str, Device]:
-    """The devices of a store's document by id; `Malformed` for anything that is not one."""
+    """Return the devices of a store's document by id; `Malformed` for anything that is not one."""
     rows = document.get("devices")
     if not isinstance(rows, list):
         raise Malformed("it has no list of devices")

@@ -35,7 +35,7 @@ class Place(Protocol):
         """Lets the text go nowhere else."""
 
     def received(self) -> str:
-        """What has been typed into it so far."""
+        """Return what has been typed into it so far."""
 
 
 def examine(settings: Settings) -> Finding:
@@ -100,7 +100,7 @@ def _compare(about: About, backend: str, sent: str, got: str) -> Finding:
 
 
 def _name(text: str, at: int) -> str:
-    """A character for people, whatever it is."""
+    """Return a character for people, whatever it is."""
     if at >= len(text):
         return "nothing"
     return f"U+{ord(text[at]):04X} ({unicodedata.name(text[at], 'a control character').lower()})"

@@ -57,7 +57,7 @@ def _display(paths: Paths, settings: Settings) -> Finding:
 
 
 def _display_of_daemon(paths: Paths) -> dict[str, Any] | None:
-    """What a running daemon says of its display, which may be in another session than this terminal."""
+    """Return a running daemon's word on its display, which may be in another session."""
     if files.FolderLock.holder(paths.data) is None:
         return None
     try:

@@ -75,7 +75,7 @@ def _store(paths: Paths, settings: Settings) -> Finding:
 
 
 def sealing(paths: Paths, settings: Settings) -> Finding:
-    """A real round trip through the backend that keeps the sealing key."""
+    """Check the backend of the sealing key by a real round trip."""
     about = About(
         f"sealing ({settings.device_store})", "without it no device can be stored, so no phone can pair"
     )

@@ -131,7 +131,7 @@ class Window:
                 self._display.flush()
 
     def _keysym(self, keycode: int, state: int) -> int:
-        """What the key means now: group, level three, Shift (the X Keyboard Extension's core map, 12.4)."""
+        """Return the key's present keysym: group, level three, Shift (XKB core map, 12.4)."""
         row = list(self._display.get_keyboard_mapping(keycode, 1)[0])
         group = 2 * (state >> 13 & 1)
         first = group + (4 if state & self._level_three() else 0)
@@ -140,14 +140,14 @@ class Window:
         return int(shifted if state & X.ShiftMask and shifted else plain)
 
     def _level_three(self) -> int:
-        """The bits of the modifiers that AltGr sets."""
+        """Return the bits of the modifiers that AltGr sets."""
         codes = {code for code, _ in self._display.keysym_to_keycodes(keysyms.LEVEL3_SHIFT)}
         mapping = self._display.get_modifier_mapping()
         return sum(1 << index for index, held in enumerate(mapping) if codes.intersection(held))
 
 
 def _character(keysym: int) -> str:
-    """The character of a keysym; none for a modifier."""
+    """Return the character of a keysym; none for a modifier."""
     if 0xFFE1 <= keysym <= 0xFFEE or keysym in (0, keysyms.LEVEL3_SHIFT, keysyms.LEVEL5_SHIFT):
         return ""
     code = keysyms.canonical(keysym)

@@ -79,7 +79,7 @@ def redact(text: str) -> str:
 
 
 def _path(run: str) -> str:
-    """The run with its parts between `/` blanked that are no words, where these are as long as a secret."""
+    """Blank the parts between `/` that are no words, if they are as long as a secret."""
     parts = run.split("/")
     odd = {part for part in parts if part and not _WORD.fullmatch(part)}
     if sum(len(part) for part in parts if part in odd) < _FEW:
@@ -172,7 +172,7 @@ def configure(settings: Settings, paths_log_dir: Path, *, stderr: TextIO) -> Non
 
 
 def outlet() -> Throttle | None:
-    """What `configure` sends every record through."""
+    """Return what `configure` sends every record through."""
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, Throttle)), None)
 
 

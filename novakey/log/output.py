@@ -114,6 +114,7 @@ def of(stream: TextIO, gap: Callable[[int], str] | None = None) -> Output:
     Args:
         stream: A text stream. Without a descriptor it is in memory, and is written directly.
         gap: Makes the text that stands for so many dropped ones.
+
     """
     try:
         descriptor = stream.fileno()

@@ -62,7 +62,7 @@ class OwnerOnlyFile(logging.Handler):
             self._file = -1
 
     def _put_aside(self) -> None:
-        """The file becomes number 1, number 1 becomes 2, and the last one goes."""
+        """Rotate: the file becomes number 1, number 1 becomes 2, and the last one is removed."""
         for number in range(self._keep, 0, -1):
             older = self._numbered(number - 1) if number > 1 else self.path
             with contextlib.suppress(FileNotFoundError):
@@ -95,7 +95,7 @@ def folder(settings: Settings, paths_log_dir: Path) -> Path:
 
 
 def parts(path: Path) -> list[Path]:
-    """A rotated file and those that were put aside, the newest first; the first may not be there."""
+    """Return a rotated file and those that were put aside, the newest first; the first may not be there."""
     numbered = []
     for part in path.parent.glob(f"{glob.escape(path.name)}.*"):
         number = part.name.removeprefix(f"{path.name}.")
@@ -105,7 +105,7 @@ def parts(path: Path) -> list[Path]:
 
 
 def rotating(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFile:
-    """A file of this name among the log files, rotated by the `log_*` keys, or `ConfigError`."""
+    """Return a file of this name among the log files, rotated by the `log_*` keys, or `ConfigError`."""
     path = folder(settings, paths_log_dir) / name
     try:
         _make_folder(path.parent)
@@ -120,7 +120,7 @@ def rotating(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFil
 
 
 def _make_folder(folder: Path) -> None:
-    """The folder and those above it, each one made here owner-only."""
+    """Make the folder and those above it, each owner-only."""
     if folder.is_dir():
         mode = folder.stat().st_mode
         if mode & 0o022 and not mode & stat.S_ISVTX:

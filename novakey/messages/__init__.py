@@ -1,4 +1,4 @@
-"""May this message act, and to whom does its secret go?
+"""The decision whether a message may act, and where its secret goes.
 
 handler    the way of a message, top to bottom
 replay     fresh and once

@@ -45,8 +45,9 @@ class CannotAskError(Exception):
 
 
 class Question:
-    """A device that waits for the owner's word, and what it would type into or, by its name, which request
-    of a program it would answer.
+    """A device that waits for the owner's word.
+
+    It would type into `focus` or, by its name, answer the `request` of a program.
     """
 
     def __init__(self, device_id: str, focus: Focus | None, until: float, request: str = "") -> None:
@@ -117,7 +118,7 @@ class Approvals:
         return self._settings.two_man_enabled and self._settings.two_man_approver == "computer"
 
     def by_phone(self, device_id: str) -> str:
-        """A device approves its own next secret; what to tell it. `Refused` while the owner's denial holds.
+        """Approve a device's own next secret, and return the `msg`. `Refused` while a denial holds.
 
         Where it is not the phone that approves, that opens nothing, and is no refusal: the phone in the
         field approves before each secret, and sends none where that fails.
@@ -192,11 +193,11 @@ class Approvals:
         return there
 
     def questions(self) -> list[Question]:
-        """What waits for the owner's word now."""
+        """Return the questions that wait for the owner."""
         return [question for question in self._questions.values() if self._monotonic() < question.until]
 
     def grant(self, device_id: str) -> str:
-        """The owner approves the device's next secret: into the window asked about, else the focused one.
+        """Approve the device's next secret for the window of the question, or else the focused one.
 
         The program of that window; empty where the approval is for any, or it is not known.
         """
@@ -204,7 +205,7 @@ class Approvals:
         return self._approve(device_id, question.focus if question is not None else self._focus())
 
     def grant_for(self, device_id: str, focus: Focus) -> None:
-        """The owner has approved the device's next secret already, in another question: for `focus` only."""
+        """Note an approval from another question for the device's next secret, for `focus` only."""
         is_enough = self._is_open(device_id) and self._gate.bound_to(device_id) in (None, focus.window)
         if self.on_computer and not is_enough:
             self._approve(device_id, focus)
@@ -219,7 +220,7 @@ class Approvals:
         return program
 
     def deny(self, device_id: str) -> None:
-        """The owner denies it: an open approval is closed, and it may not ask again for a while.
+        """Deny the device: close an open approval, and refuse its questions for a while.
 
         Twice as long after each question in a row that was denied or ignored, up to an hour; saying it once
         more without a question prolongs nothing.
@@ -232,7 +233,7 @@ class Approvals:
         self._on_decided("denied", device_id, question.program if question is not None else "")
 
     def forget(self, device_id: str) -> None:
-        """What a device had asked or been told is over: it was revoked."""
+        """Forget the questions and answers of a revoked device."""
         self._gate.close(device_id)
         self._forgive(device_id)
         self._end(device_id)

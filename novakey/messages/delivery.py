@@ -119,7 +119,7 @@ class Courier:
             self._job.kill(block=False)
 
     def prepare(self) -> None:
-        """A phone has armed, so that a delivery is likely to follow; returns at once."""
+        """Prepare for the delivery that is likely after a phone armed. Returns at once."""
         now = time.monotonic()
         if now - self._prepared >= READY_S and (self._preparing is None or self._preparing.dead):
             self._prepared = now
@@ -137,7 +137,7 @@ class Courier:
             log.warning("nothing can be typed yet: %s; for the cure: novakey.py doctor", error)
 
     def _in_time(self, way: _Way, work: Callable[[], Delivered]) -> Delivered:
-        """A greenlet of its own, so that it can be ended from outside, also where a backend hangs."""
+        """Run in a greenlet that can be ended from outside, even if a backend hangs."""
         if self._stopping:
             return Delivered(Outcome.INTERNAL_ERROR, "the daemon is stopping")
         job = self._job = gevent.spawn(_caught, work)
@@ -177,7 +177,7 @@ class Courier:
         return Delivered(Outcome.TYPED, backend.typed_msg, True)
 
     def focus(self) -> Focus | None:
-        """What has the focus now; None where that cannot be told."""
+        """Return what has the focus now; None where that cannot be told."""
         try:
             return self._choose().focus(FOCUS_S)
         except NoDisplayError:
@@ -232,7 +232,7 @@ class Courier:
 
 
 def _caught(work: Callable[[], Delivered]) -> Delivered | Exception:
-    """The result or the error, which gevent would print were it raised here."""
+    """Return the result or the error; gevent would print it if raised here."""
     try:
         return work()
     except Exception as error:  # noqa: BLE001  (raised again where the result is waited for)
@@ -240,7 +240,7 @@ def _caught(work: Callable[[], Delivered]) -> Delivered | Exception:
 
 
 def _cut(problem: str, way: _Way) -> Delivered:
-    """The end of a delivery of which it is not known how far it came."""
+    """Return the result of a delivery that was cut at an unknown place."""
     if not way.is_open:
         return Delivered(Outcome.INTERNAL_ERROR, f"nothing was typed: {problem}")
     return Delivered(Outcome.INTERNAL_ERROR, f"{problem}; some of the text may be typed", True)

@@ -23,7 +23,7 @@ class Exchange:
         is_open: Callable[[], bool] = lambda: True,
         too_old: str = "",
     ) -> None:
-        """It may act before `until`, in seconds of the clock, while `is_open` says that its phone is there.
+        """Let it act before `until` (seconds of the clock), while `is_open` says that its phone is there.
 
         `too_old` says that its secret was no longer fresh when it came.
         """

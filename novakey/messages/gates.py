@@ -46,7 +46,7 @@ class Gate:
             of_device.pop(device_id, None)
 
     def bound_to(self, device_id: str) -> int | str | None:
-        """The window that it was opened for; None where it is open for any."""
+        """Return the window that it was opened for; None where it is open for any."""
         return self._windows.get(device_id)
 
     def close_all(self) -> None:

@@ -103,7 +103,7 @@ class Handler:
         is_open: Callable[[], bool] = lambda: True,
         lain_s: float = 0.0,
     ) -> Reply:
-        """The reply to one payload from the address `peer`; never raises for what a peer sent.
+        """Return the reply to one payload from the address `peer`; never raises for what a peer sent.
 
         `on_genuine` is called once the payload has proved to come from a paired device now: whoever
         recorded one on the network can send it too, but not as the first. To be called as soon as the
@@ -159,7 +159,7 @@ class Handler:
         return Reply(outcome, name, said, now, req_id)
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
-        """The reply to what did not even become a payload."""
+        """Return the reply to what did not even become a payload."""
         self._failures.count(peer, self.monotonic())
         return self.reply(Outcome.BAD_REQUEST, problem, peer, req_id)
 

@@ -48,7 +48,7 @@ class Account:
             self._writing = gevent.spawn_later(WRITE_S, self._write)
 
     def last(self) -> list[Answered]:
-        """The last answers, the oldest first."""
+        """Return the last answers, the oldest first."""
         return [answered for _, answered in merge(self._known, self._strangers, key=itemgetter(0))]
 
     def close(self) -> None:

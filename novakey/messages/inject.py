@@ -178,7 +178,7 @@ class Injector:
             raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
 
     def _check_known(self, device_id: str) -> None:
-        """Raises `Refused` where the device was revoked while its message waited for its turn."""
+        """Raise `Refused` if the device was revoked while its message waited for its turn."""
         if self.devices.get(device_id) is None:
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
 
@@ -229,7 +229,7 @@ class Injector:
         return told
 
     def _may_copy(self, digest: bytes, permit: Permit, still: Callable[[], None]) -> None:
-        """A person who may not type into this window must not be given its secret to paste there."""
+        """Refuse the clipboard where typing is refused: the secret could be pasted there."""
         self._refuse_when_locked(digest)
         permit(self.courier.focus())
         still()  # looking takes a moment
@@ -249,7 +249,7 @@ class Injector:
         return permit
 
     def _refuse_other_window(self, digest: bytes, focus: Focus | None) -> None:
-        """A phone retries by itself: what a window was refused must not go to the next one."""
+        """Refuse another window: a phone retries by itself, and a refused secret stays with its window."""
         window = self.recent.retry_window(digest)
         if window is not None and window_of(focus) != window:
             raise TargetRefusedError(
@@ -257,7 +257,7 @@ class Injector:
             )
 
     def _check_still(self, device_id: str, armed: bool) -> None:
-        """Raises `Refused` where the device was revoked, disarmed or denied since it was let through.
+        """Raise `Refused` if the device was revoked, disarmed or denied after the first check.
 
         Only what somebody took back: a time that ran out meanwhile was long enough.
         """
@@ -309,7 +309,7 @@ class _Aim:
         self.window: int | str | None = None
 
     def at(self, permit: Permit) -> Permit:
-        """The same permit, watched."""
+        """Return the same permit, watched."""
 
         def watched(focus: Focus | None) -> None:
             self.program, self.window = _name(focus), window_of(focus)

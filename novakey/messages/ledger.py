@@ -122,7 +122,7 @@ class Ledger:
 def open_guard(
     path: Path, now: int, devices: int, boot: bytes | None = None
 ) -> tuple[ReplayGuard, str | None]:
-    """The guard over the ledger at `path`, and what a person should know when a part of the past is lost.
+    """Return the guard over the ledger at `path`, and a warning if a part of the past is lost.
 
     Where it is lost, every timestamp that could have been accepted before `now`
     is refused. Without a paired device there is nothing that could be sent again.
@@ -146,7 +146,7 @@ def open_guard(
 
 
 def begin(path: Path, now: int) -> None:
-    """A ledger for devices that another daemon served until now: what was sent before is refused.
+    """Begin a ledger for another daemon's devices: it refuses all that was sent before.
 
     It cannot tell what a phone with a fast clock sent to the other one; see docs/attacks.md.
     """
@@ -162,7 +162,7 @@ def boot_id() -> bytes:
 
 
 def parse(data: bytes, boot: bytes) -> Past:
-    """What a ledger's bytes tell; `DamagedError` when that may not be everything."""
+    """Parse a ledger's bytes; `DamagedError` if a part may be missing."""
     if not data:
         raise DamagedError("is missing")
     if len(data) < _HEADER_SIZE:
@@ -193,7 +193,7 @@ def _past(slots: Iterable[bytes]) -> Past:
 
 
 def _newest(data: bytes) -> int:
-    """The newest timestamp in the slots that are whole; -1 when there is none."""
+    """Return the newest timestamp in the slots that are whole; -1 when there is none."""
     newest = -1
     for at in range(_HEADER_SIZE, len(data) - _SLOT_SIZE + 1, _SLOT_SIZE):
         slot = data[at : at + _SLOT_SIZE]

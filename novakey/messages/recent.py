@@ -57,7 +57,7 @@ class Recent:
             erase(text)
 
     def told(self, digest: bytes, seconds: float = 0.0) -> Told | None:
-        """What the phone was told of the same text a moment ago; None where it may be delivered now.
+        """Return the outcome of the same text a moment ago; None if it may be delivered now.
 
         A delivery that still runs is waited for, up to `seconds`.
         """
@@ -102,7 +102,7 @@ class Recent:
             gevent.spawn_later(REPEAT_S, self._forget)
 
     def retry_window(self, digest: bytes) -> int | str | None:
-        """The only window that the same text may go to now; None for any."""
+        """Return the only window that the same text may go to now; None for any."""
         window, until = self._refused.get(digest, (None, 0.0))
         return window if self._monotonic() < until else None
 
@@ -115,5 +115,5 @@ class Recent:
 
 
 def window_of(focus: Focus | None) -> int | str:
-    """The window of a focus, or `UNKNOWN`."""
+    """Return the window of a focus, or `UNKNOWN`."""
     return UNKNOWN if focus is None else focus.window

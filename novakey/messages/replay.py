@@ -43,7 +43,7 @@ def _in_words(seconds: int) -> str:
 
 
 def key_of(device_id: str, nonce: bytes) -> bytes:
-    """What stands for a device's nonce in the guard and in its ledger."""
+    """Return the key of a device's nonce in the guard and in its ledger."""
     return hashlib.blake2b(nonce + device_id.encode(), digest_size=KEY_SIZE).digest()
 
 

@@ -130,11 +130,11 @@ class Asks:
         self._ignored: dict[str, tuple[float, int]] = {}  # until when, and how often in a row, by program
 
     def waiting(self) -> list[Asking]:
-        """The requests, the one that is served first."""
+        """Return the requests, the one that is served first."""
         return list(self._queue)
 
     def focus(self) -> Focus | None:
-        """What the owner approves now, where a request waits: that, and no window."""
+        """Return the waiting request as the object of an approval, in place of a window."""
         return self._queue[0].focus if self._queue else None
 
     def begin(
@@ -166,7 +166,7 @@ class Asks:
         return asking
 
     def end(self, asking: Asking) -> None:
-        """The request is over: answered, refused, timed out, or the program has gone."""
+        """End the request: answered, refused, timed out, or left by its program."""
         if asking not in self._queue:
             return
         served = self._queue[0] is asking
@@ -190,7 +190,7 @@ class Asks:
         return self._queue.index(asking) if asking in self._queue else -1
 
     def for_device(self, device_id: str) -> Asking | None:
-        """The request that a secret of this device goes to now; None when it is for the focused window.
+        """Return the request that this device's next secret goes to; None for the focused window.
 
         Raises `Refused` where it may be for neither. What ends by waiting is `rate_limit`, which phones
         word as *wait*.
@@ -247,21 +247,21 @@ class Asks:
         return asking.called("given to {}")
 
     def approved(self) -> set[str]:
-        """The devices that the owner has allowed to answer a request that waits."""
+        """Return the devices that the owner has allowed to answer a request that waits."""
         return {device_id for asking in self._queue for device_id in asking.approved}
 
     def take_back(self, device_id: str) -> None:
-        """What the owner allowed this device is so no more; the requests themselves stay."""
+        """Withdraw the owner's permission for this device; the requests themselves stay."""
         for asking in self._queue:
             asking.approved.discard(device_id)
 
     def refuse_over(self, asking: Asking) -> None:
-        """Raises `Refused` where the request has what it asked for, or gets nothing any more."""
+        """Raise `Refused` if the request was answered or is over."""
         if asking not in self._queue or asking.refused or asking.given.is_set():
             raise Refused(Outcome.NOT_ARMED, asking.called("{} is over"))
 
     def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
-        """The same secret twice within a moment was meant for the program before, and for none behind it.
+        """Refuse the same secret twice within a moment: the second was meant for the program before.
 
         Another secret is meant for the next one, and a program that asks only now has its own question.
         """

@@ -44,7 +44,7 @@ class Visit:
         """Ends the connection; must not block."""
 
     def authenticated(self, now: float) -> None:
-        """A paired device is at the other end: it no longer counts among the strangers of its address."""
+        """Note that a paired device is at the other end, no stranger of its address."""
         self._admission.remember(self.peer, now)
         self.whole = True
         if not self.trusted:
@@ -59,7 +59,7 @@ class Visit:
         self.give_way()
 
     def leave(self) -> None:
-        """The connection is closed; one that was displaced has left already."""
+        """Give up the slot of a closed connection, unless it was displaced before."""
         if self.displaced:
             return
         self._admission.inside -= 1
@@ -93,7 +93,7 @@ class Admission:
         return visit
 
     def remember(self, peer: str, now: float) -> None:
-        """A paired device was heard from this address."""
+        """Note that a paired device was heard from this address."""
         self._heard[peer] = now
         self._heard.move_to_end(peer)
         # Only paired devices get in here, but one of them may roam through many addresses.
@@ -106,7 +106,7 @@ class Admission:
         return heard is not None and now - heard < RECENT_S
 
     def one_stranger_less(self, visit: Visit) -> None:
-        """A connection of this address was closed or authenticated."""
+        """Count one stranger less: a connection of this address was closed or authenticated."""
         strangers = self.strangers[visit.peer]
         strangers.remove(visit)
         if not strangers:

@@ -45,7 +45,7 @@ class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
         self._admit = admit
 
     def do_read(self) -> tuple[socket.socket, tuple[str, int]] | None:
-        """A connection, or None when there is none to be had now."""
+        """Return the next connection, or None if there is none now."""
         try:
             accepted: tuple[socket.socket, tuple[str, int]] | None = super().do_read()
         except OSError as error:  # the peer was gone before it was accepted, or:
@@ -71,7 +71,7 @@ class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
 
 
 def listen(listen_addr: str) -> socket.socket:
-    """A listening socket on a `listen_addr`; `[::]` takes IPv4 too. `NovaKeyError` when it cannot be."""
+    """Return a listening socket on a `listen_addr`; `[::]` takes IPv4 too. Raises `NovaKeyError`."""
     host, port = parse_listen_addr(listen_addr)
     try:
         address = _address(host)

@@ -23,7 +23,7 @@ class Seat:
         self.settled = True
 
     def leave(self) -> None:
-        """The place is free; leaving twice is nothing."""
+        """Free the place; a second call has no effect."""
         if self in self._seats.taken:
             self._seats.taken.remove(self)
 
@@ -36,7 +36,7 @@ class Seats:
         self.taken: list[Seat] = []  # the oldest first
 
     def take(self, give_way: Callable[[], None]) -> Seat | None:
-        """A place, if need be that of the oldest which has not said the token; None when all have.
+        """Return a place, at need that of the oldest without a token; None if all have said it.
 
         `give_way` is called when the place goes to another; it must not block.
         """

@@ -45,7 +45,7 @@ class RateLimiter:
 
 @functools.lru_cache(maxsize=MAX_KEYS)  # under a flood this is asked thousands of times a second
 def address_key(host: str) -> str:
-    """What counts as one address: an IPv4 address, mapped or not, or an IPv6 /64.
+    """Return the unit that counts as one address: an IPv4 address, mapped or not, or an IPv6 /64.
 
     A host on an IPv6 link may take any address of its /64 (RFC 4291, 2.5.1).
     """

@@ -23,10 +23,10 @@ class WindowClock:
         self.begin()
 
     def begin(self) -> int:
-        """A window opens: what the wall clock says is right again. The time, in unix seconds."""
+        """Set the time of an opening window by the wall clock, and return it in unix seconds."""
         self._ahead = self._unix_time() - self._monotonic()
         return self()
 
     def __call__(self) -> int:
-        """The time, in unix seconds."""
+        """Return the time, in unix seconds."""
         return int(max(self._unix_time(), self._monotonic() + self._ahead))

@@ -43,7 +43,7 @@ class Display:
         self._lack = Lack.LISTENER
 
     def host(self, bound_host: str) -> str:
-        """The host that the QR names, for a daemon that listens on `bound_host`."""
+        """Return the host that the QR names, for a daemon that listens on `bound_host`."""
         host = advertised_as(self._advertise_host, bound_host)
         if host is None:
             log.warning(
@@ -55,7 +55,7 @@ class Display:
         return host or plain_host(advertised(bound_host))
 
     def uri(self, window: Window, host: str, port: int) -> PairingUri:
-        """What the QR of this window says; the token is in it and nowhere else."""
+        """Return what the QR of this window says; the token is in it and nowhere else."""
         return PairingUri(host, port, window.token, self._fingerprint, window.expires)
 
     def show(self, uri: PairingUri, now: int) -> None:
@@ -101,7 +101,7 @@ class Display:
 
 
 def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "") -> list[str]:
-    """What a terminal shows of an open window: the QR where it fits, and the time left.
+    """Return what a terminal shows of an open window: the QR where it fits, and the time left.
 
     At most as many lines as the screen has, so that nothing scrolls; `note` is
     shown before what is only nice to know.
@@ -129,7 +129,7 @@ def page(uri: PairingUri, picture: Path, now: int, screen: Screen, note: str = "
 
 
 def time_left(uri: PairingUri, now: int) -> str:
-    """A line for people."""
+    """Return a line for people."""
     minutes, seconds = divmod(max(0, uri.expires - now), 60)
     until = time.strftime("%H:%M:%S", time.localtime(uri.expires))
     return f"Time left: {minutes}:{seconds:02d}, until {until}."
@@ -148,7 +148,7 @@ def advertised_as(advertise_host: str, bound_host: str) -> str | None:
 
 
 def advertised(bound_host: str) -> str:
-    """The address that a phone should use: the bound one, or that of the default route.
+    """Return the address that a phone should use: the bound one, or that of the default route.
 
     An address of IPv6 only where that is listened on: `0.0.0.0` is IPv4 alone.
     """
@@ -176,7 +176,7 @@ def _any_version(bound_host: str) -> int | None:
 
 
 def _of_route(version: int) -> str | None:
-    """The address that the default route of that version goes out from, if there is one."""
+    """Return the address that the default route of that version goes out from, if there is one."""
     family, elsewhere = _ROUTES[version]
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:

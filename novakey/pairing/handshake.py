@@ -127,7 +127,7 @@ class Handshake:
         return device is not None
 
     def _hello(self, stream: Stream, peer: str, on_hello: Callable[[], None]) -> tuple[Secret, bool]:
-        """The right token, and whether it repeats a registration; the handshake has begun."""
+        """Begin the handshake; return the right token, and whether it repeats a registration."""
         try:
             token = pair.decode_hello(stream.line(self.settings.hello_max_len))
         except TooLongError:
@@ -195,7 +195,7 @@ class Handshake:
         return refusal.of(device_id, self.devices, self.settings.rotate_device_psk_on_repair, peer)
 
     def _limited(self, refused: RefusedHelloError) -> RefusedHelloError:
-        """The refusal, or that there were too many like it from all addresses together.
+        """Return the refusal, or that there were too many like it from all addresses together.
 
         Only what came without the right token counts, and only that is told: whoever has many addresses
         must not be able to keep the owner's phone out.
@@ -255,7 +255,7 @@ class Handshake:
         return device, known is not None
 
     def _known(self, registration: pair.Registration) -> Device:
-        """The device of a repeated registration, which must be the very same one.
+        """Return the device of a repeated registration, which must be the very same one.
 
         The token went over the network in the clear. Only a key that the phone
         itself chose tells it from whoever read the token there: one that the

@@ -35,7 +35,7 @@ class Drawing(NamedTuple):
 
 
 def draw(uri: PairingUri, screen: Screen) -> Drawing:
-    """The QR as this screen can show it.
+    """Return the QR as this screen can show it.
 
     With colour it is black on white whatever the terminal's theme is. Without,
     the light modules are drawn, which on the usual dark terminal is the same.

@@ -12,7 +12,7 @@ from novakey.wire import Malformed, jsonline
 
 
 def load(path: Path) -> Record:
-    """The record, or a fresh one when there is no file; `StoreError` for a damaged one.
+    """Return the record, or a fresh one when there is no file; `StoreError` for a damaged one.
 
     A damaged record is never taken for a fresh one: that would lift a lock.
     """
@@ -44,7 +44,7 @@ def save(path: Path, record: Record) -> None:
 
 
 def imported(known: Record) -> Record:
-    """The record after devices came from elsewhere: as after a pairing, but a lock stays."""
+    """Return the record after devices came from elsewhere: as after a pairing, but a lock stays."""
     return known._replace(
         interrupted=0,
         handshake_running=False,

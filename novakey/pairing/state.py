@@ -164,7 +164,7 @@ class Pairing:
 
     @in_turn
     def registered(self, now: int, device_id: str, devices: int) -> None:
-        """The device is stored durably, the store holds `devices`: the window has done its work."""
+        """End the window after its device was stored durably; the store holds `devices`."""
         if self.state is not State.HANDSHAKE or self.window is None:
             raise IllegalTransitionError("no handshake is running")
         token = self.window.token
@@ -174,7 +174,7 @@ class Pairing:
 
     @in_turn
     def failed(self, now: int) -> None:
-        """A handshake ended without a device: give the window back, or end it."""
+        """Reopen or end the window after a handshake that ended without a device."""
         if self.state is not State.HANDSHAKE:
             raise IllegalTransitionError("no handshake is running")
         self._lose_attempt(now)
@@ -204,7 +204,7 @@ class Pairing:
 
     @in_turn
     def stop(self) -> None:
-        """The daemon stops: a waiting window just ends, a running handshake was interrupted."""
+        """Stop: end a waiting window, and count a running handshake as interrupted."""
         if self.state is State.OPEN:
             self._end(Event.ENDED)
         elif self.state is State.HANDSHAKE:
@@ -212,7 +212,7 @@ class Pairing:
         self._keep_or_go_on(self.record)  # what a full disk did not take before
 
     def sealing_failed(self) -> None:
-        """The sealing backend failed before any device was stored; three in a row lock."""
+        """Count a failure of the sealing backend before any device was stored; three in a row lock."""
         failures = self.record.sealing_failures + 1
         record = self.record._replace(sealing_failures=failures)
         if failures >= MAX_SEALING_FAILURES:
@@ -222,11 +222,11 @@ class Pairing:
             self._keep(record)
 
     def sealing_worked(self, backend: str, fallback: bool) -> None:
-        """The probe passed: failures are no longer in a row, and a store would be sealed under `backend`."""
+        """Note that the probe passed: `backend` would seal a store, and the row of failures ends."""
         self._keep(self.record._replace(sealing_failures=0, backend=backend, fallback=fallback))
 
     def sealed_under(self, backend: str, fallback: bool = False, left_behind: str = "") -> None:
-        """The sealing key of a store with devices is in `backend`: it was found, or moved there."""
+        """Note that the sealing key of a store with devices is in `backend`."""
         self._keep(
             self.record._replace(
                 backend=backend, fallback=fallback, device_stored=True, left_behind=left_behind
@@ -235,7 +235,7 @@ class Pairing:
 
     @in_turn
     def revoked(self, devices: int) -> None:
-        """A device was taken out of the store, durably; `devices` are left."""
+        """Note that a device was removed from the store durably; `devices` are left."""
         self._devices = devices
         self.state = self._after(Event.REVOKED)
         if self.record.handshake_running:
@@ -244,12 +244,12 @@ class Pairing:
         self.repeat = None  # it may be the very device that could ask for its acknowledgement again
 
     def forget_repeat(self, device_id: str) -> None:
-        """A message came from this phone, so it has its acknowledgement."""
+        """Forget the repetition for a phone that sent a message: it has its acknowledgement."""
         if self.repeat is not None and self.repeat.device_id == device_id:
             self.repeat = None
 
     def _after_crash(self) -> None:
-        """The daemon died in a handshake: with one more device it had succeeded, else it counts."""
+        """Settle a handshake that a crash ended: with one more device it succeeded, or else it counts."""
         if self._devices > self.record.devices_before:
             # The device is whole, so the daemon serves it even from a disk that takes no writing.
             self._keep_or_go_on(self._succeeded())
@@ -281,13 +281,13 @@ class Pairing:
         return self._settled()._replace(interrupted=0, sealing_failures=0, device_stored=True)
 
     def _one_more_interrupted(self) -> Record:
-        """The count and the lock that follows from it are one change: no crash comes between them."""
+        """Count an interruption and set its lock in one change, so that no crash comes between."""
         count = self.record.interrupted + 1
         too_many = _too_many(count) if count >= self._max_windows else ""
         return self._settled()._replace(interrupted=count, locked=self.record.locked or too_many)
 
     def _end(self, event: Event, record: Record | None = None) -> None:
-        """A handshake or a window ends, also where that cannot be saved: see the module's docstring."""
+        """End a handshake or a window, even if that cannot be saved: see the module's docstring."""
         after = self._after(event)
         self._keep_or_go_on(record or self._settled())
         self.state = after

@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def read(paths: Paths, settings: Settings) -> Found:
-    """What the files say. Asks nobody: a store that may need a prompt is not opened."""
+    """Read the files without a prompt: a store that may need one is not opened."""
     try:
         other_daemon.refuse(paths, settings)
         known = record.load(paths.pairing)

@@ -101,16 +101,16 @@ class Windows:
                 self._open()
 
     def current(self) -> PairingUri | None:
-        """What the QR of the open window says; None when none is open."""
+        """Return what the QR of the open window says; None when none is open."""
         self._look()
         return self._uri
 
     def host(self) -> str:
-        """The host in the QR of the open window."""
+        """Return the host in the QR of the open window."""
         return self._uri.host if self._uri else ""
 
     def open(self, beside_devices: bool) -> PairingUri:
-        """The open window, or a new one at the owner's wish; `NovaKeyError` says why there is none.
+        """Return the open window, or open one at the owner's wish; `NovaKeyError` gives the reason.
 
         Only with `beside_devices` is one opened where a device is paired already.
         """
@@ -131,7 +131,7 @@ class Windows:
             return self._open()
 
     def changed(self) -> None:
-        """A handshake is over; called before `paired` where it brought a device."""
+        """Handle the end of a handshake; called before `paired` if it brought a device."""
         before = self._shown
         now = self._pairing.window
         if before is not None and now is not None and now.attempts < before.attempts:
@@ -140,7 +140,7 @@ class Windows:
         self._look()
 
     def paired(self, device: Device, again: bool) -> None:
-        """The window did its work: tell the owner."""
+        """Notify the owner of the device that the window brought."""
         log.warning(
             "paired again: %s from %s, with a new key. if that was not you: %s"
             if again
@@ -152,12 +152,12 @@ class Windows:
         self.happenings.publish(Ended(device, again=again))
 
     def refused(self, phone: RefusedPhone) -> None:
-        """A phone may not pair: tell whoever looks at the window."""
+        """Notify those who watch the window of a phone that may not pair."""
         self.refusal = phone.why
         self.happenings.publish(phone)
 
     def stop(self) -> None:
-        """The daemon stops; `Pairing.stop` was called."""
+        """End the window after `Pairing.stop`."""
         self._hide()
         self.happenings.publish(Ended(None, STOPPED))
 

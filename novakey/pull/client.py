@@ -25,8 +25,9 @@ _GONE_POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Waiting:
-    """Where the request stands: what for, its number, how many are served before it, and
-    whether it may have a secret, or the owner is still asked.
+    """The state of a request: its prompt, its number, and how many are served `before` it.
+
+    It is `confirmed` when it may have a secret; until then the owner is asked.
     """
 
     prompt: str
@@ -55,7 +56,7 @@ class Waiter:
     reader: int | None = None
 
     def __call__(self, prompt: str, seconds: float | None) -> Secret:
-        """The secret that a phone sends in time; `NovaKeyError` when none comes."""
+        """Return the secret that a phone sends in time; `NovaKeyError` when none comes."""
         seconds = self.default_s if seconds is None else seconds
         shown = one_line(" ".join(prompt.split()))[:MAX_PROMPT]
         until = time.monotonic() + seconds

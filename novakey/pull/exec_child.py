@@ -70,7 +70,7 @@ def check_program(name: str) -> None:
 
 
 def _check_interpreter(name: str, path: str) -> None:
-    """A script whose interpreter is missing fails in execve(2), when the secret has been sent."""
+    """Check a script's interpreter: execve(2) would fail after the secret was sent."""
     try:
         with open(path, "rb") as file:
             first = file.readline(_MOST_SHEBANG)

@@ -62,7 +62,7 @@ class Question:
 
 
 def read(path: Path) -> Question | None:
-    """The question in a file; None where it is none (half-written, foreign, a link)."""
+    """Return the question in a file; None where it is none (half-written, foreign, a link)."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

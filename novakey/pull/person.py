@@ -44,7 +44,7 @@ class Person:
         return _notified(question) == YES
 
     def answer(self, question: str) -> str:
-        """The line that they type; from a notification `yes` or `no`, where the question takes these."""
+        """Return the line that they type; from a notification, `yes` or `no`."""
         with _opened(self.terminal) as terminal:
             if terminal is not None:
                 return _answer_on(terminal, question, ())
@@ -68,7 +68,7 @@ class Person:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[TextIO | None]:
-    """The terminal of this path, to read and to write; None where it is none, or none of ours."""
+    """Open the terminal of this path to read and write; None if it is none, or not ours."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -1,7 +1,7 @@
-"""A pinentry for gpg-agent: the Assuan protocol (its manual, "Client requests" and "Server responses").
+r"""A pinentry for gpg-agent: the Assuan protocol (its manual, "Client requests" and "Server responses").
 
-    client   COMMAND arguments\\n            % and control characters percent-escaped, at most 1,000 bytes
-    server   D data\\n ... OK\\n  or  ERR code text\\n
+    client   COMMAND arguments\n            % and control characters percent-escaped, at most 1,000 bytes
+    server   D data\n ... OK\n  or  ERR code text\n
 
 GETPIN waits for a phone. CONFIRM and MESSAGE are for the person at the computer: on
 the terminal that the client names, for an agent has none of its own.
@@ -170,7 +170,7 @@ class Pinentry:
 
 
 def _send_data(output: BinaryIO, secret: Secret) -> None:
-    """The secret in `D` lines that keep to the limit; no escape is cut in two."""
+    """Send the secret in `D` lines within the limit; no escape is cut in two."""
     room = MAX_LINE - len(b"D \n")
     line = b""
     for octet in secret.reveal():

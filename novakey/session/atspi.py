@@ -38,7 +38,7 @@ class FocusedObject:
 
 
 def focused_objects() -> list[FocusedObject]:
-    """The focused object of every program that has an active window: one, where all tell the truth.
+    """Return the focused object of every program that has an active window: one, where all tell the truth.
 
     Ends within `LOOK_S` seconds and a little; `BusError` when nobody can be asked.
     """
@@ -66,7 +66,7 @@ def _of_program(bus: Bus, name: str, path: str) -> FocusedObject | None:
 
 
 def _focused(bus: Bus, name: str, window: str) -> str | None:
-    """The path of the first focused object in a window, from the top; only what shows is looked into."""
+    """Return the path of the first focused object in a window, from the top, among those that show."""
     rest, seen = [window], 0
     while rest and seen < _MAX_OBJECTS:
         path = rest.pop()

@@ -138,7 +138,7 @@ class Bus:
         start: bool = True,
         returns: str | None = None,
     ) -> tuple[Any, ...]:
-        """The values that a method returns; `BusError` when it does not within `timeout` seconds.
+        """Return the values that a method returns; `BusError` when it does not within `timeout` seconds.
 
         A service that does not run is started for it by the bus, if the bus knows how, unless not `start`.
         `returns` is the signature that the answer must have: a service may answer with anything.
@@ -165,7 +165,7 @@ class Bus:
 
     @contextmanager
     def signals(self, *rules: MatchRule, room: int = 64) -> Iterator[Queue[Message | None]]:
-        """A queue of the signals that match one of the rules; None in it says that the bus hung up.
+        """Return a queue of the signals that match one of the rules; None in it says that the bus hung up.
 
         At most `room` wait in it; later ones are dropped, as a flood must not fill the memory.
         """

@@ -116,7 +116,7 @@ class Notifier:
             return self._bus
 
     def _attempt(self, *shown: Any) -> int | BusError:
-        """The number, or why there is none, which gevent would print were it raised."""
+        """Return the number, or the reason for none; gevent would print it if raised."""
         try:
             return self._show(*shown)
         except BusError as error:
@@ -148,7 +148,7 @@ class Notifier:
 
 
 def _wait(signals: Queue[Message | None], number: int, until: float) -> str | None:
-    """The key pressed on notification `number`, `DISMISSED`, or None when the time is over."""
+    """Return the key pressed on notification `number`, `DISMISSED`, or None when the time is over."""
     while True:
         try:
             signal = signals.get(timeout=max(0.0, until - time.monotonic()))
@@ -166,7 +166,7 @@ def _wait(signals: Queue[Message | None], number: int, until: float) -> str | No
 
 
 def _first(values: tuple[Any, ...], kind: type[T]) -> T:
-    """What a service answered with, which may be anything."""
+    """Return the first value of a service's answer, of any type."""
     if not values or not isinstance(values[0], kind):
         raise BusError("the notification service answered what it must not")
     return values[0]

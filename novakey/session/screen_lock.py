@@ -29,7 +29,7 @@ _NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
 
 
 def locked() -> bool | None:
-    """True when a service says so or is silent, False when one says that it is not, None when no one does."""
+    """Return True if a service says so or is silent, False if one denies it, None without a service."""
     answers = [*_screen_savers(), _login_session()]
     if True in answers:
         return True
@@ -47,7 +47,7 @@ def _screen_savers() -> list[bool | None]:
 
 
 def _login_session() -> bool | None:
-    """What logind was told by the desktop's screen locker (LockedHint, org.freedesktop.login1(5))."""
+    """Return logind's hint from the desktop's screen locker (LockedHint, org.freedesktop.login1(5))."""
     try:
         with Bus("system") as bus:
             return _ask(bus, Properties(_LOGIN).get("LockedHint"))

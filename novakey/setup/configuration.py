@@ -17,7 +17,7 @@ _KEPT = ".before-setup"
 
 
 def shipped(name: str) -> Path:
-    """A file that comes with the program: in its tree, or in the environment that it is installed in."""
+    """Return a file that comes with the program: in its tree, or in its environment."""
     for folder in (Path(novakey.__file__).parents[1] / "conf", Path(sys.prefix) / "share" / "novakey"):
         if (folder / name).is_file():
             return folder / name
@@ -27,7 +27,7 @@ def shipped(name: str) -> Path:
 
 
 def text(answers: Answers) -> str:
-    """The file's content."""
+    """Return the file's content."""
     lines = shipped(f"profiles/{answers.strict}.yaml").read_text().splitlines()
     profile = [line for line in lines if not line.startswith("# Use it with")]
     return "\n".join(
@@ -46,12 +46,12 @@ def text(answers: Answers) -> str:
 
 
 def existing(folder: Path) -> list[Path]:
-    """The configurations in the folder, which there should be one of at most."""
+    """Return the configurations in the folder; there should be at most one."""
     return [folder / name for name in load.FILE_NAMES if (folder / name).exists()]
 
 
 def name_aside(path: Path) -> Path:
-    """The name beside it, which nothing reads, under which a configuration can be kept."""
+    """Return the unread name beside it, under which a configuration can be kept."""
     number = 1
     while (kept := path.with_name(f"{path.name}{_KEPT}-{number}")).exists():
         number += 1

@@ -78,7 +78,7 @@ def start_service() -> str | None:
 
 
 def removable(paths: Paths, settings: Settings) -> Record:
-    """What setup has put here. `NovaKeyError` where nothing, or a daemon runs that is not the service's."""
+    """Return what setup has installed. `NovaKeyError` if nothing, or if another daemon runs."""
     other_daemon.refuse(paths, settings)
     done = record.load(paths)
     if done is None:
@@ -159,7 +159,7 @@ def _remove_logs(settings: Settings, paths: Paths) -> None:
 
 
 def _refuse_foreign(unit: Path) -> None:
-    """A unit that somebody wrote by hand is not replaced."""
+    """Refuse to replace a unit that was written by hand."""
     try:
         found = unit.read_text()
     except FileNotFoundError:

@@ -30,7 +30,7 @@ class Record:
 
 
 def load(paths: Paths) -> Record | None:
-    """What was written down; None where setup never ran."""
+    """Return the record of setup; None if setup never ran."""
     path = paths.config / FILE
     data = files.read_private(path)
     if data is None:
@@ -55,5 +55,5 @@ def save(paths: Paths, record: Record) -> None:
 
 
 def remove(paths: Paths) -> None:
-    """It is all taken away."""
+    """Remove the record."""
     files.remove(paths.config / FILE)

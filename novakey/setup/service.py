@@ -33,7 +33,7 @@ def folder() -> Path:
 
 
 def text(paths: Paths, arguments: Sequence[str]) -> str:
-    """The unit's content; `arguments` are what this installation is started with."""
+    """Return the unit's content; `arguments` are what this installation is started with."""
     words = [*_program(), *arguments]
     unit = shipped(UNIT).read_text()
     unit = re.sub("(?m)^ExecStart=.*$", lambda _: "ExecStart=" + " ".join(map(quoted, words)), unit)
@@ -49,12 +49,12 @@ def text(paths: Paths, arguments: Sequence[str]) -> str:
 
 
 def own_folders(paths: Paths) -> list[Path]:
-    """What the daemon writes to. It cannot make them itself: its sandbox shows it nothing above them."""
+    """Return the folders that the daemon writes to. Its sandbox keeps it from making them itself."""
     return list(dict.fromkeys((paths.config, paths.data, paths.log)))
 
 
 def of_other_daemon() -> Path | None:
-    """The existing daemon's unit, which has the name of ours; None where there is none.
+    """Return the existing daemon's unit, which has the name of ours; None where there is none.
 
     That daemon finds its files in the folder that it is started in, so its unit names one. Ours does not.
     """
@@ -71,7 +71,7 @@ def of_other_daemon() -> Path | None:
 
 
 def quoted(word: str, command: bool = True) -> str:
-    """A word of a unit file, which no character in it can break out of (systemd.syntax(7))."""
+    """Quote a word for a unit file, so that no character breaks out of it (systemd.syntax(7))."""
     if _UNSAFE.search(word):
         raise SetupError(f"systemd cannot run {word!r}", "move NovaKey to a folder with an ordinary name")
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
@@ -90,7 +90,7 @@ def systemctl(*words: str) -> str | None:
 
 
 def process_id() -> int | None:
-    """The process that the service manager runs as our unit; None where it runs none, or does not answer."""
+    """Return the process that the service manager runs as our unit, or None."""
     done = _systemctl("show", "--property=MainPID", "--value", UNIT)
     said = "" if isinstance(done, str) else done.stdout.strip()
     return int(said) if said.isdecimal() and int(said) else None
@@ -116,7 +116,7 @@ def _systemctl(*words: str) -> subprocess.CompletedProcess[str] | str:
 
 
 def wanted_by(unit: Path) -> Path:
-    """The link that makes the session start the unit."""
+    """Return the link that makes the session start the unit."""
     return unit.parent / f"{_TARGET}.wants" / unit.name
 
 

@@ -108,7 +108,7 @@ def _is_on_screen_in_tmux(server: int, terminal: Terminal) -> bool:
 
 
 def _listening(pid: int) -> list[str]:
-    """The paths of the local sockets that a process listens on."""
+    """Return the paths of the local sockets that a process listens on."""
     inodes = set()
     try:
         for number in Path(f"/proc/{pid}/fd").iterdir():

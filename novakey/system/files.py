@@ -67,7 +67,7 @@ def private_folder(path: Path) -> None:
 
 
 def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
-    """The content of a regular, owner-only file of ours; None where there is none. See `open_private`."""
+    """Return the content of a regular, owner-only file of ours, or None. See `open_private`."""
     file = open_private(path)
     if file is None:
         return None
@@ -85,7 +85,7 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
 
 
 def open_private(path: Path) -> BinaryIO | None:
-    """A regular, owner-only file of ours, open for reading; None when there is none.
+    """Open a regular, owner-only file of ours for reading; None if there is none.
 
     A link, a fifo, another owner or wider rights raise `StoreError` with the cure.
     """
@@ -221,7 +221,7 @@ class FolderLock:
 
     @classmethod
     def holder(cls, folder: Path) -> int | None:
-        """The process id of whoever holds the folder's lock; None when nobody does."""
+        """Return the process id of the holder of the folder's lock, or None."""
         path = folder / cls.NAME
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -273,7 +273,7 @@ def _sync_or_put_back(path: Path, before: Path) -> None:
 
 
 def _failed(what: str, path: Path, error: OSError) -> StoreError:
-    """The error that a person sees for what the system said about `path`."""
+    """Return the error that a person sees for what the system said about `path`."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             cure = f"make room, and try again; how full it is says: {command('df', '-h', foreign=path)}"

@@ -29,7 +29,7 @@ class Paths(NamedTuple):
 
     @classmethod
     def of_platform(cls) -> Paths:
-        """The user's own folders, as the platform names them."""
+        """Return the user's own folders, as the platform names them."""
         import platformdirs
 
         folders = platformdirs.PlatformDirs(_APP, appauthor=False)

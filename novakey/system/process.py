@@ -52,7 +52,7 @@ def open_to_portals() -> Iterator[None]:
 
 
 def environment(*names: str) -> dict[str, str]:
-    """What a helper program gets of our environment: its path, its language, and these variables."""
+    """Return a helper program's part of our environment: path, language and these variables."""
     return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", *names) if name in os.environ}
 
 

@@ -21,7 +21,7 @@ class Terminal(NamedTuple):
 
 
 def executable(pid: int | None) -> str | None:
-    """The name of a process's executable, as text; None when it cannot be read.
+    """Return the name of a process's executable, as text; None when it cannot be read.
 
     A file may have any name: bytes that are no UTF-8 become U+FFFD, as nothing could write them down.
     """
@@ -35,7 +35,7 @@ def executable(pid: int | None) -> str | None:
 
 
 def describe(pid: int) -> str:
-    """The program of the process `pid`; where that is a command of ours, of what started it."""
+    """Return the program of the process `pid`; where that is a command of ours, of what started it."""
     program = program_name(pid)
     if not program or program.startswith(_LAUNCHERS):
         above = parent(pid)
@@ -44,13 +44,13 @@ def describe(pid: int) -> str:
 
 
 def parent(pid: int) -> int | None:
-    """The process that started it; None where that is over, or not to be read."""
+    """Return the process that started it; None where that is over, or not to be read."""
     above = _field(pid, _STAT_PARENT)
     return above if above is not None and above > 1 else None
 
 
 def terminal(pid: int) -> Terminal | None:
-    """The controlling terminal; None where there is none, or it cannot be read."""
+    """Return the controlling terminal; None where there is none, or it cannot be read."""
     device, session = _field(pid, _STAT_TTY), _field(pid, _STAT_SESSION)
     if not device or session is None:
         return None
@@ -67,7 +67,7 @@ def _field(pid: int, number: int) -> int | None:
 
 
 def program_name(pid: int) -> str:
-    """The name of its file; where only root may see that (sudo, ourselves), what the kernel calls it."""
+    """Return the name of its file, or the kernel's name where only root may see it (sudo, ourselves)."""
     try:
         name = Path(f"/proc/{pid}/exe").readlink().name.removesuffix(" (deleted)")
     except PermissionError:

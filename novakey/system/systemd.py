@@ -37,7 +37,7 @@ def watchdog_s() -> float | None:
 
 
 def take_listener() -> socket.socket | None:
-    """The listening socket that socket activation hands to this process; None without one.
+    """Return the listening socket that socket activation hands to this process; None without one.
 
     `NovaKeyError` unless it is exactly one, TCP, and listening. The variables
     are taken out of the environment: a child has no such socket.

@@ -1,8 +1,8 @@
-"""The owner's control protocol, version 1: one JSON object a line, over a local socket.
+r"""The owner's control protocol, version 1: one JSON object a line, over a local socket.
 
-    owner    {"v":1,"op":"arm","args":{"device":"phone-1","ms":5000}}\\n
-    daemon   {"v":1,"event":{"name":…,…}}\\n           any number, where the operation is live
-    daemon   {"v":1,"ok":{…}}\\n   or   {"v":1,"refused":{"problem":…,"cure":…}}\\n
+    owner    {"v":1,"op":"arm","args":{"device":"phone-1","ms":5000}}\n
+    daemon   {"v":1,"event":{"name":…,…}}\n           any number, where the operation is live
+    daemon   {"v":1,"ok":{…}}\n   or   {"v":1,"refused":{"problem":…,"cure":…}}\n
 
 A connection carries one request. The answer, `ok` or `refused`, is its last
 line. Both ends are ours, so nothing is ignored: an operation or argument that
@@ -70,7 +70,7 @@ class Request(NamedTuple):
         return OPERATIONS[self.op].live
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         return _line({"op": self.op, "args": dict(self.arguments)})
 
 
@@ -81,7 +81,7 @@ class Event(NamedTuple):
     members: Mapping[str, Any] = _NOTHING
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         return _line({"event": {"name": self.name, **self.members}})
 
 
@@ -91,7 +91,7 @@ class Done(NamedTuple):
     members: Mapping[str, Any] = _NOTHING
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         return _line({"ok": dict(self.members)})
 
 
@@ -102,12 +102,12 @@ class Refused(NamedTuple):
     cure: str = ""
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         return _line({"refused": {"problem": self.problem, "cure": self.cure}})
 
 
 def decode_request(line: bytes) -> Request:
-    """The daemon's side; `Malformed` says what is wrong with it, `OtherVersion` that it is not for us."""
+    """Decode on the daemon's side; `Malformed` names the fault, `OtherVersion` another protocol."""
     members = _members(line)
     if members.keys() != {"v", "op", "args"}:
         raise Malformed("a request has the members v, op and args")
@@ -126,7 +126,7 @@ def decode_request(line: bytes) -> Request:
 
 
 def decode_line(line: bytes) -> Event | Done | Refused:
-    """The owner's side; `Malformed` when it is not a line of the daemon's."""
+    """Decode on the owner's side; `Malformed` if it is no line of the daemon's."""
     members = _members(line)
     match members:
         case {"v": _, "event": dict(event)} if len(members) == 2:

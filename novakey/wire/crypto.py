@@ -37,7 +37,7 @@ class Decapsulator(Protocol):
         """The public key, 1184 bytes."""
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
-        """The 32-byte shared secret of a 1088-byte ciphertext.
+        """Return the 32-byte shared secret of a 1088-byte ciphertext.
 
         A forged ciphertext gives a secret that nobody knows, not an error
         (FIPS 203, section 6.3, implicit rejection).
@@ -55,7 +55,7 @@ class ExpandedKey:
 
     @classmethod
     def generate(cls) -> ExpandedKey:
-        """A new pair from the system's randomness."""
+        """Return a new pair from the system's randomness."""
         public, secret = ml_kem_768.keygen()
         return cls(public, secret)
 
@@ -64,28 +64,28 @@ class ExpandedKey:
         return bytes(ml_kem_768.decaps(self._secret, ciphertext))
 
     def reveal(self) -> bytes:
-        """The 2400-byte decapsulation key, for the sealed store only."""
+        """Return the 2400-byte decapsulation key, for the sealed store only."""
         return self._secret
 
 
 def encapsulate(public: bytes) -> tuple[bytes, bytes]:
-    """A fresh (ciphertext, shared secret) of 1088 and 32 bytes for a 1184-byte public key."""
+    """Return a fresh (ciphertext, shared secret) of 1088 and 32 bytes for a 1184-byte public key."""
     ciphertext, shared = ml_kem_768.encaps(public)
     return bytes(ciphertext), bytes(shared)
 
 
 def fingerprint(public: bytes) -> str:
-    """What the QR shows of a public key: the first 16 bytes of its SHA-256, in hex."""
+    """Return a public key's fingerprint in the QR: the first 16 bytes of its SHA-256, in hex."""
     return hashlib.sha256(public).digest()[:16].hex()
 
 
 def message_key(shared: bytes, device_key: bytes) -> bytes:
-    """The AEAD key of one message: only who holds the device's key can derive it."""
+    """Return the AEAD key of one message: only who holds the device's key can derive it."""
     return _hkdf(shared, salt=device_key, info=MESSAGE_INFO)
 
 
 def pairing_key(shared: bytes, token: bytes) -> bytes:
-    """The AEAD key of one pairing, bound to the window's 16-byte token."""
+    """Return the AEAD key of one pairing, bound to the window's 16-byte token."""
     return _hkdf(shared, salt=token, info=PAIRING_INFO)
 
 
@@ -95,7 +95,7 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes
 
 
 def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytearray:
-    """The plaintext of what `seal` made; `NotAuthenticated` if anything differs.
+    """Return the plaintext of what `seal` made; `NotAuthenticated` if anything differs.
 
     A buffer that the caller can wipe. PyNaCl's own wrapper leaves a second copy in freed memory, so
     libsodium is called through the names that PyNaCl gives it.

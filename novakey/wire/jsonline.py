@@ -12,12 +12,12 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan
 
 
 def encode(members: Mapping[str, object]) -> bytes:
-    """The object without spaces, without a line end, as UTF-8."""
+    """Return the object without spaces, without a line end, as UTF-8."""
     return _ENCODER.encode(members).encode()
 
 
 def decode(data: bytes | bytearray) -> dict[str, Any]:
-    """The object in `data`; `Malformed` for anything that is not exactly one.
+    """Return the object in `data`; `Malformed` for anything that is not exactly one.
 
     Stricter than `json.loads`: a member named twice, `NaN`, `1e999` and lone
     surrogates are refused, since two readers may take them differently.
@@ -35,7 +35,7 @@ def decode(data: bytes | bytearray) -> dict[str, Any]:
 
 
 def integer(members: Mapping[str, Any], name: str) -> int:
-    """The member `name` as an integer; `True` and `1.0` are not integers."""
+    """Return the member `name` as an integer; `True` and `1.0` are not integers."""
     value = members.get(name)
     if type(value) is not int:
         raise Malformed(f"{name} must be an integer")
@@ -43,7 +43,7 @@ def integer(members: Mapping[str, Any], name: str) -> int:
 
 
 def string(members: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """The member `name` as a string; `default`, if given, where it is missing."""
+    """Return the member `name` as a string; `default`, if given, where it is missing."""
     value = members.get(name, default)
     if not isinstance(value, str):
         raise Malformed(f"{name} must be a string")

@@ -53,7 +53,7 @@ class Envelope(NamedTuple):
         return header(self.device_id, self.ciphertext)
 
     def encode(self) -> bytes:
-        """The payload again, byte for byte."""
+        """Return the payload again, byte for byte."""
         return self.header + self.nonce + self.sealed
 
 
@@ -66,18 +66,18 @@ class Message(NamedTuple):
     payload: Secret
 
     def encode(self) -> bytes:
-        """The plaintext that is sealed: timestamp and inner frame."""
+        """Return the plaintext that is sealed: timestamp and inner frame."""
         head = _INNER_HEAD.pack(INNER_VERSION, self.type, len(self.device_id), len(self.payload))
         return _TIMESTAMP.pack(self.timestamp) + head + self.device_id + self.payload.reveal()
 
 
 def frame(payload: bytes) -> bytes:
-    """The payload behind its 16-bit length."""
+    """Return the payload behind its 16-bit length."""
     return struct.pack(">H", len(payload)) + payload
 
 
 def frame_length(prefix: bytes, cap: int) -> int:
-    """The length that a 2-byte prefix announces, from 1 to `cap`; else `Malformed`."""
+    """Return the length that a 2-byte prefix announces, from 1 to `cap`; else `Malformed`."""
     (length,) = struct.unpack(">H", prefix)
     if not 1 <= length <= cap:
         raise Malformed(f"the length must be from 1 to {cap}")
@@ -85,7 +85,7 @@ def frame_length(prefix: bytes, cap: int) -> int:
 
 
 def header(device_id: bytes, ciphertext: bytes) -> bytes:
-    """The header of an id of 1 to 255 bytes and a 1088-byte ciphertext."""
+    """Return the header of an id of 1 to 255 bytes and a 1088-byte ciphertext."""
     if not 1 <= len(device_id) <= MAX_DEVICE_ID or len(ciphertext) != crypto.CIPHERTEXT_SIZE:
         raise ValueError("the id has 1 to 255 bytes, the ciphertext 1088")
     return bytes((OUTER_VERSION, OUTER_TYPE, len(device_id))) + device_id + _KEM_LENGTH + ciphertext
@@ -133,7 +133,7 @@ def unseal(envelope: Envelope, shared: bytes, device_key: bytes) -> Message:
 
 
 def parse_plaintext(plaintext: bytes | bytearray) -> Message:
-    """The timestamp and the inner frame, which must end exactly where its lengths say."""
+    """Return the timestamp and the inner frame, which must end exactly where its lengths say."""
     body = _TIMESTAMP.size + _INNER_HEAD.size
     if len(plaintext) < body:
         raise Malformed("the inner frame is missing")
@@ -154,7 +154,7 @@ def parse_plaintext(plaintext: bytes | bytearray) -> Message:
 
 
 def seal(message: Message, public: bytes, device_key: bytes, nonce: bytes) -> bytes:
-    """The phone's side: the whole frame for the server that holds the key of `public`."""
+    """Seal on the phone's side: the whole frame for the server that holds the key of `public`."""
     ciphertext, shared = crypto.encapsulate(public)
     associated = header(message.device_id, ciphertext)
     key = crypto.message_key(shared, device_key)

@@ -1,7 +1,7 @@
-"""Pairing v1: hello, server key, register, acknowledgement, and the refusal line.
+r"""Pairing v1: hello, server key, register, acknowledgement, and the refusal line.
 
-    phone   {"op":"hello","v":1,"token":"<base64url of 16 bytes>"}\\n
-    server  {"op":"server_key","v":1,"kid":"1","kyber_pub_b64":…,"fp16_hex":…,"expires_unix":…}\\n
+    phone   {"op":"hello","v":1,"token":"<base64url of 16 bytes>"}\n
+    server  {"op":"server_key","v":1,"kid":"1","kyber_pub_b64":…,"fp16_hex":…,"expires_unix":…}\n
     phone   u16 1088 | ciphertext | nonce 24 | sealed {"op":"register",…}
     server  nonce 24 | sealed {"op":"ok",…}
 
@@ -39,7 +39,7 @@ class ServerKey(NamedTuple):
     expires: int
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         members = {
             "op": "server_key",
             "v": VERSION,
@@ -58,7 +58,7 @@ class Refusal(NamedTuple):
     msg: str
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         members = {"op": "error", "v": VERSION, "reason": self.reason, "msg": self.msg}
         return jsonline.encode(members) + b"\n"
 
@@ -70,25 +70,25 @@ class Registration(NamedTuple):
     device_key: Secret | None
 
     def encode(self) -> bytes:
-        """The plaintext of the register, or of the acknowledgement when `op` is replaced."""
+        """Return the plaintext of the register, or of the acknowledgement when `op` is replaced."""
         key = "" if self.device_key is None else self.device_key.reveal().hex()
         members = {"op": "register", "v": VERSION, "device_id": self.device_id or "", "device_key_hex": key}
         return jsonline.encode(members)
 
 
 def encode_hello(token: Secret) -> bytes:
-    """The phone's first line, with its line end."""
+    """Return the phone's first line, with its line end."""
     return jsonline.encode({"op": "hello", "v": VERSION, "token": uri.encode_token(token)}) + b"\n"
 
 
 def decode_hello(line: bytes) -> Secret:
-    """The token of a hello line; `Malformed` for anything else. Unknown members are ignored."""
+    """Return the token of a hello line; `Malformed` for anything else. Unknown members are ignored."""
     members = _operation(line, "hello")
     return uri.decode_token(jsonline.string(members, "token"))
 
 
 def decode_server_line(line: bytes) -> ServerKey | Refusal:
-    """The phone's side of the second line: the key, checked against its own fingerprint, or a refusal."""
+    """Decode the second line on the phone's side: the key, checked against its fingerprint, or a refusal."""
     members = jsonline.decode(line)
     if members.get("op") == "error":
         return Refusal(jsonline.string(members, "reason"), jsonline.string(members, "msg", ""))
@@ -105,7 +105,7 @@ def decode_server_line(line: bytes) -> ServerKey | Refusal:
 
 
 def associated(ciphertext: bytes, nonce: bytes) -> bytes:
-    """The associated data of the register and of the acknowledgement."""
+    """Return the associated data of the register and of the acknowledgement."""
     return crypto.PAIRING_AD + ciphertext + nonce
 
 
@@ -144,7 +144,7 @@ class RegisterReader:
         return None
 
     def acknowledge(self, nonce: bytes, device_id: str, device_key: Secret | None) -> bytes:
-        """The sealed acknowledgement; `device_key` only where the server chose it."""
+        """Seal the acknowledgement; `device_key` only if the server chose it."""
         if self._key is None:
             raise ValueError("nothing was registered")
         members: dict[str, object] = {"op": "ok", "v": VERSION, "device_id": device_id}
@@ -168,7 +168,7 @@ class RegisterReader:
 
 
 def decode_registration(plaintext: bytes | bytearray) -> Registration:
-    """The register object, of any id; `Malformed` says what is wrong with it."""
+    """Return the register object, of any id; `Malformed` says what is wrong with it."""
     members = _operation(plaintext, "register")
     device_id = jsonline.string(members, "device_id", "")
     key_hex = jsonline.string(members, "device_key_hex", "")
@@ -178,7 +178,7 @@ def decode_registration(plaintext: bytes | bytearray) -> Registration:
 def seal_registration(
     registration: Registration, public: bytes, token: Secret, nonce: bytes
 ) -> tuple[bytes, bytes, bytes]:
-    """The phone's side: (frame, ciphertext, key); the last two open the acknowledgement."""
+    """Seal on the phone's side: (frame, ciphertext, key). The last two open the acknowledgement."""
     ciphertext, shared = crypto.encapsulate(public)
     key = crypto.pairing_key(shared, token.reveal())
     sealed = crypto.seal(key, nonce, registration.encode(), associated(ciphertext, nonce))
@@ -186,7 +186,7 @@ def seal_registration(
 
 
 def decode_acknowledgement(data: bytes, ciphertext: bytes, key: bytes) -> Registration:
-    """The phone's side: the id, and the key where the server chose it."""
+    """Decode on the phone's side: the id, and the key if the server chose it."""
     nonce, sealed = data[: crypto.NONCE_SIZE], data[crypto.NONCE_SIZE :]
     members = _operation(crypto.unseal(key, nonce, sealed, associated(ciphertext, nonce)), "ok")
     key_hex = jsonline.string(members, "device_key_hex", "")

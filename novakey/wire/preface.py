@@ -13,7 +13,7 @@ class Route(Enum):
 
 
 def parse(line: bytes) -> Route | None:
-    """The route that `line`, with its line end, opens; None for anything else."""
+    """Return the route that `line`, with its line end, opens; None for anything else."""
     try:
         return Route(line)
     except ValueError:

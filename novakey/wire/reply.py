@@ -28,7 +28,7 @@ class Outcome(Enum):
     INTERNAL_ERROR = (0x7F, "internal_error")
 
     def __init__(self, status: int, reason: str) -> None:
-        """The number and the name on the wire, together unique; whether a phone shows it as a success."""
+        """Hold number and name on the wire, together unique, and whether a phone shows a success."""
         self.status = status
         self.reason = reason
         self.success = status in (0x00, 0x09)
@@ -38,7 +38,7 @@ _STAGES: dict[MessageType | None, str] = {kind: kind.name.lower() for kind in Me
 
 
 def stage(message_type: MessageType | None) -> str:
-    """The stage's name: `msg` until the type is known."""
+    """Return the stage's name: `msg` until the type is known."""
     return _STAGES[message_type]
 
 
@@ -52,7 +52,7 @@ class Reply(NamedTuple):
     req_id: int
 
     def encode(self) -> bytes:
-        """The line, with its line end."""
+        """Return the line, with its line end."""
         members = {
             "v": 1,
             "status": self.outcome.status,
@@ -69,7 +69,7 @@ _ROWS = {(outcome.status, outcome.reason): outcome for outcome in Outcome}
 
 
 def decode(line: bytes) -> Reply:
-    """The phone's side; `Malformed` when it is not a reply of version 1."""
+    """Decode on the phone's side; `Malformed` if it is no reply of version 1."""
     members = jsonline.decode(line)
     outcome = _ROWS.get((jsonline.integer(members, "status"), jsonline.string(members, "reason")))
     if outcome is None:

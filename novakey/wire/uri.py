@@ -25,7 +25,7 @@ class PairingUri(NamedTuple):
     expires: int
 
     def encode(self) -> str:
-        """The URI. It holds the token: treat it like a password."""
+        """Return the URI. It holds the token: treat it like a password."""
         return (
             f"novakey://pair?v={VERSION}&host={quote(self.host, safe=':')}&port={self.port}"
             f"&token={encode_token(self.token)}&fp={self.fingerprint}&exp={self.expires}"
@@ -50,7 +50,7 @@ def listener(host: str, port: int) -> str:
 
 
 def decode(text: str) -> PairingUri:
-    """The phone's side; `Malformed` says what is wrong without quoting the URI."""
+    """Decode on the phone's side; `Malformed` names the fault without quoting the URI."""
     try:
         parts = urlsplit(text.strip())
         members = dict(parse_qsl(parts.query, strict_parsing=True))
@@ -80,7 +80,7 @@ def encode_token(token: Secret) -> str:
 
 
 def decode_token(text: str) -> Secret:
-    """The 16 bytes; `Malformed` unless it is the one encoding of exactly 16 bytes."""
+    """Return the 16 bytes; `Malformed` unless it is the one encoding of exactly 16 bytes."""
     try:
         token = Secret(base64.b64decode(text.encode("ascii") + b"==", altchars=b"-_", validate=True))
     except (binascii.Error, UnicodeEncodeError):

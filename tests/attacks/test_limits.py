@@ -213,7 +213,7 @@ def test_a_phone_of_a_known_address_gets_in_while_strangers_hold_every_place(tmp
 
 
 def _silent(daemon: Daemon, until: float) -> None:
-    """A connection from the phone's address that says nothing, made again when it is closed."""
+    """Return a connection from the phone's address that says nothing, made again when it is closed."""
     while time.monotonic() < until:
         with suppress(OSError), daemon.connect(PHONE) as sock:
             sock.settimeout(max(0.1, until - time.monotonic()))

@@ -49,7 +49,7 @@ def daemon(folder: Path, env: dict[str, str], backend: str) -> Daemon:
 
 
 def rest(running: Daemon, needles: dict[str, bytes]) -> dict[str, int]:
-    """What is left after the delivery and a second."""
+    """Return what is left after the delivery and a second."""
     needs.sight_of(running.process.pid)
     gevent.sleep(REST_S)
     return found(running.process.pid, needles)

@@ -38,7 +38,7 @@ def dangling(path: Path) -> None:
 
 
 def base_of(path: Path) -> Path:
-    """The folder above the daemon's."""
+    """Return the folder above the daemon's."""
     return next(parent for parent in path.parents if parent.name == "d").parent
 
 
@@ -103,7 +103,7 @@ def test_whatever_was_planted_is_refused_by_name_or_replaced_and_never_followed_
 
 
 def started(where: Path, phone: Profile) -> str:
-    """`served`, or what the daemon said when it would not start; it exits 1, 2 or 3 then, and soon."""
+    """Return `served`, or the words of a daemon that would not start and soon exits 1, 2 or 3."""
     try:
         with Daemon(where) as daemon:
             return (

@@ -103,7 +103,7 @@ class Soak:
                 return "closed"
 
     def phone(self) -> None:
-        """A message of now: it is taken, or one too many of this minute, or 300 ms of ours under way."""
+        """Send a message of now: it is taken, or one too many of this minute, or 300 ms late."""
         name = self.random_.choice(PHONES)
         kind = self.random_.choice((MessageType.ARM, MessageType.APPROVE, MessageType.DISARM))
         opened = Message(int(self.clock.unix()), kind, name.encode(), Secret(b""))
@@ -128,7 +128,7 @@ class Soak:
         self.said[f"stranger {self.ask(data, source)}"] += 1
 
     def guesser(self) -> None:
-        """A hello with a token that nobody has."""
+        """Return a hello with a token that nobody has."""
         source = f"127.7.0.{self.random_.randrange(1, 200)}"
         reason = self.ask(PAIR + pair.encode_hello(Secret(secrets.token_bytes(16))), source)
         assert reason in ("not_pairing", "rate_limit", "busy"), reason

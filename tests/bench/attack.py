@@ -19,7 +19,7 @@ PHONE = "127.0.0.77"
 
 
 def attack(full: bool) -> Iterator[Figure]:
-    """The latencies of a paired phone without and with the flood."""
+    """Return the latencies of a paired phone without and with the flood."""
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(Path(folder) / "d", 1)
         with subject.daemon as daemon:

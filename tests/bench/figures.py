@@ -26,7 +26,7 @@ class Figure:
         return self.limit is None or self.median <= self.limit
 
     def row(self) -> str:
-        """A line of the table."""
+        """Return a line of the table."""
         limit = "" if self.limit is None else f"<= {self.limit:g}" + ("" if self.within else "  OVER")
         spread = f"{self.low:.4g} .. {self.high:.4g}"
         return f"{self.part:<9} {self.name:<44} {self.median:>10.4g} {self.unit:<9} {spread:<22} {limit}"
@@ -37,11 +37,11 @@ class Figure:
 
 
 def figure(part: str, name: str, unit: str, values: Sequence[float], limit: float | None = None) -> Figure:
-    """The median of some rounds."""
+    """Return the median of some rounds."""
     return Figure(part, name, unit, statistics.median(values), min(values), max(values), len(values), limit)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of them do not exceed."""
+    """Return the smallest value that at least `share` of them do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _hold(target: tuple[str, int], until: float) -> None:
-    """An idle connection, made again when it is closed."""
+    """Return an idle connection, made again when it is closed."""
     while time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(target, 5, (IDLE_FROM, 0)) as sock:
             sock.settimeout(max(0.1, until - time.monotonic()))

@@ -26,7 +26,7 @@ def per_message(pid: int, port: int, messages: int, **job: Any) -> tuple[float, 
 
 
 def messages(full: bool) -> Iterator[Figure]:
-    """The floor, the daemon beside it, and what a phone sees at 1, 8 and 32 connections."""
+    """Return the floor, the daemon beside it, and what a phone sees at 1, 8 and 32 connections."""
     with tempfile.TemporaryDirectory() as folder, floor() as (floor_pid, floor_port, floor_job):
         subject = Subject(Path(folder) / "d", 1)
         job = {"public": subject.public, "devices": subject.devices}

@@ -60,7 +60,7 @@ def start(full: bool) -> Iterator[Figure]:
 
 
 def _modules() -> Iterator[Figure]:
-    """The dearest imports of a serving daemon, by themselves (python -X importtime)."""
+    """Return the dearest imports of a serving daemon, by themselves (python -X importtime)."""
     code = "import novakey.__main__ as m; m.patch(); import novakey.cli, novakey.daemon.app"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
@@ -90,7 +90,7 @@ def memory(full: bool) -> Iterator[Figure]:
 
 
 def idle(full: bool) -> Iterator[Figure]:
-    """What a daemon with a paired phone does in a minute in which nothing happens."""
+    """Return what a daemon with a paired phone does in a minute in which nothing happens."""
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(Path(folder) / "d", 1)
         with subject.daemon:

@@ -59,7 +59,7 @@ class Subject:
 
 @contextmanager
 def floor() -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """The floor's pid, port, and what the load needs to speak to it."""
+    """Return the floor's pid, port, and what the load needs to speak to it."""
     pair = crypto.ExpandedKey.generate()
     device_key = secrets.token_bytes(32)
     process = subprocess.Popen(

@@ -29,7 +29,7 @@ PRINTABLE = string.ascii_letters + string.digits + "!#%&*+"
 
 
 def plain(length: int) -> str:
-    """What a keyboard has."""
+    """Return what a keyboard has."""
     return "".join(random.choices(PRINTABLE, k=length))
 
 
@@ -52,7 +52,7 @@ while data := os.read(0, 4096):
 
 
 def _came(window: Recorder) -> tuple[str, int]:
-    """What has come, and when the last of it came (nanoseconds)."""
+    """Return what has come, and when the last of it came (nanoseconds)."""
     lines = [line.split() for line in window.text().splitlines()]
     whole = [line for line in lines if len(line) == 2]
     text = b"".join(bytes.fromhex(line[1]) for line in whole).decode("utf-8", "replace")

@@ -92,7 +92,7 @@ def fuzz(name: str, folder: Path, runs: int) -> int:
 
 
 def keep(name: str, folder: Path) -> None:
-    """The smallest finds into the kept corpus: they are read in every run of the suite."""
+    """Move the smallest finds into the kept corpus: they are read in every run of the suite."""
     found = sorted((folder / name).iterdir(), key=lambda path: path.stat().st_size)
     for path in [path for path in found if not path.name.startswith("seed-")][:MOST_KEPT]:
         if path.stat().st_size <= MOST_BYTES:

@@ -38,14 +38,14 @@ _FOLDER = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None))
 
 
 def preface(data: bytes) -> bool:
-    """The first line."""
+    """Return the first line."""
     route = prefaces.parse(data)
     assert route is None or route.value == data
     return route is not None
 
 
 def hello(data: bytes) -> bool:
-    """The phone's first line of a pairing; members that we do not know are ignored."""
+    """Return the phone's first line of a pairing; members that we do not know are ignored."""
     try:
         token = pair.decode_hello(data)
     except Malformed:
@@ -55,7 +55,7 @@ def hello(data: bytes) -> bool:
 
 
 def server_line(data: bytes) -> bool:
-    """The phone's side of the second line."""
+    """Return the phone's side of the second line."""
     try:
         line = pair.decode_server_line(data)
     except Malformed:
@@ -65,7 +65,7 @@ def server_line(data: bytes) -> bool:
 
 
 def registration(data: bytes) -> bool:
-    """The plaintext of a register."""
+    """Return the plaintext of a register."""
     try:
         found = pair.decode_registration(data)
     except Malformed:
@@ -75,7 +75,7 @@ def registration(data: bytes) -> bool:
 
 
 def register(data: bytes) -> bool:
-    """The register as the network cuts it: the first bytes choose whether it is genuine, and the cuts."""
+    """Feed a register as the network cuts it: the first bytes choose the cuts, and whether it is genuine."""
     if len(data) < 3:
         return False
     genuine, cuts, rest = data[0] & 1, data[1:3], data[3:1600]
@@ -97,7 +97,7 @@ def register(data: bytes) -> bool:
 
 
 def payload(data: bytes) -> bool:
-    """A message before it is opened: one encoding, the very bytes."""
+    """Return a message before it is opened: one encoding, the very bytes."""
     try:
         envelope = message.split(data)
     except Malformed:
@@ -111,7 +111,7 @@ def payload(data: bytes) -> bool:
 
 
 def plaintext(data: bytes) -> bool:
-    """A message that was opened: one encoding, the very bytes."""
+    """Return a message that was opened: one encoding, the very bytes."""
     try:
         opened = message.parse_plaintext(data)
     except Malformed:
@@ -121,7 +121,7 @@ def plaintext(data: bytes) -> bool:
 
 
 def length(data: bytes) -> bool:
-    """The length in front of a message."""
+    """Return the length in front of a message."""
     try:
         count = message.frame_length(data[:2].ljust(2, b"\0"), 4096)
     except Malformed:
@@ -131,7 +131,7 @@ def length(data: bytes) -> bool:
 
 
 def reply(data: bytes) -> bool:
-    """The phone's side of the one line that answers a message."""
+    """Return the phone's side of the one line that answers a message."""
     try:
         found = replies.decode(data)
     except Malformed:
@@ -141,7 +141,7 @@ def reply(data: bytes) -> bool:
 
 
 def uri(data: bytes) -> bool:
-    """What a QR may hold."""
+    """Return what a QR may hold."""
     try:
         found = uris.decode(data.decode("utf-8", "replace"))
     except Malformed:
@@ -161,7 +161,7 @@ def json_line(data: bytes) -> bool:
 
 
 def control_request(data: bytes) -> bool:
-    """The owner's request."""
+    """Return the owner's request."""
     try:
         request = control.decode_request(data)
     except Malformed:
@@ -171,7 +171,7 @@ def control_request(data: bytes) -> bool:
 
 
 def control_line(data: bytes) -> bool:
-    """The daemon's answer to the owner."""
+    """Return the daemon's answer to the owner."""
     try:
         line = control.decode_line(data)
     except Malformed:
@@ -181,7 +181,7 @@ def control_line(data: bytes) -> bool:
 
 
 def sealed_file(data: bytes) -> bool:
-    """A sealed file as it lies on disk."""
+    """Return a sealed file as it lies on disk."""
     try:
         sealed.open_bytes(data, Path("f"), _KEY, sealed.DEVICES_LABEL)
     except StoreError:
@@ -190,7 +190,7 @@ def sealed_file(data: bytes) -> bool:
 
 
 def device_store(data: bytes) -> bool:
-    """What is inside of a sealed store."""
+    """Return what is inside of a sealed store."""
     try:
         members = jsonline.decode(data)
         devices = store.parse_devices(members)
@@ -201,7 +201,7 @@ def device_store(data: bytes) -> bool:
 
 
 def replay_ledger(data: bytes) -> bool:
-    """The ledger: damage is seen, and what is whole tells a past that can be written again."""
+    """Check the ledger: damage is seen, and what is whole tells a past that can be written again."""
     try:
         past = ledger.parse(data, _BOOT)
     except ledger.DamagedError:
@@ -211,7 +211,7 @@ def replay_ledger(data: bytes) -> bool:
 
 
 def pairing_record(data: bytes) -> bool:
-    """The pairing state on disk."""
+    """Return the pairing state on disk."""
     path = _file("pairing.json", data)
     try:
         found = record.load(path)
@@ -223,12 +223,12 @@ def pairing_record(data: bytes) -> bool:
 
 
 def config_yaml(data: bytes) -> bool:
-    """A configuration in YAML."""
+    """Return a configuration in YAML."""
     return _configuration(_file("novakey.yaml", data))
 
 
 def config_json(data: bytes) -> bool:
-    """A configuration in JSON."""
+    """Return a configuration in JSON."""
     return _configuration(_file("novakey.json", data))
 
 
@@ -250,7 +250,7 @@ def _file(name: str, data: bytes) -> Path:
 
 
 def password_question(data: bytes) -> bool:
-    """What a service writes for systemd's password agents."""
+    """Return what a service writes for systemd's password agents."""
     file = _FOLDER / "ask.fuzz"
     file.write_bytes(data)
     question = password_agent.read(file)
@@ -259,7 +259,7 @@ def password_question(data: bytes) -> bool:
 
 
 def pinentry_commands(data: bytes) -> bool:
-    """What gpg-agent says to a pinentry; every line of ours keeps to the limit."""
+    """Return what gpg-agent says to a pinentry; every line of ours keeps to the limit."""
     asked: list[str] = []
 
     def ask(prompt: str, seconds: float | None) -> Secret:
@@ -293,7 +293,7 @@ TARGETS: dict[str, Callable[[bytes], bool]] = {
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """Inputs that each parser accepts, to begin from."""
+    """Return inputs that each parser accepts, to begin from."""
     key_hex = _KEY.reveal().hex()
     public = _SERVER.public
     device = f'{{"id":"p","key_hex":"{key_hex}","paired_unix":1,"paired_from":"::1","name":"n"}}'

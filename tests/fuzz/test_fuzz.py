@@ -24,7 +24,7 @@ MOST_GROWTH_KB = 30_000
 
 
 def known(name: str) -> list[bytes]:
-    """The seeds and what the long runs found worth keeping."""
+    """Return the seeds and what the long runs found worth keeping."""
     kept = [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
     return seeds()[name] + kept
 

@@ -84,7 +84,7 @@ class Image:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that another user may pass through, as pytest's are not."""
+    """Return a folder that another user may pass through, as pytest's are not."""
     with tempfile.TemporaryDirectory(prefix="novakey-container-", dir=needs.open_place()) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
@@ -92,7 +92,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """What is laid out in `TEST_IMAGE`, else one built for these tests."""
+    """Return what is laid out in `TEST_IMAGE`, else one built for these tests."""
     with open_folder() as built:
         folder = Path(os.environ.get("TEST_IMAGE") or built)
         if not (folder / "image.json").exists():
@@ -172,7 +172,7 @@ class Container:
         return self
 
     def stop(self) -> tuple[int, float]:
-        """The image's stop signal to its first process: exit code and seconds."""
+        """Return the image's stop signal to its first process: exit code and seconds."""
         began = time.monotonic()
         os.kill(self.pid, getattr(signal, self.image.configuration["StopSignal"]))
         return self.process.wait(20), time.monotonic() - began
@@ -201,7 +201,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def volume(image: Image, place: Path) -> Path:
-    """An empty volume, with the owner and the rights that the image gives its folder."""
+    """Return an empty volume, with the owner and the rights that the image gives its folder."""
     folder = place / "data"
     folder.mkdir()
     there = (image.root / "data").stat()
@@ -221,7 +221,7 @@ def passphrase(place: Path) -> Path:
 
 
 def pair(container: Container) -> Profile:
-    """The QR as the owner sees it by `docker exec … novakey.py pair`."""
+    """Return the QR as the owner sees it by `docker exec … novakey.py pair`."""
     argv = Container(
         container.image, container.volume, "pair", "--json", env=container._env, binds=container._binds
     )

@@ -71,7 +71,7 @@ def values(name: str) -> list[str]:
 
 
 def system_calls() -> set[str]:
-    """The names that the unit's filter lets through."""
+    """Return the names that the unit's filter lets through."""
     allowed = expanded("@default")
     for line in re.findall("(?m)^SystemCallFilter=(.*)$", UNIT):
         members = set().union(*(expanded(word) for word in line.lstrip("~").split()))
@@ -89,7 +89,7 @@ def expanded(word: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def bpf() -> bytes:
-    """The unit's filter, compiled."""
+    """Return the unit's filter, compiled."""
     needs.programs("bwrap", "systemd-analyze", "/usr/bin/python3")
     needs.user_namespaces("the unit's restrictions by bubblewrap")
     asked = " ".join(values("RestrictAddressFamilies")) + "\n" + " ".join(sorted(system_calls())) + "\n"
@@ -104,7 +104,7 @@ def bpf() -> bytes:
 
 @pytest.fixture(scope="module")
 def program() -> Iterator[Path]:
-    """The launch script of a copy: the tree may lie where a process without rights cannot enter."""
+    """Return the launch script of a copy: the tree may lie where a process without rights cannot enter."""
     with tempfile.TemporaryDirectory(prefix="novakey-program-", dir=needs.open_place()) as folder:
         yield installed.copy_to(Path(folder))
 
@@ -141,7 +141,7 @@ class Home:
         return words
 
     def paths(self, name: str) -> list[str]:
-        """The unit's paths; `-` leaves out one that is not there."""
+        """Return the unit's paths; `-` leaves out one that is not there."""
         whole = [
             word.replace("%h", str(self.folder)).replace("%t", str(self.runtime)) for word in values(name)
         ]
@@ -159,7 +159,7 @@ class Home:
 
 @pytest.fixture
 def home(bpf: bytes, program: Path) -> Iterator[Home]:
-    """A home in which the unit was installed as its head says."""
+    """Return a home in which the unit was installed as its head says."""
     with (
         tempfile.TemporaryDirectory(prefix="novakey-home-", dir=needs.open_place()) as folder,
         tempfile.TemporaryFile() as compiled,
@@ -176,7 +176,7 @@ def home(bpf: bytes, program: Path) -> Iterator[Home]:
 
 @contextmanager
 def serving(home: Home, display: str) -> Iterator[Daemon]:
-    """The daemon as the unit starts it: the user's own folders, no `--data-dir`."""
+    """Return the daemon as the unit starts it: the user's own folders, no `--data-dir`."""
     config = home.folder / ".config/novakey/novakey.yaml"
     config.write_text("listen_addr: 127.0.0.1:0\ndesktop_backend: x11\n")
     os.lseek(home.bpf, 0, os.SEEK_SET)

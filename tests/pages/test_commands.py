@@ -52,7 +52,7 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The page's blocks in order."""
+    """Return the page's blocks in order."""
     whole = page.read_text()
     for found in FENCE.finditer(whole):
         mark = _MARK.search(whole[: found.start()])

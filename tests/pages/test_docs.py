@@ -16,7 +16,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def links(page: Path) -> Iterator[tuple[str, str]]:
-    """The (file, anchor) of each link, as they stand."""
+    """Return the (file, anchor) of each link, as they stand."""
     for target in LINK.findall(prose(page)):
         file, _, anchor = target.partition("#")
         yield file, anchor
@@ -71,13 +71,13 @@ def test_the_pages_of_the_commands_are_made_from_the_parser(page: str, words: li
 
 
 def asked_for(requirements: str) -> set[str]:
-    """The names in a `.in` file."""
+    """Return the names in a `.in` file."""
     lines = (ROOT / requirements).read_text().splitlines()
     return {re.split(r"[=<>; ]", line)[0] for line in lines if line and line[0] not in "#-"}
 
 
 def debian() -> set[str]:
-    """The lists in tests/run, that of the long tests too."""
+    """Return the lists in tests/run, that of the long tests too."""
     lists = re.findall(
         r"^(?:DEBIAN|LONG)=\((.*?)\)", (ROOT / "tests/run").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -16,7 +16,7 @@ IN_TABLES = {code_spans(row.split("|")[1])[0] for row in PAGE.splitlines() if ro
 
 
 def as_in_page(sentence: str) -> str:
-    """The computer's name is NAME there; what else is filled in is an ellipsis."""
+    """Replace the computer's name by NAME, and all that is filled in by an ellipsis."""
     return re.sub(r"\{\w+\}", "…", sentence.replace("{name}", "NAME"))
 
 

@@ -145,7 +145,7 @@ def modules() -> Iterator[Path]:
 
 
 def exceptions() -> set[str]:
-    """The names of all exceptions of ours, and of the built-in one that `check_pair` and others raise."""
+    """Return the names of our exceptions, and of the built-in one that `check_pair` and others raise."""
     bases: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -203,7 +203,7 @@ class Reader:
                 self.others.update(self._texts(keyword.value, scope))
 
     def _pairs(self, value: ast.expr) -> None:
-        """An exception of `*function(…)`: what the function returns is a problem and its cure."""
+        """Return an exception of `*function(…)`: what the function returns is a problem and its cure."""
         assert isinstance(value, ast.Call) and isinstance(value.func, ast.Name), "teach this test to read it"
         for function in self._functions[value.func.id]:
             for node in ast.walk(function):
@@ -213,7 +213,7 @@ class Reader:
                     self.others.update(self._texts(cure, function))
 
     def _filled(self, fmt: ast.expr, values: list[ast.expr], scope: ast.AST) -> Iterator[str]:
-        """A `%` format with the values that are known before the program runs."""
+        """Return a `%` format with the values that are known before the program runs."""
         for text in self._texts(fmt, scope):
             self.others.add(PLACE.sub("…", text))
             rest = iter(values)
@@ -225,7 +225,7 @@ class Reader:
             yield PLACE.sub(filling, text)
 
     def _texts(self, node: ast.expr, scope: ast.AST) -> list[str]:
-        """What the expression may say, with `…` for what is filled in; nothing when it is no text of ours."""
+        """Return the texts of an expression, `…` for what is filled in; none if it is no text of ours."""
         match node:
             case ast.Constant(value=str(text)):
                 return [text]
@@ -307,7 +307,7 @@ def in_code() -> dict[str, str]:
 
 
 def in_page() -> list[str]:
-    """What stands in the first column of the page's tables as code: those are the messages."""
+    """Return what stands in the first column of the page's tables as code: those are the messages."""
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     cells = [row.split(" | ", 1)[0].removeprefix("| ") for row in rows]
     spans = [span for cell in cells for span in re.findall(r"(?<!`)(`{1,2})(?!`)(.+?)(?<!`)\1(?!`)", cell)]

@@ -69,7 +69,7 @@ def test_is_well():
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What one run over both files prints."""
+    """Return what one run over both files prints."""
     folder = tmp_path_factory.mktemp("suite")
     suite(folder, 2, hanging__test_hanging=_HANGING, dying__test_dying=_DYING)
     run = Run(folder, *PYTEST, "-n", "2", "--durations=10", options=["--stopped", "0.5"])

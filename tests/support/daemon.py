@@ -29,7 +29,7 @@ _LISTENING = re.compile(r"listening on (\S+) port (\d+)")
 
 
 def clean_environment() -> dict[str, str]:
-    """An environment without a display, a session or settings of whoever runs the tests."""
+    """Return an environment without a display, a session or settings of whoever runs the tests."""
     kept = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
     env = {name: os.environ[name] for name in kept if name in os.environ}
     # A library that finds a display but no bus starts one; an address that leads nowhere stops it.
@@ -47,7 +47,7 @@ def wrong_clock(faketime: str) -> dict[str, str]:
 
 
 def command(*words: str | Path) -> list[str]:
-    """The launch script as a person starts it, in the interpreter of the tests."""
+    """Return the launch script as a person starts it, in the interpreter of the tests."""
     return [sys.executable, str(ROOT / "novakey.py"), *map(str, words)]
 
 
@@ -133,7 +133,7 @@ class Daemon:
             self.process.wait(timeout=15)
 
     def log(self) -> str:
-        """What it has printed."""
+        """Return what it has printed."""
         return self.output.read_text(errors="replace")
 
     def wait_for_log(self, text: str, seconds: float = 10) -> None:
@@ -144,7 +144,7 @@ class Daemon:
             time.sleep(0.005)
 
     def uri(self) -> str:
-        """The text of the QR in its picture."""
+        """Return the text of the QR in its picture."""
         picture = self.folder / "novakey-pair.png"
         deadline = time.monotonic() + 10
         while not picture.exists():
@@ -157,11 +157,11 @@ class Daemon:
         return phone.pair_with(self.uri(), device_id)
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        """A connection to it from a loopback address."""
+        """Return a connection to it from a loopback address."""
         return socket.create_connection((self.host, self.port), timeout=20, source_address=(source, 0))
 
     def at(self, profile: Profile) -> Profile:
-        """The profile with this daemon's port: a restarted one has another."""
+        """Return the profile with this daemon's port: a restarted one has another."""
         return Profile(self.host, self.port, profile.device_id, profile.device_key, profile.public)
 
 
@@ -197,5 +197,5 @@ def read_all(sock: socket.socket, cap: int = 1 << 20) -> bytes:
 
 
 def random_key() -> Secret:
-    """A device key."""
+    """Return a device key."""
     return Secret(secrets.token_bytes(32))

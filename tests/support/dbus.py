@@ -43,7 +43,7 @@ class MessageBus:
     def start(
         self, argv: Sequence[str], env: dict[str, str] | None = None, stdout: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        """A program on this bus, ended with it."""
+        """Return a program on this bus, ended with it."""
         child = subprocess.Popen(
             argv, env=env or self.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL
         )
@@ -65,7 +65,7 @@ class MessageBus:
 
 @contextmanager
 def message_bus(name: str = "DBUS_SESSION_BUS_ADDRESS") -> Iterator[MessageBus]:
-    """A bus that this process takes for its own meanwhile."""
+    """Return a bus that this process takes for its own meanwhile."""
     before = os.environ.get(name)
     with tempfile.TemporaryDirectory() as folder:
         bus = MessageBus(Path(folder))
@@ -86,7 +86,7 @@ Answer = tuple[str, tuple[object, ...]] | None
 
 @contextmanager
 def double(address: str, name: str, answer: Callable[[str, Message], Answer]) -> Iterator[None]:
-    """A service of this process under `name`, where the real one does not run here.
+    """Return a service of this process under `name`, where the real one does not run here.
 
     `answer` gets "interface.member" and the call; it gives signature and values, or None for an error.
     """

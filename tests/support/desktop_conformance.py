@@ -29,7 +29,7 @@ class Stage(ABC):
 
     @abstractmethod
     def backend(self) -> Backend:
-        """A new backend, as after a restart."""
+        """Return a new backend, as after a restart."""
 
     @abstractmethod
     def window(self) -> AbstractContextManager[Recorder]:
@@ -41,7 +41,7 @@ class Stage(ABC):
 
     @abstractmethod
     def clipboard(self, kind: str = "UTF8_STRING") -> bytes:
-        """What another program finds on the clipboard; nothing when there is nothing of that kind."""
+        """Return what another program finds on the clipboard; nothing when there is nothing of that kind."""
 
     @abstractmethod
     def copy_elsewhere(self, text: bytes) -> None:
@@ -49,7 +49,7 @@ class Stage(ABC):
 
     @abstractmethod
     def hung(self) -> AbstractContextManager[None]:
-        """The session's server does not run meanwhile."""
+        """Stop the session's server for a while."""
 
     @abstractmethod
     def unreachable(self) -> AbstractContextManager[None]:
@@ -85,7 +85,7 @@ class Conformance:
 
     @pytest.fixture
     def window(self, stage: Stage, open_window: Recorder) -> Recorder:
-        """A window that has the focus and nothing in it."""
+        """Return a window that has the focus and nothing in it."""
         stage.focus(open_window)
         open_window.clear()
         return open_window

@@ -51,7 +51,7 @@ class Dunst:
         self.process.wait()
 
     def ctl(self, *words: str) -> str:
-        """What dunstctl says."""
+        """Return what dunstctl says."""
         done = subprocess.run(["dunstctl", *words], env=self.bus.env, capture_output=True, text=True)
         return done.stdout
 

@@ -31,7 +31,7 @@ def handler(
     monotonic: Callable[[], float] = boottime,
     **options: Any,
 ) -> Handler:
-    """The options are parameters of `Handler`."""
+    """Build a handler; the options are parameters of `Handler`."""
     gates = Gates()
     approvals = Approvals(settings, gates, monotonic=monotonic)
     injector = Injector(

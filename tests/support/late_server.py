@@ -71,7 +71,7 @@ while True:
 
 @contextmanager
 def serving_late(server: XServer, late_s: float) -> Iterator[tuple[XServer, Callable[[], None]]]:
-    """The same server under another number, for a `Recorder`; and what makes it late from then on.
+    """Return the same server under another number, for a `Recorder`; and what makes it late from then on.
 
     To the server all connections that come this way are one program's.
     """

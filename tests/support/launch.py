@@ -25,7 +25,7 @@ FROM_HERE = (
 
 
 def copy_tree(to: Path) -> Path:
-    """What a person downloads, less the tests, without anything that a start has made."""
+    """Return what a person downloads, less the tests, without anything that a start has made."""
     to.mkdir(parents=True)
     for name in FROM_HERE:
         if (ROOT / name).is_dir():
@@ -37,7 +37,7 @@ def copy_tree(to: Path) -> Path:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """A fresh user's: an empty home, and how this machine reaches its packages.
+    """Return a fresh user's: an empty home, and how this machine reaches its packages.
 
     pip compiles nothing: that is half of an installation's work, and Python does it for what is imported.
     """

@@ -17,7 +17,7 @@ def copies(pid: int, needle: bytes) -> int:
 
 
 def forms(text: str, code: Callable[[str], int] = ord) -> dict[str, bytes]:
-    """The end of a text in each form in which a process may hold it; `code` is the key code of a character.
+    """Return the end of a text in each form that memory may hold; `code` gives a character's key code.
 
     Forms with one number a character stand for keysyms and key codes in order, however wide the numbers are.
     """

@@ -94,7 +94,7 @@ def in_the_other(other: str, folder: Path, step: str, more: str) -> Any:
 
 
 def resolve(name: str) -> str:
-    """The IPv4 address of a name, by a one-shot multicast query (RFC 6762, 5.1)."""
+    """Return the IPv4 address of a name, by a one-shot multicast query (RFC 6762, 5.1)."""
     import socket
 
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
@@ -114,7 +114,7 @@ def resolve(name: str) -> str:
 
 
 def step(folder: Path, what: str) -> None:
-    """The phone: resolve the name of its listener as each connection does, then pair or arm."""
+    """Act as the phone: resolve the name of its listener as each connection does, then pair or arm."""
     from novakey import phone
     from novakey.secret import Secret
     from novakey.wire.message import MessageType

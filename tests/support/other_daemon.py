@@ -51,7 +51,7 @@ class Other:
 
     @classmethod
     def make(cls, folder: Path, settings: Mapping[str, Any] = SHIPPED, mode: int = 0o700) -> Other:
-        """A folder with two phones, plain, and the configuration as YAML."""
+        """Return a folder with two phones, plain, and the configuration as YAML."""
         from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 
         folder.mkdir(parents=True, mode=mode)
@@ -95,7 +95,7 @@ class Other:
         (self.folder / "server_config.json").write_text(json.dumps(self.settings, indent=2))
 
     def put_key(self, service: SecretService) -> None:
-        """The key of its sealed store in a real keyring, as it puts it there."""
+        """Return the key of its sealed store in a real keyring, as it puts it there."""
         put = "import keyring; keyring.set_password('novakey', 'devices-key', input())"
         env = {**clean_environment(), **service.env}
         key = base64.b64encode(self.key.reveal()).decode()

@@ -15,16 +15,16 @@ _SPAN = re.compile(r"(?<!`)(`{1,2})(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 
 
 def prose(page: Path) -> str:
-    """The page without its blocks of code."""
+    """Return the page without its blocks of code."""
     return COMMENT.sub("", FENCE.sub("", page.read_text()))
 
 
 def code_spans(text: str) -> list[str]:
-    """What stands in single or double backticks."""
+    """Return what stands in single or double backticks."""
     return [" ".join(span.split()) for _, span in _SPAN.findall(text)]
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors of the page's headings, as the usual renderers make them."""
+    """Return the anchors of the page's headings, as the usual renderers make them."""
     lines = [line.lstrip("#").strip() for line in prose(page).splitlines() if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}

@@ -17,7 +17,7 @@ PAIR = preface.Route.PAIR.value
 
 
 def hello(daemon: Daemon, token: Secret | bytes, source: str = "127.0.0.1") -> dict[str, Any]:
-    """The daemon's answer to a hello, or to a line of bytes; the connection is closed then."""
+    """Return the daemon's answer to a hello, or to a line of bytes; the connection is closed then."""
     line = token if isinstance(token, bytes) else pair.encode_hello(token)
     with daemon.connect(source) as sock:
         sock.sendall(PAIR + line)
@@ -29,7 +29,7 @@ def hello(daemon: Daemon, token: Secret | bytes, source: str = "127.0.0.1") -> d
 
 
 def begin(daemon: Daemon, token: Secret, source: str = "127.0.0.1") -> tuple[socket.socket, bytes]:
-    """A handshake that has got its server key: the open socket and the public key."""
+    """Return a handshake that has got its server key: the open socket and the public key."""
     sock = daemon.connect(source)
     sock.sendall(PAIR + pair.encode_hello(token))
     received = b""

@@ -320,7 +320,7 @@ def _new_device_id() -> str:
 
 
 def _line(sock: socket.socket) -> bytes | None:
-    """The line without its end; None where none comes within 16 KiB or before the close."""
+    """Return the line without its end; None where none comes within 16 KiB or before the close."""
     received = b""
     try:
         while b"\n" not in received and len(received) < MAX_LINE and (piece := sock.recv(4096)):
@@ -334,14 +334,14 @@ def _line(sock: socket.socket) -> bytes | None:
 
 
 def app(daemon: Daemon, **options: Any) -> PhoneApp:
-    """A phone on which the daemon's computer is typed in; it does not wait between approve and inject."""
+    """Return a phone with this computer as its listener; it does not wait between approve and inject."""
     phone = PhoneApp(**{"sleep": lambda seconds: None, **options})
     phone.add_listener("desk", "127.0.0.1", daemon.port)
     return phone
 
 
 def paired(daemon: Daemon, **options: Any) -> PhoneApp:
-    """The same, paired by the daemon's QR."""
+    """Return the same, paired by the daemon's QR."""
     phone = app(daemon, **options)
     assert phone.scan(daemon.uri()) == Screen("Paired with desk", ok=True)
     return phone
@@ -373,7 +373,7 @@ def revoke(daemon: Daemon, phone: PhoneApp) -> None:
 
 
 def blob(profile: Profile) -> str:
-    """A pairing of the reference phone as the JSON that the app takes in place of a scan."""
+    """Return a pairing of the reference phone as the JSON that the app takes in place of a scan."""
     return json.dumps(
         {
             "v": 3,
@@ -386,7 +386,7 @@ def blob(profile: Profile) -> str:
 
 
 def with_app(profile: Profile, **options: Any) -> PhoneApp:
-    """The app with a pairing of the reference phone: the same device, driven as a person does."""
+    """Return the app with a pairing of the reference phone: the same device, driven as a person does."""
     phone = PhoneApp(**{"sleep": lambda seconds: None, **options})
     phone.add_listener("desk", profile.host, profile.port)
     assert phone.paste(blob(profile)).ok

@@ -21,12 +21,12 @@ NONCE_SIZE = 24
 
 
 def hello(token: str, fingerprint: str) -> bytes:
-    """The line that opens a pairing."""
+    """Return the line that opens a pairing."""
     return json.dumps({"op": "hello", "v": 1, "token": token, "fp": fingerprint}).encode() + b"\n"
 
 
 def server_key(line: bytes) -> bytes | None:
-    """The public key of the daemon's answer; None for any other line."""
+    """Return the public key of the daemon's answer; None for any other line."""
     try:
         members = json.loads(line)
         if members["op"] != "server_key" or members["v"] != 1:
@@ -64,7 +64,7 @@ class Register:
 def message(
     public: bytes, device_id: str, device_key: bytes, kind: int, payload: bytes, unix_time: int
 ) -> bytes:
-    """A message's frame: length, header, nonce, sealed part."""
+    """Return a message's frame: length, header, nonce, sealed part."""
     name = device_id.encode()
     ciphertext, shared = ml_kem_768.encaps(public)
     header = bytes((3, 1, len(name))) + name + struct.pack(">H", 1088) + ciphertext
@@ -76,7 +76,7 @@ def message(
 
 
 def reply(line: bytes) -> tuple[int, str] | None:
-    """The status and the sentence behind *Show technical details?*; None where the line is no reply."""
+    """Return the status and the sentence behind *Show technical details?*; None if it is no reply."""
     try:
         members: dict[str, Any] = json.loads(line)
         return int(members["status"]), str(members.get("msg", ""))

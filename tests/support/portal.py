@@ -84,7 +84,7 @@ class Behind:
 
 
 def signatures(interface: str) -> dict[str, tuple[str, str]]:
-    """The methods of an interface: what goes in and what comes out."""
+    """Return the methods of an interface: what goes in and what comes out."""
     root = ElementTree.parse(INTERFACES / f"{interface}.xml").getroot()
     found = {}
     for method in root.iterfind("interface/method"):

@@ -98,7 +98,7 @@ class Terminal:
         wait_until(lambda: is_so(self.text()), f"{what} on the terminal", COMMAND_S)
 
     def type(self, line: str) -> None:
-        """A line and the Enter key."""
+        """Type a line and the Enter key."""
         os.write(self._master, line.encode() + b"\n")
 
 
@@ -158,7 +158,7 @@ class Scene:
             self.restart()
 
     def restart(self) -> None:
-        """A new daemon with the same phone, for which there never was a request."""
+        """Return a new daemon with the same phone, for which there never was a request."""
         if self.daemon.process.poll() is None:
             self.daemon.stop()
         Paths.under(self.daemon.folder).asking.unlink(missing_ok=True)
@@ -175,7 +175,7 @@ class Scene:
         return {"SSH_ASKPASS": self.link("novakey-askpass"), "SSH_ASKPASS_REQUIRE": "force"}
 
     def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> Child:
-        """A program that will ask."""
+        """Return a program that will ask."""
         child = Child(self.folder, argv, {**self.env, **(env or {})}, **options)
         self._children.append(child.process)
         return child
@@ -185,7 +185,7 @@ class Scene:
         return self.start(*command(*words), **options)
 
     def among_own_questions(self, *argv: str) -> Child:
-        """A program to which systemd's folder of questions is this scene's.
+        """Return a program to which systemd's folder of questions is this scene's.
 
         There is one folder for the whole machine: an agent would answer what other tests ask, and they this.
         """
@@ -198,7 +198,7 @@ class Scene:
         return self.start("unshare", "--mount", "sh", "-c", _OWN_QUESTIONS, str(questions), *argv)
 
     def run(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> str:
-        """A program that asks nobody, to its end; its output."""
+        """Return a program that asks nobody, to its end; its output."""
         options = {"capture_output": True, "text": True, "timeout": COMMAND_S, "check": True, **options}
         done = subprocess.run(argv, env={**self.env, **(env or {})}, cwd=self.folder, **options)
         return str(done.stdout)
@@ -206,7 +206,7 @@ class Scene:
     # ---- the phone ----
 
     def asks(self) -> list[dict[str, Any]]:
-        """The requests that wait, as `status` has them."""
+        """Return the requests that wait, as `status` has them."""
         with contextlib.suppress(NovaKeyError):
             return list(client.ask(Paths.under(self.daemon.folder), "status")["asks"])
         return []
@@ -225,7 +225,7 @@ class Scene:
         return row
 
     def tap(self, text: str, profile: Profile | None = None) -> Reply:
-        """What one tap on the phone sends; the last reply."""
+        """Return what one tap on the phone sends; the last reply."""
         profile = self.daemon.at(profile or self.phone)
         say(profile, MessageType.ARM)
         say(profile, MessageType.APPROVE)
@@ -247,7 +247,7 @@ class Scene:
 
 @contextlib.contextmanager
 def ordinary_user(password: str, name: str = "") -> Iterator[str]:
-    """A user of the machine, made for the test; the password goes in through a pipe."""
+    """Return a user of the machine, made for the test; the password goes in through a pipe."""
     needs.root("makes a user")
     name = name or f"nk{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
@@ -259,7 +259,7 @@ def ordinary_user(password: str, name: str = "") -> Iterator[str]:
 
 
 def found_in(folder: Path, secret: str) -> list[str]:
-    """The files under `folder` that hold a secret."""
+    """Return the files under `folder` that hold a secret."""
     return [
         str(path)
         for path in folder.rglob("*")
@@ -269,7 +269,7 @@ def found_in(folder: Path, secret: str) -> list[str]:
 
 @contextlib.contextmanager
 def sshd(scene: Scene, tmp_path: Path) -> Iterator[int]:
-    """A real sshd that takes passwords, on a port that the system gave; gives the port."""
+    """Return a real sshd that takes passwords, on a port that the system gave; gives the port."""
     needs.programs("sshd", "ssh")
     host_key = tmp_path / "host"
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key))

@@ -41,7 +41,7 @@ def say(text: str) -> None:
 
 
 def parents() -> dict[int, tuple[int, str]]:
-    """The parent and the state letter of every process, by pid."""
+    """Return the parent and the state letter of every process, by pid."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -70,7 +70,7 @@ def descendants(pid: int, without: Iterable[int] = ()) -> list[int]:
 
 
 def describe(pid: int) -> str:
-    """A process in words: its pid, its command, and the test that started it."""
+    """Return a process in words: its pid, its command, and the test that started it."""
     command = " ".join(_read(pid, "cmdline").replace("\0", " ").split())[:160]
     tests = [word for word in _read(pid, "environ").split("\0") if word.startswith("PYTEST_CURRENT_TEST=")]
     started = f" (started in {tests[0].partition('=')[2]})" if tests else ""
@@ -280,7 +280,7 @@ def front(argv: list[str], before: list[str]) -> int:
 
 
 def _own_namespace() -> list[str]:
-    """The words that give a command a pid namespace and mounts, where this user may have them as it is."""
+    """Return the words that give a command a pid namespace and mounts, if this user may have them."""
     try:
         tried = subprocess.run(
             [*_NAMESPACE, "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False

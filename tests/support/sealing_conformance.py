@@ -20,11 +20,11 @@ class Place(ABC):
 
     @abstractmethod
     def backend(self) -> SealingBackend:
-        """A new backend over this place, as after a restart."""
+        """Return a new backend over this place, as after a restart."""
 
     @abstractmethod
     def content(self) -> bytes | None:
-        """What is kept there, as it is kept."""
+        """Return what is kept there, as it is kept."""
 
     @abstractmethod
     def spoil(self, content: bytes) -> None:

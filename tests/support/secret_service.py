@@ -41,7 +41,7 @@ _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuratio
 
 
 def missing() -> str | None:
-    """The first program that is not installed."""
+    """Return the first program that is not installed."""
     return next((program for program in NEEDED if shutil.which(program) is None), None)
 
 

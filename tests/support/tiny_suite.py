@@ -70,7 +70,7 @@ class Run:
         return self.front.returncode
 
     def pids(self, part: str = "") -> list[int]:
-        """The processes of this run with `part` in their command lines."""
+        """Return the processes of this run with `part` in their command lines."""
         found = []
         for folder in Path("/proc").iterdir():
             with suppress(OSError):
@@ -82,7 +82,7 @@ class Run:
         return sorted(found)
 
     def reaper(self) -> int:
-        """The pid of the reaper itself."""
+        """Return the pid of the reaper itself."""
         return self.pids("reaper.py --control")[-1]
 
 

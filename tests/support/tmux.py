@@ -56,7 +56,7 @@ class Terminal:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def type(self, line: str) -> None:
-        """A line and the Enter key."""
+        """Type a line and the Enter key."""
         self._tmux("send-keys", "-t", "t", "-l", line)
         self._tmux("send-keys", "-t", "t", "Enter")
 
@@ -69,16 +69,16 @@ class Terminal:
         self._tmux("resize-window", "-t", "t", "-x", str(columns), "-y", str(rows))
 
     def clear(self) -> None:
-        """An empty screen with a prompt."""
+        """Return an empty screen with a prompt."""
         self.type(r"printf '\033[2J\033[H'")  # TERM=dumb knows no `clear`
         self.wait_for(r"\A\$ $\Z")
 
     def screen(self, *options: str) -> str:
-        """What is on the screen, without the empty lines at its end."""
+        """Return what is on the screen, without the empty lines at its end."""
         return self._tmux("capture-pane", "-p", *options, "-t", "t").rstrip("\n")
 
     def wait_for(self, pattern: str) -> str:
-        """The screen, once the pattern (a regular expression, by lines) is on it."""
+        """Return the screen, once the pattern (a regular expression, by lines) is on it."""
         deadline = time.monotonic() + WAIT_S
         while re.search(pattern, screen := self.screen("-J"), re.MULTILINE) is None:
             assert time.monotonic() < deadline, f"{pattern!r} did not come:\n{screen}"
@@ -111,7 +111,7 @@ class Terminal:
 
 
 def bright_cells(screen: str) -> str:
-    """A screen captured with its colours: `#` where the background is bright white, else as it is."""
+    """Return a screen captured with its colours: `#` where the background is bright white, else as it is."""
     cells, bright = "", False
     for codes, cell in re.findall(r"\x1b\[([0-9;]*)m|([^\x1b])", screen):
         if cell:
@@ -123,7 +123,7 @@ def bright_cells(screen: str) -> str:
 
 
 def read_qr(screen: str, dark_glyphs: bool) -> str:
-    """What a camera reads off the screen: the text of the QR in half blocks or `##`.
+    """Return what a camera reads off the screen: the text of the QR in half blocks or `##`.
 
     Rows below the QR are left out; `dark_glyphs` is whether the glyphs are dark
     on a bright background.

@@ -99,7 +99,7 @@ class Windows(Double):
         return self._next
 
     def leaks(self) -> str:
-        """Handles, windows or memory that nobody will free; an open clipboard."""
+        """Return handles, windows or memory that nobody will free, and an open clipboard."""
         lost = set(self.memory) - set(self.formats.values())
         return f"{len(self.handles)} handles, {len(lost)} blocks, {self.opened}, {sum(self.locked.values())}"
 

@@ -80,7 +80,7 @@ Gtk.main()
 
 
 def anywhere(focus: object) -> None:
-    """A `Permit` that refuses nothing."""
+    """Return a `Permit` that refuses nothing."""
 
 
 def wait_until(done: Callable[[], T], what: str, seconds: float = START_S) -> T:
@@ -205,7 +205,7 @@ class XServer:
         self.run("setxkbmap", name, *(["-option", option] if option else []))
 
     def keymap(self) -> str:
-        """The whole keyboard: the core map, the XKB map, modifiers and lock lights.
+        """Return the whole keyboard: the core map, the XKB map, modifiers and lock lights.
 
         A key that types nothing has no group, or an empty one, as I248 has in xkeyboard-config 2.48. A client
         cannot set an empty group with ChangeKeyboardMapping, so the two count as the same.
@@ -215,7 +215,7 @@ class XServer:
         return "\n".join([self.run("xmodmap", "-pke"), self.run("xmodmap", "-pm"), xkb, self.locks()])
 
     def locks(self) -> str:
-        """The lock lights, which follow the lock state."""
+        """Return the lock lights, which follow the lock state."""
         return "\n".join(line for line in self.run("xset", "q").splitlines() if " Lock:" in line)
 
     def focus(self, window: str) -> None:
@@ -262,7 +262,7 @@ class Recorder:
         self._folder.cleanup()
 
     def _others(self) -> set[str]:
-        """The windows that were there before, which `_found` would find too."""
+        """Return the windows that were there before, which `_found` would find too."""
         return set(self._found())
 
     def _found(self) -> list[str]:
@@ -276,7 +276,7 @@ class Recorder:
             self.server.run("xdotool", "windowfocus", "--sync", self.window)
 
     def text(self) -> str:
-        """What has been typed since the last `clear`."""
+        """Return what has been typed since the last `clear`."""
         return self._output.read_bytes().decode("utf-8", "replace")
 
     def clear(self) -> None:

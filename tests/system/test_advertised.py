@@ -20,7 +20,7 @@ GONE = "192.0.2.9"
 
 
 def paired_under(folder: Path, host: str) -> None:
-    """A phone that scanned a QR with this host."""
+    """Return a phone that scanned a QR with this host."""
     with Daemon(folder, advertise_host=host) as daemon:
         shown = uri.decode(daemon.uri())
         assert shown.host == host

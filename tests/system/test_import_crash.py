@@ -90,7 +90,7 @@ def is_new(home: Path, other: Other) -> bool:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home in memory, where there is one to be had: hundreds of calls wait for the disk."""
+    """Return a home in memory, where there is one to be had: hundreds of calls wait for the disk."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="novakey-import-", dir=memory) as folder:
         (Path(folder) / "home").mkdir()

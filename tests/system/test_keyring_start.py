@@ -55,7 +55,7 @@ def test_three_failures_in_a_row_lock_and_reset_unlocks(tmp_path: Path) -> None:
 
 
 def locked(service: SecretService) -> None:
-    """Started without the password, and nobody there to ask for it."""
+    """Start it without the password, and without a prompt."""
     service.locked()
 
 
@@ -66,7 +66,7 @@ def dismissed(service: SecretService) -> None:
 
 
 def killed(service: SecretService) -> None:
-    """It hears the question and dies before it answers."""
+    """Let it hear the question and die before it answers."""
     service.unlock()
     service.signal(signal.SIGSTOP)
     gevent.spawn(service.kill_while_asked)

@@ -60,7 +60,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def offline() -> tuple[str, ...]:
-    """The words that start a program where no network is; nothing where the system forbids that."""
+    """Return the words that start a program where no network is; nothing where the system forbids that."""
     words = ("unshare", "-rn")
     allowed = subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0
     return words if allowed else ()

@@ -59,7 +59,7 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def serving(home: Path, **env: str) -> Daemon:
-    """The daemon in that home, with the configuration that is there."""
+    """Return the daemon in that home, with the configuration that is there."""
     launch = ["/usr/bin/env", "sh", "-c", 'exec "$0" "$1"', *command()]
     env = {"HOME": str(home), "NOVAKEY_DESKTOP_BACKEND": "none", **env}
     return Daemon(home.parent / "unused", env=env, launch=launch, data_dir=False)

@@ -21,7 +21,7 @@ from novakey.wire import uri
 
 @contextmanager
 def network() -> Iterator[list[str]]:
-    """A network namespace of its own, without any address; the words before a command that runs in it."""
+    """Make a network namespace without any address; yield the words before a command in it."""
     needs.programs("unshare", "nsenter", "ip")
     root = needs.as_root("makes a network of its own")
     holder = subprocess.Popen(
@@ -68,7 +68,7 @@ def test_the_qr_follows_the_address_while_it_is_shown(tmp_path: Path) -> None:
 
 @contextmanager
 def pairing(daemon: Daemon) -> Iterator[Iterator[str]]:
-    """The hosts that `pair` shows, one after the other."""
+    """Return the hosts that `pair` shows, one after the other."""
     showing = subprocess.Popen(
         [*command("--data-dir", daemon.folder), "pair", "--json"],
         env=clean_environment(),

@@ -31,7 +31,7 @@ def mutter() -> Iterator[Mutter]:
 
 @pytest.fixture
 def bare(mutter: Mutter) -> dict[str, str]:
-    """The session of a daemon that finds no bus, and so nothing that presses keys."""
+    """Return the session of a daemon that finds no bus, and so nothing that presses keys."""
     return {name: mutter.session[name] for name in ("XDG_RUNTIME_DIR", "WAYLAND_DISPLAY")}
 
 
@@ -42,7 +42,7 @@ def clipboard(mutter: Mutter, kind: str = "text/plain;charset=utf-8") -> str:
 
 
 def is_gone(mutter: Mutter) -> bool:
-    """Looking takes the focus for a moment, and so does taking it back: not both all the time."""
+    """Look at times only: a look takes the focus for a moment, and so does taking it back."""
     gevent.sleep(1)
     return clipboard(mutter) == ""
 

@@ -60,7 +60,7 @@ class Desk:
         wait_until(lambda: not self.waiting(), "the daemon to hear of it")
 
     def owner(self, op: str, **arguments: Any) -> dict[str, Any]:
-        """What the owner's commands do, without a process for each."""
+        """Return what the owner's commands do, without a process for each."""
         return client.ask(Paths.under(self.daemon.folder), op, **arguments)
 
     def waiting(self) -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ Start = Callable[..., Desk]
 
 @pytest.fixture
 def start(screen: XServer, tmp_path: Path) -> Iterator[Start]:
-    """Starts a desk with a daemon of these settings and one armed phone."""
+    """Start a desk with a daemon of these settings and one armed phone."""
     with message_bus() as bus, RecordingXterm(screen) as window, ExitStack() as stack:
         bus.env["DISPLAY"] = screen.display
 

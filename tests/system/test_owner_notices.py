@@ -212,7 +212,7 @@ def test_it_is_a_table_and_takes_lines_where_a_terminal_is_narrow(
 
 
 def on_terminal(*words: str, columns: int) -> list[str]:
-    """What a command shows on a terminal of this width."""
+    """Return what a command shows on a terminal of this width."""
     ours, theirs = os.openpty()
     try:
         env = {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "20"}

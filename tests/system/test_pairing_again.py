@@ -45,7 +45,7 @@ class Scanned(Daemon):
         return phone.pair_with(self.window(), device_id)
 
     def refused(self, token: Secret, device_id: str, source: str = "127.0.0.1") -> None:
-        """A whole, genuine register that gets no acknowledgement."""
+        """Return a whole, genuine register that gets no acknowledgement."""
         sock, public = begin(self, token, source)
         assert register(sock, public, token, pair.Registration(device_id, random_key())) == b""
 

@@ -30,7 +30,7 @@ TORN = ".*.tmp"
 
 
 def faulty(folder: Path, **settings: object) -> Daemon:
-    """A daemon that reads its fate from `plan` beside its folder."""
+    """Return a daemon that reads its fate from `plan` beside its folder."""
     env = {"PYTHONPATH": str(ROOT / "tests" / "support" / "faults"), "FAULT_PLAN": str(plan(folder))}
     return Daemon(folder, env=env, **settings)
 
@@ -40,7 +40,7 @@ def plan(folder: Path) -> Path:
 
 
 def hit(folder: Path) -> Path:
-    """What is there once the fault has come."""
+    """Return what is there once the fault has come."""
     return folder.with_name("plan.hit")
 
 
@@ -53,7 +53,7 @@ def attempt(daemon: Daemon, key: Secret) -> Profile | None:
 
 
 def reopened(folder: Path) -> Installation:
-    """What a start makes of the folder: the very code that the daemon starts with."""
+    """Return what a start makes of the folder: the very code that the daemon starts with."""
     return open_installation(Paths.under(folder), Settings())
 
 
@@ -74,7 +74,7 @@ def whole_or_nothing(folder: Path, key: Secret, acknowledged: bool) -> bool:
 
 
 def works_after_a_restart(folder: Path, key: Secret, paired: bool, public: bytes | None = None) -> None:
-    """A real start: the device's key works, or a new window pairs."""
+    """Check by a real start that the device's key works, or that a new window pairs."""
     with Daemon(folder) as daemon:
         if paired:
             server = reopened_public(folder) if public is None else public

@@ -23,7 +23,7 @@ STORAGE = "storage: this computer cannot write to its disk, so it cannot pair no
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a quarter of a megabyte, of its own."""
+    """Return a file system of a quarter of a megabyte, of its own."""
     where = tmp_path / "disk"
     where.mkdir()
     as_root = needs.mounts("mounts a small disk")
@@ -45,7 +45,7 @@ def fill(disk: Path) -> Path:
 
 
 def refusals(daemon: Daemon, uri: str, count: int) -> list[str]:
-    """What so many attempts to pair are told."""
+    """Return what so many attempts to pair are told."""
     told = []
     for _ in range(count):
         with pytest.raises(NovaKeyError) as caught:

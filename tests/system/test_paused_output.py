@@ -27,7 +27,7 @@ class Paused(Daemon):
     """A daemon that prints to a descriptor; its log is read from the file."""
 
     def log(self) -> str:
-        """What it has logged."""
+        """Return what it has logged."""
         file = self.folder / "logs" / "novakey.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
@@ -49,7 +49,7 @@ def promptly(began: float) -> bool:
 
 
 def read_on(descriptor: int, until: bytes) -> bytes:
-    """What comes out again, up to some text."""
+    """Return what comes out again, up to some text."""
     text = b""
     while until not in text:
         ready, _, _ = select.select([descriptor], [], [], 10)

@@ -56,7 +56,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port whose connections are served one after another by a function of the test."""
+    """Return a port whose connections are served one after another by a function of the test."""
 
     def accept() -> None:
         while True:
@@ -71,7 +71,7 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def _hello(sock: socket.socket) -> bytes:
-    """The route line and the hello."""
+    """Return the route line and the hello."""
     received = b""
     while received.count(b"\n") < 2:
         received += sock.recv(4096)
@@ -83,13 +83,13 @@ def on_display(screen: XServer, folder: Path, **settings: Any) -> Daemon:
 
 
 def stranger(port: int) -> Profile:
-    """A pairing that no daemon knows."""
+    """Return a pairing that no daemon knows."""
     public = crypto.ExpandedKey.generate().public
     return Profile("127.0.0.1", port, "ios-00000000", Secret(secrets.token_bytes(32)), public)
 
 
 def link(port: int, **members: str) -> str:
-    """A link to a port, without an expiry."""
+    """Return a link to a port, without an expiry."""
     whole = {"v": "3", "host": "127.0.0.1", "port": str(port), "token": "A" * 22, "fp": "0" * 32, **members}
     return "novakey://pair?" + "&".join(f"{name}={value}" for name, value in whole.items())
 

@@ -31,7 +31,7 @@ def phone(profile: Path, *words: str, **options: object) -> subprocess.Completed
 
 
 def cure(done: subprocess.CompletedProcess[str]) -> str:
-    """The second line of a message for people; there must be one."""
+    """Return the second line of a message for people; there must be one."""
     first, second = done.stderr.splitlines()
     assert first.startswith("novakey: ") and done.stdout == ""
     return second
@@ -53,7 +53,7 @@ def daemon(screen: RecordingXterm, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def profile(daemon: Daemon) -> Path:
-    """The profile of a phone that paired by the daemon's picture."""
+    """Return the profile of a phone that paired by the daemon's picture."""
     path = daemon.folder.parent / "phone.json"
     done = phone(path, "pair", "--png", str(daemon.folder / "novakey-pair.png"), "--device-id", "my-phone")
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_on_a_terminal_a_secret_is_asked_for_without_echo(profile: Path, screen:
 
 
 def read_until(terminal: int, mark: bytes, seconds: float = 30) -> bytes:
-    """What a terminal shows, up to a mark."""
+    """Return what a terminal shows, up to a mark."""
     shown, deadline = b"", time.monotonic() + seconds
     while mark not in shown:
         assert time.monotonic() < deadline, "the terminal did not show what was expected"

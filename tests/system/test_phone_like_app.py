@@ -84,7 +84,7 @@ def test_a_listener_that_is_spelt_otherwise_is_a_mismatch_and_the_right_one_pair
 
 
 def daemon_link(daemon: Daemon) -> str:
-    """A link whose token opens nothing."""
+    """Return a link whose token opens nothing."""
     token = "A" * 22
     return f"novakey://pair?v=3&host=127.0.0.1&port={daemon.port}&token={token}&fp={'0' * 32}&exp=9999999999"
 

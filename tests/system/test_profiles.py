@@ -31,7 +31,7 @@ def screen() -> Iterator[XServer]:
 
 @contextmanager
 def profile(name: str, folder: Path, screen: XServer, **more: str) -> Iterator[Daemon]:
-    """A daemon with a profile as it is, but for the address and the display of the test."""
+    """Return a daemon with a profile as it is, but for the address and the display of the test."""
     env = {"NOVAKEY_LISTEN_ADDR": "127.0.0.1:0", "NOVAKEY_DESKTOP_BACKEND": "x11", "DISPLAY": screen.display}
     launch = [*command(), "--config", str(PROFILES[name])]
     with Daemon(folder, env={**env, **more}, launch=launch) as daemon:
@@ -145,7 +145,7 @@ def test_vault_wants_the_owner_a_password_field_and_the_passphrase(tmp_path: Pat
 
 @contextmanager
 def with_what_it_needs(name: str, folder: Path, screen: XServer) -> Iterator[Daemon]:
-    """A daemon with a profile, beside a keyring or a passphrase where that profile wants one."""
+    """Return a daemon with a profile, beside a keyring or a passphrase where that profile wants one."""
     with ExitStack() as stack:
         more: dict[str, str] = {}
         if name == "strict":

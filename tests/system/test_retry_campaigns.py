@@ -56,7 +56,7 @@ def tap(phone: Profile, text: str, between: Callable[[], None] = lambda: None) -
 
 
 def settled(windows: tuple[Recorder, Recorder]) -> tuple[str, ...]:
-    """What both windows have, once nothing more comes."""
+    """Return what both windows have, once nothing more comes."""
     before = tuple(window.text() for window in windows)
     while True:
         gevent.sleep(0.15)
@@ -206,7 +206,7 @@ def _all_of(daemon: socket.socket) -> bytes:
 
 
 def _after_a_moment(phone: socket.socket, daemon: socket.socket) -> None:
-    """The connection breaks while the daemon looks, waits or types."""
+    """Break the connection while the daemon looks, waits or types."""
     gevent.sleep(random.random() * 0.1)
 
 

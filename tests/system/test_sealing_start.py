@@ -31,7 +31,7 @@ def paths(tmp_path: Path) -> Paths:
 
 @pytest.fixture
 def passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A stronger backend that works anywhere."""
+    """Return a stronger backend that works anywhere."""
     secret = tmp_path / "passphrase"
     files.replace_private(secret, b"correct horse battery\n")
     monkeypatch.setenv("NOVAKEY_PASSPHRASE_FILE", str(secret))
@@ -39,7 +39,7 @@ def passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def pair(paths: Paths, settings: Settings, crash: bool = False) -> None:
-    """A first device, as the daemon stores it; `crash`: it dies before it can write that down."""
+    """Return a first device, as the daemon stores it; `crash`: it dies before it can write that down."""
     installation = open_installation(paths, settings)
     installation.pairing.open_window(TOKEN, NOW, 600, 3)
     installation.pairing.hello(TOKEN, NOW)

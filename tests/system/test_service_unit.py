@@ -29,7 +29,7 @@ def analyze(*words: str | Path) -> str:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit with a program that exists."""
+    """Return the unit with a program that exists."""
     path = tmp_path / "novakey.service"
     path.write_text(re.sub("(?m)^ExecStart=.*$", "ExecStart=/usr/bin/true", UNIT.read_text()))
     return path
@@ -61,7 +61,7 @@ def test_pairing_and_typing_make_only_system_calls_that_it_allows(tmp_path: Path
 
 
 def allowed() -> set[str]:
-    """The names that the unit's filter lets through."""
+    """Return the names that the unit's filter lets through."""
     names: set[str] = set()
     for line in re.findall("(?m)^SystemCallFilter=(.*)$", UNIT.read_text()):
         words = line.lstrip("~").split()

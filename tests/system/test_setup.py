@@ -76,7 +76,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def serve_and_pair(home: Path) -> None:
-    """What is left by a daemon with a phone is there too."""
+    """Check that the rest of a daemon with a phone is there too."""
     env = {"HOME": str(home), **LOOPBACK}
     # The folder is only where `Daemon` looks; the daemon itself uses the home.
     launch = ["/usr/bin/env", "sh", "-c", 'exec "$0" "$1"', *command()]
@@ -297,7 +297,7 @@ if words[0] in ("stop", "disable"):
 
 @pytest.fixture
 def systemctl(tmp_path: Path) -> Any:
-    """A folder with that double; what it started is ended with the test."""
+    """Return a folder with that double; what it started is ended with the test."""
     folder = tmp_path / "bin"
     folder.mkdir()
     extra = ", ".join(f"{name!r}: {value!r}" for name, value in LOOPBACK.items())

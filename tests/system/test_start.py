@@ -34,7 +34,7 @@ def reseal(folder: Path, document: object) -> None:
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
-    """A folder with one paired device, and its phone."""
+    """Return a folder with one paired device, and its phone."""
     folder = tmp_path_factory.mktemp("start") / "d"
     with Daemon(folder) as daemon:
         profile = daemon.pair()
@@ -43,7 +43,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
 
 @pytest.fixture
 def paired(origin: tuple[Path, Profile], tmp_path: Path) -> Path:
-    """A copy of that folder to spoil."""
+    """Return a copy of that folder to spoil."""
     return Path(shutil.copytree(origin[0], tmp_path / "d"))
 
 
@@ -116,7 +116,7 @@ def test_a_store_truncated_at_every_tenth_byte_is_refused_by_a_process_each(pair
 
 
 def _opening_is_refused(folder: Path) -> None:
-    """What the daemon does with the folder at its start, without the half second of a new process."""
+    """Return what the daemon does with the folder at its start, without the half second of a new process."""
     from novakey.config.settings import Settings
     from novakey.daemon.startup import open_installation
     from novakey.errors import StoreError

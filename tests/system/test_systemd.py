@@ -23,7 +23,7 @@ CONF = ROOT / "conf"
 
 
 def manager(path: Path) -> socket.socket:
-    """A service manager's notification socket."""
+    """Return a service manager's notification socket."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind(str(path))
     sock.settimeout(30)
@@ -59,7 +59,7 @@ def test_a_daemon_that_nobody_watches_says_nothing(tmp_path: Path, more: dict[st
 
 
 def handing_over(numbers: Sequence[int]) -> list[str]:
-    """A launcher that hands over descriptors as sd_listen_fds(3) says: from 3 on."""
+    """Return a launcher that hands over descriptors as sd_listen_fds(3) says: from 3 on."""
     moves = "".join(f"exec {3 + at}<&{number}; " for at, number in enumerate(numbers))
     script = f'{moves} LISTEN_PID=$$ LISTEN_FDS={len(numbers)} exec "$@"'
     return ["bash", "-c", script, "manager", *command()]
@@ -67,7 +67,7 @@ def handing_over(numbers: Sequence[int]) -> list[str]:
 
 @contextmanager
 def high(*socks: socket.socket) -> Iterator[tuple[int, ...]]:
-    """Copies of sockets, on numbers that are in nobody's way."""
+    """Return copies of sockets, on numbers that are in nobody's way."""
     numbers = tuple(fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 100) for sock in socks)
     try:
         yield numbers
@@ -78,7 +78,7 @@ def high(*socks: socket.socket) -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def activated(folder: Path, sock: socket.socket) -> Iterator[Daemon]:
-    """A daemon that was started with a listening socket."""
+    """Return a daemon that was started with a listening socket."""
     with high(sock) as numbers:
         daemon = Daemon(folder, launch=handing_over(numbers))
         daemon.pass_fds = numbers

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def plain(screen: str, folder: Path) -> str:
-    """The screen without what differs from run to run, and its QR as one line."""
+    """Return the screen without what differs from run to run, and its QR as one line."""
     head, mark, tail = screen.partition("Time left")
     if mark:
         said, code = [], []

@@ -56,7 +56,7 @@ def phone(daemon: Daemon) -> Profile:
 
 
 def on_display(server: XServer, folder: Path, **settings: Any) -> Daemon:
-    """A daemon that types on this display."""
+    """Return a daemon that types on this display."""
     display = {name: server.env[name] for name in ("DISPLAY",)}
     return Daemon(folder, env=display, **{"desktop_backend": "auto", **MANY, **settings})
 

@@ -113,7 +113,7 @@ Calls = SimpleNamespace
 
 @functools.cache
 def load() -> Calls:
-    """The calls of this system; `NoDisplayError` where it is not macOS."""
+    """Return the calls of this system; `NoDisplayError` where it is not macOS."""
     if sys.platform == "darwin":
         return bind({name: ctypes.CDLL(path) for name, path in LIBRARIES.items()}, _constant)
     raise NoDisplayError("this is not macOS")
@@ -152,7 +152,7 @@ def pool(calls: Calls) -> Iterator[None]:
 
 @contextmanager
 def owned(calls: Calls, reference: int | None) -> Iterator[Any]:
-    """A reference that Create or Copy gave (None where they gave none), released at the end."""
+    """Return a reference that Create or Copy gave (None where they gave none), released at the end."""
     try:
         yield reference
     finally:
@@ -161,7 +161,7 @@ def owned(calls: Calls, reference: int | None) -> Iterator[Any]:
 
 
 def string(calls: Calls, text: str | bytes) -> Any:
-    """A new CFString, which is an NSString too; to be released. None where there is no memory."""
+    """Return a new CFString, which is an NSString too; to be released. None where there is no memory."""
     data = text.encode() if isinstance(text, str) else text
     buffer = ctypes.create_string_buffer(data, len(data) + 1)
     try:
@@ -171,7 +171,7 @@ def string(calls: Calls, text: str | bytes) -> Any:
 
 
 def text_of(calls: Calls, reference: int | None) -> str:
-    """A CFString's text; empty for none, for another kind of object, and for more than we look at."""
+    """Return a CFString's text; empty for none, for another kind of object, and for more than we look at."""
     if not reference or calls.CFGetTypeID(reference) != calls.CFStringGetTypeID():
         return ""
     buffer = ctypes.create_string_buffer(_MAX_STRING)
@@ -181,11 +181,11 @@ def text_of(calls: Calls, reference: int | None) -> str:
 
 
 def selector(calls: Calls, name: str) -> Any:
-    """The selector of a method."""
+    """Return the selector of a method."""
     return calls.sel_registerName(name.encode())
 
 
 def shared(calls: Calls, kind: str, method: str) -> Any:
-    """What a class method without arguments gives (an object that we do not own)."""
+    """Return the result of a class method without arguments, an object that we do not own."""
     found = calls.objc_getClass(kind.encode())
     return calls.send_for_object(found, selector(calls, method)) if found else None

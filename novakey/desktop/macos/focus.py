@@ -31,7 +31,7 @@ class FocusReader:
         self._number = 0
 
     def read(self) -> Focus | None:
-        """What has the focus; None when that cannot be read."""
+        """Return what has the focus; None when that cannot be read."""
         # Nothing in here yields to another greenlet: pools and the last window are in the order of calls.
         with pool(self._calls), ExitStack() as stack:
             pid = self._focused_pid(stack) or self._front_pid()
@@ -74,7 +74,7 @@ class FocusReader:
         return self._known(window), title
 
     def _attribute(self, stack: ExitStack, element: int | None, name: str) -> Any:
-        """An attribute's value, released with the stack; None when there is none, or no answer in time."""
+        """Return an attribute's value, released with the stack; None without a value or a timely answer."""
         if not element:
             return None
         self._calls.AXUIElementSetMessagingTimeout(element, ANSWER_S)
@@ -98,7 +98,7 @@ class FocusReader:
         return self._number
 
     def _names(self, pid: int) -> tuple[str, ...]:
-        """The bundle identifier, which the program's signature covers."""
+        """Return the bundle identifier, which the program's signature covers."""
         kind = self._calls.objc_getClass(b"NSRunningApplication")
         by_pid = selector(self._calls, "runningApplicationWithProcessIdentifier:")
         program = self._calls.send_pid_for_object(kind, by_pid, pid) if kind else None

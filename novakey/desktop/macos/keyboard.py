@@ -76,7 +76,7 @@ class Keyboard:
         return event
 
     def _key_of(self, character: str) -> int:
-        """The key that gives a character while Command is held.
+        """Return the key that gives a character while Command is held.
 
         Layouts whose letters move under Command (*Dvorak, QWERTY with Command*) are taken by
         their word. Where none gives it, as on a layout without Latin letters, it is the usual place.

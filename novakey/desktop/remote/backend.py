@@ -212,7 +212,7 @@ class Typist:
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """A bus that does not do what was asked is a desktop in which nobody may type."""
+    """Turn a fault of the bus into a `DesktopError`."""
     try:
         yield
     except BusError as error:

@@ -31,7 +31,7 @@ class Seat:
         return bool(self._capabilities & _HAS_KEYBOARD)
 
     def keymap(self) -> bytes:
-        """The map in the text format of libxkbcommon. Waits until there is a keyboard: use a timeout."""
+        """Return the map in libxkbcommon's text format. Waits for a keyboard: use a timeout."""
         while not self.has_keyboard:
             self._connection.dispatch()
         if self._keyboard is None:

@@ -66,7 +66,7 @@ class Layout:
         self._lib.xkb_context_unref(self._context)
 
     def plan(self, text: Iterable[str], caps_lock: bool) -> list[Press]:
-        """The keys that type a text, in whichever of the layouts is the one in effect.
+        """Return the keys that type a text in any of the layouts.
 
         Nobody tells which one that is, so each character must be under the same keys in all of them.
         `DesktopError` when one is not.
@@ -104,7 +104,7 @@ class Layout:
         return table
 
     def _symbol(self, state: int, key: int) -> int | None:
-        """The canonical keysym that a key types now; None when it types nothing or depends on Num Lock."""
+        """Return the canonical keysym that a key types now; None if it has none or depends on Num Lock."""
         symbol = self._lib.xkb_state_key_get_one_sym(state, key)
         if not symbol or keysyms.is_keypad(symbol):
             return None
@@ -132,7 +132,7 @@ class Layout:
 
 
 def _in_all(tables: Sequence[dict[int, list[Press]]]) -> dict[int, Press]:
-    """The keys that type the same in every table."""
+    """Return the keys that type the same in every table."""
     first, *others = tables
     found = {}
     for symbol, ways in first.items():

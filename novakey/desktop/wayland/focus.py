@@ -35,7 +35,7 @@ class FocusReader(ABC):
 
     @abstractmethod
     def read(self) -> Focus | None:
-        """The window that has the keyboard focus now; None when none has it."""
+        """Return the window that has the keyboard focus now; None when none has it."""
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -43,7 +43,7 @@ class FocusReader(ABC):
 
 
 def reader(connection: Connection) -> FocusReader | None:
-    """The best way to read the focus under the compositor of this connection; None when there is none."""
+    """Return the best way to read the focus under this connection's compositor, or None."""
     sway = SwaySocket.of(connection.peer_pid, os.environ)
     if sway is not None:
         return SwayFocus(sway)
@@ -83,7 +83,7 @@ class SwayFocus(FocusReader):
 
 
 def _focused(node: dict[str, Any], depth: int = 0) -> dict[str, Any] | None:
-    """The window with the focus; an empty workspace can have it too, and is none."""
+    """Return the window with the focus; an empty workspace can have it too, and is none."""
     if depth > _MAX_DEPTH:
         raise SwayError("sway's tree is too deep")
     if node.get("focused") and node.get("type") in ("con", "floating_con") and node.get("pid"):
@@ -161,6 +161,6 @@ class ToplevelFocus(FocusReader):
 
 
 def _names(*given: str | None) -> tuple[str, ...]:
-    """What windows call themselves, and the last part of a name such as `org.example.Program`."""
+    """Return what windows call themselves, and the last part of a name such as `org.example.Program`."""
     names = [name.lower() for name in given if isinstance(name, str) and name]
     return tuple(dict.fromkeys([*names, *(name.rpartition(".")[2] for name in names)]))

@@ -57,7 +57,7 @@ class MomentaryWindow:
         return surface, (toplevel, window)
 
     def _pixel(self) -> int:
-        """A buffer of one transparent pixel."""
+        """Return a buffer of one transparent pixel."""
         handle = os.memfd_create("pixel", os.MFD_CLOEXEC)
         os.truncate(handle, 4)
         shared = self._connection.bind("wl_shm", 1, ("u",), lambda opcode, values: None)

@@ -58,7 +58,7 @@ class Keymap:
         return Stroke(_SPARE[self.blocks.index(block) * BLOCK + place])
 
     def text(self) -> str:
-        """The map as every client of the compositor will read it."""
+        """Return the map as every client of the compositor reads it."""
         keys = {_SHIFT_KEY: ["Shift_L"], _CONTROL_KEY: ["Control_L"], _RETURN: ["Return"], _TAB: ["Tab"]}
         for first, plain, shifted in _ROWS:
             for offset, pair in enumerate(zip(plain, shifted, strict=True)):
@@ -72,7 +72,7 @@ class Keymap:
 
 
 def next_keymap(text: Iterable[str]) -> Keymap:
-    """The map for the beginning of `text`: as far as `BLOCKS` blocks go."""
+    """Return the map for the beginning of `text`: as far as `BLOCKS` blocks go."""
     blocks: set[int] = set()
     for character in text:
         block = ord(character) // BLOCK
@@ -85,7 +85,7 @@ def next_keymap(text: Iterable[str]) -> Keymap:
 
 
 def sealed_memory(data: bytes) -> int:
-    """A file descriptor of memory that has no name in any folder and that nobody can change any more."""
+    """Return a descriptor of memory without a name in any folder, sealed against changes."""
     handle = os.memfd_create("keymap", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.truncate(handle, len(data))
@@ -108,7 +108,7 @@ def _us() -> Iterator[tuple[str, Stroke]]:
 
 
 def _name(code: int) -> str:
-    """A keysym by its character; control characters have none that a block should type."""
+    """Return a keysym by its character; control characters have none that a block should type."""
     return "NoSymbol" if code < 0x20 or 0x7F <= code < 0xA0 else f"U{code:04X}"
 
 

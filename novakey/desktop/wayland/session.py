@@ -16,7 +16,7 @@ PROBE_S = 1.0
 
 
 def probe() -> frozenset[str] | Unusable:
-    """The interfaces that the compositor offers, or why it cannot be asked."""
+    """Return the interfaces that the compositor offers, or why it cannot be asked."""
     if not os.environ.get("WAYLAND_DISPLAY"):
         return Unusable("WAYLAND_DISPLAY is not set", OUTSIDE_SESSION)
     if socket_path(os.environ) is None:
@@ -29,7 +29,7 @@ def probe() -> frozenset[str] | Unusable:
 
 
 def connect() -> Connection:
-    """A connection to the compositor; only inside `within`."""
+    """Return a connection to the compositor; only inside `within`."""
     path = socket_path(os.environ)
     if path is None:
         raise DesktopError("no compositor is named in the environment")
@@ -38,7 +38,7 @@ def connect() -> Connection:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """A deadline, and every error of the connection as a `DesktopError`."""
+    """Set a deadline, and turn every error of the connection into a `DesktopError`."""
     with gevent.Timeout(max(0.001, seconds)) as timer:
         try:
             yield

@@ -35,7 +35,7 @@ class SwaySocket:
 
     @classmethod
     def of(cls, compositor: int, env: Mapping[str, str]) -> SwaySocket | None:
-        """The socket of the sway with this process id; None when the compositor is not sway.
+        """Return the socket of the sway with this process id; None when the compositor is not sway.
 
         `SWAYSOCK` may be left over from another session, and a daemon that was not started by
         sway has none: what counts is that the same process listens.
@@ -58,7 +58,7 @@ class SwaySocket:
         self._socket.close()
 
     def tree(self) -> dict[str, Any]:
-        """The tree of outputs, workspaces and windows."""
+        """Return the tree of outputs, workspaces and windows."""
         self._socket.sendall(_HEADER.pack(_MAGIC, 0, _GET_TREE))
         magic, size, kind = _HEADER.unpack(self._exactly(_HEADER.size))
         if magic != _MAGIC or kind != _GET_TREE or size > MAX_REPLY:

@@ -100,7 +100,7 @@ class Connection:
         return int(pid)
 
     def bind(self, interface: str, version: int, events: tuple[str, ...], handler: Handler) -> int:
-        """The object of a global; `KeyError` when the compositor does not offer it."""
+        """Return the object of a global; `KeyError` when the compositor does not offer it."""
         number, offered = self.globals[interface]
         new = self.allocate(interface, events, handler)
         self.request(self._registry, 0, "usun", number, interface, min(version, offered), new)
@@ -116,7 +116,7 @@ class Connection:
         before: tuple[int, ...] = (),
         after: tuple[int, ...] = (),
     ) -> int:
-        """The object that a request of `parent` makes, between its objects `before` and `after`."""
+        """Return the object that a request of `parent` makes, between its objects `before` and `after`."""
         new = self.allocate(interface, events, handler)
         values = (*before, new, *after)
         self.request(parent, opcode, "u" * len(values), *values)
@@ -184,7 +184,7 @@ class Connection:
             raise ValueError("files that belong to no event")
 
     def _messages(self, data: bytes) -> list[tuple[int, int, bytes]]:
-        """The whole messages that have come; the beginning of another stays for the next time."""
+        """Return the whole messages that have come; the beginning of another stays for the next time."""
         data, at = self._received + data, 0
         found: list[tuple[int, int, bytes]] = []
         while len(data) - at >= 8:
@@ -229,7 +229,7 @@ class Connection:
         return values
 
     def allocate(self, interface: str, events: tuple[str, ...] = (), handler: Handler | None = None) -> int:
-        """A number for an object that the next request makes."""
+        """Return a number for an object that the next request makes."""
         new = self._next_id
         self._next_id += 1  # never used again: a connection lives for one delivery or one selection
         if new >= _FIRST_OF_SERVER:

@@ -129,7 +129,7 @@ class WlrootsBackend(Backend):
 
 @contextmanager
 def _typist(deadline_s: float, permit: Permit) -> Iterator[Typist]:
-    """A typist for one delivery; what goes wrong says how many characters had gone out."""
+    """Make a typist for one delivery; an error carries the number of characters sent."""
     typist: Typist | None = None
     try:
         with within(deadline_s), session.connect() as connection:

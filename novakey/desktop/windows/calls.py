@@ -107,7 +107,7 @@ Calls = SimpleNamespace
 
 @functools.cache
 def load() -> Calls:
-    """The calls of this system; `NoDisplayError` where it is not Windows."""
+    """Return the calls of this system; `NoDisplayError` where it is not Windows."""
     if sys.platform == "win32":
         return bind({name: ctypes.WinDLL(name) for name in SIGNATURES})
     raise NoDisplayError("this is not Windows")
@@ -125,11 +125,11 @@ def bind(libraries: Mapping[str, Any]) -> Calls:
 
 
 def wide(text: str) -> Any:
-    """A NUL-terminated array of UTF-16 units."""
+    """Return a NUL-terminated array of UTF-16 units."""
     data = text.encode("utf-16-le") + b"\0\0"
     return (c_uint16 * (len(data) // 2)).from_buffer_copy(data)
 
 
 def narrow(units: Any, length: int) -> str:
-    """The first `length` units of an array as text; a unit that is half a character is replaced."""
+    """Return the first `length` units of an array as text; a unit that is half a character is replaced."""
     return bytes(units)[: 2 * length].decode("utf-16-le", "replace")

@@ -130,7 +130,7 @@ class Clipboard:
 
     @contextmanager
     def _opened(self, window: int | None, until: float) -> Iterator[None]:
-        """The clipboard open for us alone. Others hold it for moments at a time, so it is tried again."""
+        """Open the clipboard for us alone, with retries, because others hold it for moments."""
         while not self._calls.OpenClipboard(window):
             if time.monotonic() + _RETRY_S >= until:
                 raise DesktopError("another program holds the clipboard open")

@@ -36,7 +36,7 @@ def why_no_desktop(calls: Calls) -> Unusable | None:
 
 
 def read(calls: Calls) -> Focus | None:
-    """The foreground window; None while there is none, as in the middle of a change (GetForegroundWindow)."""
+    """Return the foreground window, or None in the middle of a change (GetForegroundWindow)."""
     window = calls.GetForegroundWindow()
     if not window:
         return None
@@ -84,7 +84,7 @@ def _program(calls: Calls, pid: int) -> str | None:
 
 
 def _integrity(calls: Calls, pid: int) -> int | None:
-    """The last part of the integrity label's SID: 0x2000 is medium, 0x3000 high (well-known SIDs)."""
+    """Return the last part of the integrity label's SID: 0x2000 is medium, 0x3000 high (well-known SIDs)."""
     with _process(calls, pid) as process:
         token = c_void_p()
         if process is None or not calls.OpenProcessToken(process, TOKEN_QUERY, ctypes.byref(token)):

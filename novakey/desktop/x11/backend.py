@@ -241,7 +241,7 @@ def _connect() -> Connection:
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """A deadline, and every error of the connection as a `DesktopError`."""
+    """Set a deadline, and turn every error of the connection into a `DesktopError`."""
     from novakey.desktop.x11.connection import ERRORS, NONSENSE, ServerError
 
     with gevent.Timeout(max(0.001, seconds)) as timer:
@@ -264,7 +264,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _keysyms(text: Secret) -> memoryview[int]:
-    """The text as keysyms, to be wiped; a line end of two characters is one key."""
+    """Return the text as keysyms, to be wiped. A line end of two characters is one key."""
     found = array("I", bytes(4 * len(text)))
     count = 0
     for count, character in enumerate(keysyms.typed_characters(text), 1):

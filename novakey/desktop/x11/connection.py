@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 
 def place() -> Place:
-    """The display of the environment as it is now."""
+    """Return the display of the environment as it is now."""
     return Place(os.environ.get("DISPLAY"), os.environ.get("XAUTHORITY"))
 
 
@@ -102,7 +102,7 @@ class Connection:
         return found.major_opcode, found.first_event
 
     def _resource(self) -> int | None:
-        """The extension that tells whose a window is, from version 1.2 on."""
+        """Return the extension that names a window's client, from version 1.2 on."""
         if not self.display.has_extension(RESOURCE):
             return None
         version = self.display.res_query_version()
@@ -164,19 +164,19 @@ class Connection:
             self.sync()
 
     def atom(self, name: str) -> int:
-        """The number of a name."""
+        """Return the number of a name."""
         return self._atoms.get(name) or int(self.display.get_atom(name))
 
     def client_of(self, window: int) -> int:
-        """The connection that a window belongs to, as the first number of its windows."""
+        """Return the connection that a window belongs to, as the first number of its windows."""
         return window & ~int(self.display.display.info.resource_id_mask)
 
     def keymap(self) -> x11_keymap.Keymap:
-        """The keyboard map."""
+        """Return the keyboard map."""
         return x11_keymap.parse(self.ask(wire.xkb_get_map(self.xkb)).raw)
 
     def keyboard_state(self) -> KeyboardState:
-        """Modifiers and group now."""
+        """Return the modifiers and the group in effect."""
         return wire.keyboard_state(self.ask(wire.xkb_get_state(self.xkb)).raw)
 
     def set_locks(self, affected: int, locked: int, latched: int) -> None:
@@ -187,11 +187,11 @@ class Connection:
         self.tell(wire.xkb_latch_lock_state(self.xkb, affected, locked, latched))
 
     def press(self, keycode: int) -> None:
-        """A key goes down."""
+        """Press a key."""
         self.tell(wire.fake_key(self.xtest, wire.KEY_PRESS, keycode))
 
     def release(self, keycode: int) -> None:
-        """A key goes up."""
+        """Release a key."""
         self.tell(wire.fake_key(self.xtest, wire.KEY_RELEASE, keycode))
 
     def strike(self, keys: Callable[[], Iterator[tuple[int, bool]]]) -> None:
@@ -205,7 +205,7 @@ class Connection:
         send_and_wipe(self.display, wire.change_text_property(window, atom, kind, text), 1)
 
     def keys_down(self) -> list[int]:
-        """The keycodes that are down."""
+        """Return the keycodes that are down."""
         return sorted(wire.keys_down(self.ask(wire.query_keymap()).raw))
 
     def put_on_keys(self, pairs: dict[int, x11_keymap.Pair]) -> None:
@@ -249,24 +249,25 @@ class Connection:
         return refused is None
 
     def _keyboards_agree(self) -> bool:
-        """Whether all keyboards have the same map. Where not, a run of keys must not be written as a whole:
+        """Return whether all keyboards have the same map.
 
-        it would go to all of them, and carry the layout of one over to the others.
+        Otherwise a run of keys must not be written as a whole: it would go to all keyboards, and carry the
+        layout of one over to the others.
         """
         numbers = (wire.CORE_KEYBOARD, *dict(self.keyboards()))
         asked = [self.ask(wire.xkb_get_map(self.xkb, number)) for number in numbers]
         return len({reply.raw[8:] for reply in asked}) == 1
 
     def keyboards(self) -> list[tuple[int, str]]:
-        """Number and name of every keyboard that the core keyboard sums up."""
+        """Return number and name of every keyboard behind the core keyboard."""
         return wire.keyboards(self.ask(wire.xi_query_devices(self.xinput)).raw)
 
     def property(self, window: int, name: str) -> list[int] | bytes | None:
-        """The value of a property, None when it is not there."""
+        """Return the value of a property, None when it is not there."""
         return wire.property_value(self.ask(wire.get_property(window, self.atom(name))).raw)
 
     def hidden_window(self, event_mask: int = 0) -> Any:
-        """A window that is never mapped."""
+        """Return a window that is never mapped."""
         return self.root.create_window(
             -1, -1, 1, 1, 0, 0, X.InputOnly, X.CopyFromParent, override_redirect=True, event_mask=event_mask
         )

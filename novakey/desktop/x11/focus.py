@@ -27,7 +27,7 @@ class Target:
 
 
 def find(connection: Connection, glance: Glance) -> Target:
-    """The window with the focus; `DesktopError` when there is none to type into."""
+    """Return the window with the focus; `DesktopError` when there is none to type into."""
     window = glance.focus
     if window in (0, connection.root.id):
         raise DesktopError(NO_FOCUS if glance.is_managed else UNDER_POINTER)
@@ -63,7 +63,7 @@ def expect(connection: Connection) -> None:
 
 
 def _top_level(connection: Connection, glance: Glance) -> Window:
-    """The window that the window manager manages (it has WM_STATE), or the topmost where there is no manager.
+    """Return the window with WM_STATE, or the topmost one without a window manager.
 
     A focused window that is in no managed window is the manager's own, or the desktop's:
     window managers put the focus there when no window has it.
@@ -82,7 +82,7 @@ def _top_level(connection: Connection, glance: Glance) -> Window:
 
 
 def _claimed_pid(connection: Connection, top: int) -> int | None:
-    """The process that the window claims, if it claims to be on this machine."""
+    """Return the process that the window claims, if it claims to be on this machine."""
     machine = connection.property(top, "WM_CLIENT_MACHINE")
     pids = connection.property(top, "_NET_WM_PID")
     here = isinstance(machine, bytes) and machine.decode("latin-1") == os.uname().nodename

@@ -41,7 +41,7 @@ class KeyType:
     entries: tuple[tuple[int, int], ...]  # (modifiers, level)
 
     def level(self, modifiers: int) -> int:
-        """The level under these modifiers."""
+        """Return the level under these modifiers."""
         wanted = modifiers & self.mask
         return next((level for mods, level in self.entries if mods == wanted), 0)
 
@@ -70,7 +70,7 @@ class Key:
         return self.groups[group]
 
     def symbol(self, group: int, modifiers: int) -> int:
-        """The keysym that a press gives; 0 for none."""
+        """Return the keysym that a press gives; 0 for none."""
         row = self.row(group)
         if row is None:
             return 0
@@ -110,7 +110,7 @@ class Keymap:
         )
 
     def bits_of(self, keysym: int) -> int:
-        """The modifiers that keys with this keysym set."""
+        """Return the modifiers that keys with this keysym set."""
         bits = 0
         for code, modifiers in self.modifiers.items():
             if code in self.keys and keysym in self.keys[code].symbols:
@@ -118,7 +118,7 @@ class Keymap:
         return bits
 
     def unused_modifier(self) -> int:
-        """The bit of a modifier that no key sets; 0 when all are taken. Never Shift, Lock or Control."""
+        """Return a modifier bit that no key sets, or 0. It is never Shift, Lock or Control."""
         taken = 0
         for bits in self.modifiers.values():
             taken |= bits
@@ -171,7 +171,7 @@ class Layout:
         return found
 
     def symbol(self, code: int) -> int:
-        """The keysym that a key gives by itself; 0 for none."""
+        """Return the keysym that a key gives by itself; 0 for none."""
         key = self._keymap.keys.get(code)
         return key.symbol(self._group, 0) if key else 0
 
@@ -182,7 +182,7 @@ class Layout:
         return key[0] if key else None
 
     def key_of(self, wanted: Iterable[int], allowed: int = 0xFF) -> tuple[int, int] | None:
-        """The first key that gives one of these keysyms by itself, and the modifiers it sets."""
+        """Return the first key that gives one of these keysyms by itself, and the modifiers it sets."""
         wanted = frozenset(wanted)
         for code, bits in sorted(self._keymap.modifiers.items()):
             if bits and not bits & ~allowed and self.symbol(code) in wanted:
@@ -190,7 +190,7 @@ class Layout:
         return None
 
     def _chords(self) -> list[tuple[tuple[int, ...], int]]:
-        """Modifier keys to hold, easiest first. Level 5 and beyond is left to borrowing."""
+        """Yield the modifier keys to hold, easiest first. Level 5 and beyond is left to borrowing."""
         chords: list[tuple[tuple[int, ...], int]] = [((), 0)]
         shift = self.key_of(keysyms.SHIFTS, SHIFT)
         # A third-level key that also sets Control or Alt would make shortcuts of the text.
@@ -255,9 +255,9 @@ def change(keymap: Keymap, pairs: dict[int, Pair]) -> Change:
 
 
 def parse_again(reply: bytes) -> Keymap:
-    """The same as `parse`, of which the last result is kept. For a map without borrowed keys only:
+    """Parse as `parse` does, and keep the last result.
 
-    those hold characters of a text.
+    It is for a map without borrowed keys only, because those hold characters of a text.
     """
     return _kept(reply[8:])  # before that it counts the connection's requests
 
@@ -268,7 +268,7 @@ def _kept(rest: bytes) -> Keymap:
 
 
 def parse(reply: bytes) -> Keymap:
-    """The map in an XkbGetMap reply that holds types, symbols and the modifier map, all of them."""
+    """Return the map in an XkbGetMap reply that holds types, symbols and the modifier map, all of them."""
     n_types, first_key = reply[15], reply[17]
     n_keys, n_modifiers = reply[20], reply[33]
     types, offset = _parse_types(reply, 40, n_types)

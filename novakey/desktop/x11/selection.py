@@ -80,7 +80,7 @@ class SelectionOwner:
         return int(self._connection.display.get_atom(name))
 
     def _server_time(self) -> int:
-        """A time of the server, as ICCCM 2.1 wants it: from an event, not `CurrentTime`."""
+        """Return a time of the server, as ICCCM 2.1 wants it: from an event, not `CurrentTime`."""
         self._window.change_property(Xatom.WM_NAME, Xatom.STRING, 8, b"")
         while True:
             got = self._connection.display.next_event()
@@ -192,7 +192,7 @@ class SelectionOwner:
         return target != self._atoms["STRING"] or self._is_latin
 
     def _encoded(self, target: int) -> bytearray | None:
-        """The text in the encoding of a target, to be wiped; None when it is unknown or cannot hold it."""
+        """Return the text in a target's encoding, to be wiped; None if that is unknown or cannot hold it."""
         if target == self._atoms["STRING"] and self._is_latin:
             latin = bytearray(len(self._text))
             count = 0

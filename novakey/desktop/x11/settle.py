@@ -50,13 +50,13 @@ class Listener:
             connection.root.change_attributes(event_mask=mask)
 
     def has_read_keys(self, until: float) -> bool:
-        """True when it has read everything; False when that was not seen by then (monotonic seconds)."""
+        """Return whether it was seen to have read everything by `until` (monotonic seconds)."""
         if self._target.answers_ping:
             return self._pongs([self._target.top], until)
         return self._asleep(until)
 
     def knows_map(self, until: float) -> bool:
-        """True when a program that answers pings has read what the keys mean now, wherever it reads that."""
+        """Return whether a program that answers pings has read the present meaning of the keys."""
         with self._connection.grabbed():  # no window goes away meanwhile
             others = _windows_of_other_connections(self._connection, self._target.top)
         return self._pongs([self._target.top, *others], until)
@@ -83,7 +83,7 @@ class Listener:
         return number
 
     def _pong(self, got: Any) -> int | None:
-        """The number of the ping that this event answers."""
+        """Return the number of the ping that this event answers."""
         if got.type != X.ClientMessage:
             return None
         kind, values = got.data
@@ -138,7 +138,7 @@ class _Thread:
 
 
 def _threads(pid: int | None) -> dict[str, _Thread]:
-    """The threads of a process by their number; none when that is not to be known."""
+    """Return the threads of a process by their number; none when that is not to be known."""
     found = {}
     try:
         folders = sorted(Path(f"/proc/{pid}/task").iterdir())[:_MAX_THREADS] if pid else []

@@ -87,7 +87,7 @@ class Glance:
         return bool(wire.property_value(self._mark.raw))
 
     def keymap(self, none_is_lent: bool) -> x11_keymap.Keymap:
-        """The keyboard map; read quickly where it is the last one again and no key is borrowed."""
+        """Return the keyboard map; read quickly where it is the last one again and no key is borrowed."""
         return (x11_keymap.parse_again if none_is_lent else x11_keymap.parse)(self._map.raw)
 
     @cached_property
@@ -106,17 +106,17 @@ class Glance:
         return wire.keyboards(self._devices.raw)
 
     def keys_down_on(self, keyboard: int) -> set[int]:
-        """The keycodes that are down on one of them."""
+        """Return the keycodes that are down on one of them."""
         if keyboard not in self._keys:
             self._keys |= {number: self._ask_keys(number) for number, _ in self.keyboards}
         return wire.device_keys_down(self._keys[keyboard].raw)
 
     def window(self, window: int) -> Window:
-        """What there is to know about a window."""
+        """Return what there is to know about a window."""
         return self._windows.get(window) or Window(self._connection, window)
 
     def owner_of(self, window: int) -> Reply | None:
-        """The server's word on whose a window is; None where it cannot be asked."""
+        """Return the server's word on whose a window is; None where it cannot be asked."""
         return self._owners[window] if window in self._owners else self._ask_owner(window)
 
     def _ask_owner(self, window: int) -> Reply | None:

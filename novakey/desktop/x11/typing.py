@@ -103,7 +103,7 @@ class Typist:
             raise DesktopError(problem, self.sent) from None
 
     def _aim(self, glance: Glance) -> Target:
-        """The window to type into: the same in every step."""
+        """Return the window to type into: the same in every step."""
         if glance.keyboard_is_held:
             raise DesktopError(GRABBED, self.sent)
         if glance.quick_keys_are_rejected:

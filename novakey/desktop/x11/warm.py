@@ -32,7 +32,7 @@ class Ready:
         self._closing: gevent.Greenlet | None = None
 
     def take(self) -> Connection:
-        """The connection that is ready, or a new one, now the caller's. Raises what connecting does."""
+        """Return the ready connection, or a new one; the caller owns it. Raises as connecting does."""
         with self._busy:
             return self._take()
 
@@ -54,7 +54,7 @@ class Ready:
             self._keep(connection)
 
     def make_soon(self) -> None:
-        """The same, after what is going on now."""
+        """Make one later, after the work that is under way."""
         self._stop(self._making)
         self._making = gevent.spawn_later(AFTER_S, self.make)
 

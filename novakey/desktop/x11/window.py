@@ -29,14 +29,14 @@ class Window:
         return wire.map_state(self._attributes.raw) == wire.VIEWABLE
 
     def property(self, name: str) -> list[int] | bytes | None:
-        """The value of one of the properties above."""
+        """Return the value of one of the properties above."""
         return wire.property_value(self._properties[name].raw)
 
     def numbers(self, name: str) -> list[int]:
-        """The same as numbers; none where there are none."""
+        """Return the same as numbers, possibly none."""
         return wire.property_numbers(self._properties[name].raw)
 
     def text(self, name: str) -> str:
-        """The same as text; empty where there is none."""
+        """Return the same as text, possibly empty."""
         value = self.property(name)
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""

@@ -79,7 +79,7 @@ def rejects_quick_keys(reply: bytes) -> bool:
 
 
 def sticky_options(reply: bytes) -> int | None:
-    """The options of Sticky Keys where they are on, else None."""
+    """Return the options of Sticky Keys where they are on, else None."""
     (options,), (enabled,) = struct.unpack_from("=H", reply, 38), struct.unpack_from("=I", reply, 56)
     return options if enabled & _STICKY_KEYS else None
 
@@ -110,7 +110,7 @@ def fake_key(opcode: int, kind: int, keycode: int) -> bytes:
 
 
 def fake_keys(opcode: int, keys: Iterable[tuple[int, bool]], count: int) -> bytearray:
-    """The same for so many keys that go down (true) or up: what they type can be read from it, so wipe it."""
+    """Return the same for many keys, down (true) or up. The text can be read from it, so wipe it."""
     run = bytearray(_FAKE_KEY.size * count)
     for at, (keycode, down) in enumerate(keys):
         kind = KEY_PRESS if down else KEY_RELEASE
@@ -119,7 +119,7 @@ def fake_keys(opcode: int, keys: Iterable[tuple[int, bool]], count: int) -> byte
 
 
 def fake_device_key(opcode: int, kind: int, keycode: int, device: int) -> bytes:
-    """The same for an extension device, whose number is the last byte of the event."""
+    """Return the same for an extension device; its number is the event's last byte."""
     return _request(opcode, 2, struct.pack("=BB2xI23xB", kind, keycode, 0, device))
 
 
@@ -143,7 +143,7 @@ def xi_query_devices(opcode: int) -> bytes:
 
 
 def keyboards(reply: bytes) -> list[tuple[int, str]]:
-    """Number and name of every keyboard that the core keyboard sums up."""
+    """Return number and name of every keyboard behind the core keyboard."""
     found = []
     (count,) = struct.unpack_from("=H", reply, 8)
     offset = 32
@@ -208,7 +208,7 @@ def query_pointer(window: int) -> bytes:
 
 
 def child_under_pointer(reply: bytes) -> int:
-    """The window in that one which the pointer is in; 0 for none."""
+    """Return the child window under the pointer, or 0."""
     (window,) = struct.unpack_from("=I", reply, 12)
     return int(window)
 
@@ -251,7 +251,7 @@ def property_value(reply: bytes) -> list[int] | bytes | None:
 
 
 def property_numbers(reply: bytes) -> list[int]:
-    """The same where numbers are meant; none where the window put something else there."""
+    """Return the same as numbers; none if the window put another type there."""
     value = property_value(reply)
     return value if isinstance(value, list) else []
 
@@ -282,7 +282,7 @@ def query_client_ids(opcode: int, window: int) -> bytes:
 
 
 def client_pids(reply: bytes) -> dict[int, int]:
-    """The process of each local connection, which the first number of its windows stands for."""
+    """Return the process of each local connection, which the first number of its windows stands for."""
     found = {}
     (count,) = struct.unpack_from("=I", reply, 8)
     offset = 32

@@ -27,7 +27,7 @@ class SealingBackend(ABC):
 
     @abstractmethod
     def load(self) -> Secret | None:
-        """The 32-byte key, or None when certainly none was ever made.
+        """Return the 32-byte key, or None when certainly none was ever made.
 
         `StoreError` when that cannot be told or the key cannot be read.
         """
@@ -41,7 +41,7 @@ class SealingBackend(ABC):
         """Forget the key; `StoreError` when it may still be there. For `reset` only."""
 
     def load_or_create(self) -> Secret:
-        """The probe: the key that is there, or a new one, read back from where it is kept."""
+        """Return the present key, or a new one that was read back from its place. This is the probe."""
         key = self.load()
         if key is not None:
             return key

@@ -17,7 +17,7 @@ def stronger(one: str, other: str) -> bool:
 
 
 def backend(name: str, paths: Paths, settings: Settings) -> SealingBackend:
-    """The backend called `name`; only the chosen one is imported."""
+    """Return the backend called `name`; only the chosen one is imported."""
     match name:
         case "keyfile":
             from novakey.devices.sealing.keyfile import KeyFile

@@ -119,12 +119,12 @@ class GarbledError(StoreError):
 
 
 def installation_id(data_folder: Path) -> str:
-    """An id of the installation whose data is in this folder: the same as long as the folder stays there."""
+    """Return the id of the installation of this folder. It stays while the folder stays."""
     return hashlib.sha256(os.fsencode(data_folder.resolve())).hexdigest()[:16]
 
 
 def existing_daemon_key(timeout_s: float) -> Secret:
-    """The key that the daemon before this one keeps in the keyring; it is only read. For `import`."""
+    """Return the key that the daemon before this one keeps in the keyring; it is only read. For `import`."""
     try:
         key = Keyring("", timeout_s, account=_THEIR_ACCOUNT).load()
     except GarbledError as error:
@@ -191,7 +191,7 @@ class Keyring(SealingBackend):
         raise self._error(situation, detail)
 
     def _run(self, request: bytes) -> tuple[bytes, int]:
-        """The child's output and exit status; it is gone when this returns or raises."""
+        """Return the child's output and exit status; it is gone when this returns or raises."""
         try:
             child = subprocess.Popen(  # noqa: S603  # our interpreter, our module, no word from outside
                 # -P and -m: else this folder came first on the path, and our `keyring` hid the package.

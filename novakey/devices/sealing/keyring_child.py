@@ -131,7 +131,7 @@ def _delete(rings: list[Any], service: str, account: str) -> None:
 
 
 def _rings() -> list[Any]:
-    """The keyrings to use, the preferred one first; a chain is taken apart so that each link is looked at."""
+    """Return the keyrings to use, the preferred one first. A chain counts link by link."""
     try:
         import keyring
     except ModuleNotFoundError as error:
@@ -163,7 +163,7 @@ def _why_none() -> str:
 
 
 def _failure(error: BaseException) -> Failure:
-    """The first known type along the chain of causes; else the outermost type's name, never its text."""
+    """Return the first known type in the chain of causes, or the outermost type's name. Never its text."""
     for number, link in enumerate(_causes(error)):
         situation = _BY_TYPE.get(type(link).__name__)
         if situation == "dismissed" and number > 0:

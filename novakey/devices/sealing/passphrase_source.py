@@ -38,7 +38,7 @@ class Source(ABC):
     """How often asking again may give another answer."""
 
     def ask(self, new: bool) -> Secret:
-        """The passphrase, not empty; `new` when one is being chosen. `StoreError` when there is none."""
+        """Return the passphrase, not empty. `new` means a first choice. `StoreError` without one."""
         for _ in range(self.tries - 1):
             passphrase = self._get(new)
             fault = self._fault(passphrase, new)
@@ -74,7 +74,7 @@ class Source(ABC):
 
 
 def from_environment(env: Mapping[str, str]) -> Source:
-    """The file that `NOVAKEY_PASSPHRASE_FILE` names; else the terminal."""
+    """Return the file that `NOVAKEY_PASSPHRASE_FILE` names; else the terminal."""
     named = env.get(VARIABLE)
     return PassphraseFile(Path(named)) if named else Terminal()
 

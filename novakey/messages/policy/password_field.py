@@ -36,7 +36,7 @@ class PasswordField:
         self._look = look
 
     def permit(self) -> Permit:
-        """A `Permit` for one delivery; `TargetRefusedError` when none could be given."""
+        """Return a `Permit` for one delivery; `TargetRefusedError` when none could be given."""
         if not self._required:
             return _anywhere
         from novakey.session.atspi import focused_objects  # costs a daemon without this setting nothing

@@ -19,7 +19,7 @@ _seen = [None, 0]
 
 
 def _due():
-    """The kind of the fault, if it is this call's turn."""
+    """Return the kind of the fault, if it is this call's turn."""
     try:
         with open(_PLAN) as file:
             plan = file.read().split()

@@ -18,7 +18,7 @@ from novakey.cli import parser as commandline
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The script for bash."""
+    """Return the script for bash."""
     path = tmp_path_factory.mktemp("completion") / "script"
     path.write_text(run("completion", "bash").stdout)
     return path

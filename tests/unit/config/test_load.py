@@ -23,7 +23,7 @@ def loaded(
 
 
 def faults(folder: Path, text: str | bytes = "", name: str = "novakey.yaml", **env: str) -> list[str]:
-    """The faults' lines without the folder's name."""
+    """Return the faults' lines without the folder's name."""
     with pytest.raises(ConfigError) as caught:
         loaded(folder, text, name, **env)
     assert caught.value.exit_code == 2

@@ -62,7 +62,7 @@ class Owned(Daemon):
         return profile
 
     def unlike_known(self) -> Profile:
-        """A phone that was never paired here."""
+        """Return a phone that was never paired here."""
         return Profile(self.host, self.port, "stranger", Secret(secrets.token_bytes(32)), self.public)
 
     @property
@@ -247,7 +247,7 @@ class Waiting:
         self.handler = Handler(chosen, self.store, self.server, injector, ReplayGuard())
 
     def sends(self, device: Device) -> gevent.Greenlet:
-        """The device's secret comes in."""
+        """Deliver the device's secret."""
         opened = Message(int(time.time()), MessageType.INJECT, device.id.encode(), Secret(b"x"))
         frame = message.seal(opened, self.server.public, device.key.reveal(), secrets.token_bytes(24))
         payload = frame[message.LENGTH_SIZE :]

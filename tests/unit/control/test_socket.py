@@ -76,7 +76,7 @@ def answer(folder: Path, data: bytes) -> bytes:
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A folder that everybody can enter, so that only what is in it protects it."""
+    """Return a folder that everybody can enter, so that only what is in it protects it."""
     place = Path(tempfile.mkdtemp(prefix="novakey-open-", dir=needs.open_place()))
     place.chmod(0o755)
     yield place
@@ -85,7 +85,7 @@ def open_place() -> Iterator[Path]:
 
 @pytest.fixture
 def stranger() -> Iterator[str]:
-    """A second user of this machine."""
+    """Return a second user of this machine."""
     needs.root("makes a second user")
     name = f"novakey-{os.getpid()}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
@@ -336,7 +336,7 @@ def test_the_page_names_every_member_of_the_status(shared: Daemon) -> None:
 
 
 def fill(daemon: Daemon, most: int) -> list[socket.socket]:
-    """Connections with a request each, for a stopped daemon to accept later: `most`, or a full backlog."""
+    """Open connections with a request each for a stopped daemon: `most`, or a full backlog."""
     waiting: list[socket.socket] = []
     with contextlib.suppress(BlockingIOError):
         while len(waiting) < most:
@@ -350,7 +350,7 @@ def fill(daemon: Daemon, most: int) -> list[socket.socket]:
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon that does not run at the moment, as one that is busy for long."""
+    """Return a daemon that does not run at the moment, as one that is busy for long."""
     with Daemon(tmp_path / "d") as daemon:
         daemon.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)

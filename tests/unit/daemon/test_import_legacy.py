@@ -39,7 +39,7 @@ def screen() -> Iterator[tuple[XServer, RecordingXterm]]:
 
 @pytest.fixture
 def keyring(other: Other) -> Iterator[SecretService]:
-    """A real keyring that holds the other daemon's key, as that daemon put it there."""
+    """Return a real keyring that holds the other daemon's key, as that daemon put it there."""
     if secret_service.missing():
         pytest.skip(f"needs {secret_service.missing()}")
     with SecretService() as service:
@@ -76,7 +76,7 @@ def imports(other: Other, folder: Path, env: dict[str, str] | None = None) -> No
 def the_phones_go_on(
     other: Other, folder: Path, screen: tuple[XServer, RecordingXterm], env: dict[str, str] | None = None
 ) -> None:
-    """A phone that knows only the old key material arms, approves and sends into a real window."""
+    """Arm, approve and send into a real window with a phone of the old key material."""
     server, window = screen
     env = {**(env or {}), "DISPLAY": server.env["DISPLAY"]}
     for _ in range(2):  # and after a restart

@@ -49,7 +49,7 @@ sys.addaudithook(lambda event, args: event == "open" and os.write(handle, f"{arg
 
 
 def late(tree: ast.AST, inside: bool = False) -> Iterator[str]:
-    """The names that are imported inside functions."""
+    """Return the names that are imported inside functions."""
     for node in ast.iter_child_nodes(tree):
         if inside and isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -81,7 +81,7 @@ def test_nothing_is_left_to_import_while_serving() -> None:
 
 @pytest.fixture
 def replaced(tmp_path: Path) -> Iterator[tuple[Daemon, XServer]]:
-    """A daemon that has loaded everything, and has nothing but traps where its files were."""
+    """Return a daemon that has loaded everything, and has nothing but traps where its files were."""
     tree, notes, noted = tmp_path / "tree", tmp_path / "notes", tmp_path / "opened"
     shutil.copytree(ROOT / "novakey", tree / "novakey", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "novakey.py", tree)

@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {"listen_addr": "127.0.0.1:0", "desktop_backend": "none"}
 
 @pytest.fixture(scope="module")
 def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one paired phone, to be copied and broken."""
+    """Return a folder with one paired phone, to be copied and broken."""
     folder = tmp_path_factory.mktemp("paired") / "d"
     with Daemon(folder, **GOOD) as daemon:
         daemon.pair()

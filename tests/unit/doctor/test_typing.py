@@ -30,7 +30,7 @@ def screen() -> Iterator[XServer]:
 
 
 def typing(folder: Path, screen: XServer, **settings: str) -> tuple[int, dict[str, Any]]:
-    """The last line of the report."""
+    """Return the last line of the report."""
     env = {"DISPLAY": screen.display, "NOVAKEY_LISTEN_ADDR": "127.0.0.1:0", **settings}
     done = run("--data-dir", folder, "doctor", "--type", "--json", env=env)
     assert "Traceback" not in done.stderr, done.stderr

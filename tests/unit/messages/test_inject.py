@@ -67,7 +67,7 @@ def phone_approves(scene: Scene) -> None:
 
 
 def take(scene: Scene, asking: Asking) -> str:
-    """What the program that asks does."""
+    """Return what the program that asks does."""
     if not asking.given.wait(5) or asking.secret is None:
         return ""
     got = asking.secret.text()
@@ -117,7 +117,7 @@ class Scene:
         return job
 
     def start(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
-        """A secret under way: `get` gives its outcome, also that of a refusal."""
+        """Return a secret under way: `get` gives its outcome, also that of a refusal."""
         exchange = Exchange(self.injector.monotonic() + seconds, self.injector.monotonic)
         self.sent += 1
         text = f"correct horse #{self.sent}".encode()  # the same text twice is another matter

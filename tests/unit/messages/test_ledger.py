@@ -221,7 +221,7 @@ def test_a_ledger_for_devices_of_another_daemon_refuses_what_was_sent_before(pat
 
 @contextmanager
 def no_file_longer_than(size: int) -> Iterator[None]:
-    """What the kernel does when a disk is full, to this process alone."""
+    """Return what the kernel does when a disk is full, to this process alone."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
@@ -354,7 +354,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.guard = self._open()
 
     def _die(self) -> None:
-        """What the kernel does with the descriptors of a killed process, and nothing else."""
+        """Return what the kernel does with the descriptors of a killed process, and nothing else."""
         os.close(self.guard._writer._handle)
 
     def teardown(self) -> None:
@@ -387,7 +387,7 @@ def _run(folder: Path, examples: int, steps: int) -> None:
 
 
 def _in_memory() -> Path:
-    """A folder where a sync costs nothing: thousands of restarts."""
+    """Return a folder where a sync costs nothing: thousands of restarts."""
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 

@@ -36,7 +36,7 @@ class Scene:
         self.asks = Asks(self.gates, confirm, lambda: self.now, **more)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
-        """What a message of a phone does."""
+        """Return what a message of a phone does."""
         self.approve(device_id or "phone")  # it is tapped when the request is seen
         return self.give_unapproved(asking, secret, device_id)
 
@@ -49,7 +49,7 @@ class Scene:
         return self.asks.give(asking, secret, device_id)
 
     def take(self, asking: Asking) -> bytes:
-        """What the asking program's connection does."""
+        """Return what the asking program's connection does."""
         assert asking.given.wait(5)
         assert asking.secret is not None
         got = asking.secret.reveal()

@@ -126,7 +126,7 @@ class Table:
         return run
 
     def stored(self) -> dict[str, Secret]:
-        """The devices on disk, which must be those in memory."""
+        """Return the devices on disk, which must be those in memory."""
         devices = store.unseal(store.read(self.path), self.path, self.key)
         assert list(devices) == list(self.devices)
         return {device.id: device.key for device in devices}

@@ -78,7 +78,7 @@ class Story(RuleBasedStateMachine):
         return True
 
     def goes_on(self, after: Known) -> None:
-        """A change that is made also where it cannot be written."""
+        """Make a change, also if it cannot be written."""
         self.memory = after
         if not self.full:
             self.on_disk = after

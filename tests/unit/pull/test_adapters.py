@@ -30,7 +30,7 @@ from novakey.system import procfs
 
 
 def pinentry(lines: bytes, answer: bytes | NovaKeyError = b"correct horse") -> tuple[list[bytes], list[str]]:
-    """What it says, after its greeting, and what it asked the phone for."""
+    """Return what it says, after its greeting, and what it asked the phone for."""
     asked: list[str] = []
 
     def ask(prompt: str, seconds: float | None) -> Secret:
@@ -174,7 +174,7 @@ def test_who_asks_is_the_program_and_for_a_command_of_ours_the_one_above_it() ->
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
-    """A folder of questions, and the socket of whoever asks."""
+    """Return a folder of questions, and the socket of whoever asks."""
     folder = tmp_path / "ask-password"
     folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

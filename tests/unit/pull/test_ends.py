@@ -46,7 +46,7 @@ def scene() -> Iterator[Scene]:
 
 
 def is_late(scene: Scene) -> None:
-    """A secret that comes now is refused, and says why."""
+    """Check that a secret that comes now is refused, with the reason."""
     reply = scene.tap(SECRET)
     assert reply.outcome is Outcome.RATE_LIMIT and "the program that asked has gone" in reply.msg
 

@@ -155,7 +155,7 @@ def notified(with_service: tuple[Scene, Dunst]) -> Iterator[tuple[Scene, Dunst]]
 
 @pytest.fixture(scope="module")
 def with_service(screen: XServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, Dunst]]:
-    """A daemon that asks its owner, and a notification service."""
+    """Return a daemon that asks its owner, and a notification service."""
     with message_bus() as bus:
         bus.env["DISPLAY"] = screen.display
         dunst = Dunst(bus, tmp_path_factory.mktemp("dunst"))
@@ -225,7 +225,7 @@ def test_one_that_the_owner_denies_gets_nothing(notified: tuple[Scene, Dunst]) -
 
 
 def in_terminal(scene: Scene, terminal: Terminal, by: str) -> Child:
-    """A program in front on a terminal that a program called `by` holds."""
+    """Return a program in front on a terminal that a program called `by` holds."""
     holder = scene.folder / "bin" / by
     if not holder.exists():
         shutil.copy(shutil.which("setsid") or pytest.skip("setsid is not installed"), holder)

@@ -107,7 +107,7 @@ def test_git_clones_over_http_with_a_user_and_a_password(scene: Scene, tmp_path:
 
 @pytest.fixture(scope="module")
 def gnupg(shared: Scene) -> Iterator[dict[str, str]]:
-    """A key under the secret, in a home of its own whose agent has our pinentry and remembers nothing."""
+    """Make a key under the secret, in a home whose agent has our pinentry and remembers nothing."""
     needs.programs("gpg", "gpg-agent", "gpgconf")
     home = shared.folder / "g"
     home.mkdir(mode=0o700)

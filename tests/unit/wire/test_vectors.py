@@ -32,7 +32,7 @@ def server_key(document: dict[str, Any]) -> crypto.ExpandedKey:
 
 
 def open_frame(frame: bytes) -> message.Message:
-    """What the daemon does with a frame, without the socket."""
+    """Return what the daemon does with a frame, without the socket."""
     length = message.frame_length(frame[: message.LENGTH_SIZE], 4096)
     envelope = message.split(frame[message.LENGTH_SIZE : message.LENGTH_SIZE + length])
     keys = {d["id"].encode(): bytes.fromhex(d["key_hex"]) for d in MESSAGES["devices"]}

@@ -21,7 +21,7 @@ class _Names(ctypes.Structure):
 
 
 def keymap(layouts: str, options: str = "") -> bytes:
-    """The map of layouts, as a compositor makes it."""
+    """Return the map of layouts, as a compositor makes it."""
     library = xkb._library()
     if library is None:
         pytest.skip("libxkbcommon is missing")

@@ -177,7 +177,7 @@ class _FakeDeviceKey(rq.Request):
 
 
 def hardware(connection: Connection, code: int, down: bool) -> None:
-    """A person presses or releases a key."""
+    """Press or release a key as a person."""
     device = next(number for number, name in connection.keyboards() if "XTEST" not in name)
     first = connection.display.query_extension("XInputExtension").first_event
     opcode = connection.display.query_extension("XTEST").major_opcode

@@ -46,7 +46,7 @@ def recorder(request: pytest.FixtureRequest, server: XServer) -> Iterator[tuple[
 
 
 def one(backend: X11Backend, window: Recorder, text: str) -> str:
-    """What became of one secret: "arrived", "not typed" (and said so), or what is wrong."""
+    """Return what became of one secret: "arrived", "not typed" (and said so), or what is wrong."""
     window.clear()
     try:
         backend.type_text(Secret(text.encode()), ARRIVE_S, anywhere)

@@ -129,7 +129,7 @@ class Mover:
 
 
 def move_focus(server: XServer, first: Recorder, rounds: int) -> tuple[int, int]:
-    """The focus moves at a random moment after the first key could go out; how many were whole, and cut."""
+    """Move the focus at a random moment of a delivery; return how many were whole, and cut."""
     rng, backend, mover = random.Random(), X11Backend(), Mover()
     whole = cut = 0
     with RecordingGtkEntry(server) as second:

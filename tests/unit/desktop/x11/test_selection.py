@@ -38,7 +38,7 @@ def other(server: XServer) -> Iterator[Recorder]:
 
 
 def ask(server: XServer, target: str, selection: str = "clipboard", **options: Any) -> bytes:
-    """What the owner answers; nothing when it refuses."""
+    """Return what the owner answers; nothing when it refuses."""
     argv = ("xclip", "-o", "-selection", selection, "-t", target)
     done = subprocess.run(argv, env=server.env, capture_output=True, timeout=10, check=False)
     return done.stdout

@@ -33,7 +33,7 @@ def nothing_is_ready(server: XServer) -> Iterator[None]:
 
 @contextmanager
 def stopped(server: XServer) -> Iterator[None]:
-    """The server reads and answers nothing meanwhile."""
+    """Stop the server: it reads and answers nothing until the end."""
     os.kill(server.process.pid, signal.SIGSTOP)
     try:
         yield
@@ -42,7 +42,7 @@ def stopped(server: XServer) -> Iterator[None]:
 
 
 def waiting(work: Callable[[], object]) -> gevent.Greenlet:
-    """A greenlet that does it, which by now waits for the server."""
+    """Return a greenlet that does it, which by now waits for the server."""
     greenlet = gevent.spawn(work)
     gevent.sleep(0)
     gevent.sleep(0)

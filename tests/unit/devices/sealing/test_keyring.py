@@ -91,7 +91,7 @@ def unlocked(unlocked_service: SecretService, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretService]:
-    """A bus of the test's own; the test starts the keyring."""
+    """Return a bus of the test's own; the test starts the keyring."""
     with SecretService() as service:
         _join(service, monkeypatch)
         yield service
@@ -103,7 +103,7 @@ def _join(service: SecretService, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(call: Callable[[], object], within_s: float = DEADLINE_S) -> StoreError:
-    """The error that the call ends with, inside its deadline."""
+    """Return the error that the call ends with, inside its deadline."""
     before = time.monotonic()
     with pytest.raises(StoreError) as caught:
         call()

@@ -65,7 +65,7 @@ def secret_file(path: Path, content: bytes, mode: int = 0o600) -> Path:
 
 
 def changed(place: WrappedPlace, **members: object) -> None:
-    """The file with other members, written as the program writes it."""
+    """Return the file with other members, written as the program writes it."""
     content = json.loads(place.path.read_bytes()) | members
     place.spoil(json.dumps(content, separators=(",", ":")).encode() + b"\n")
 
