@@ -47,6 +47,10 @@ class Secret:
         """Return the bytes as UTF-8 text; `UnicodeDecodeError` when they are not."""
         return self._buffer.decode("utf-8")
 
+    def view(self) -> memoryview:
+        """Return a view of the bytes without a copy; release it before `wipe`, best by `with`."""
+        return memoryview(self._buffer)
+
     def copy(self) -> Secret:
         """Another one of the same bytes, wiped by itself."""
         return Secret(self._buffer)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from novakey.cli import common
 from novakey.errors import ConfigError
+from novakey.pull import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,12 @@ def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints:
     return Waiter(common.paths(words), getattr(words, "device", None), tell, seconds, reader)
 
 
+def _output() -> BinaryIO:
+    """Return standard output without a buffer, in which a secret would stay."""
+    sys.stdout.flush()
+    return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+
+
 def _say(line: object) -> None:
     common.say(str(line), sys.stderr)
 
@@ -95,8 +102,7 @@ def _say(line: object) -> None:
 def _ask(words: argparse.Namespace) -> int:
     secret = _waiter(words, _say, prints=True)(words.prompt, None)
     try:
-        sys.stdout.buffer.write(secret.reveal() + (b"\n" if words.newline else b""))
-        sys.stdout.buffer.flush()
+        write(_output(), secret, b"\n" if words.newline else b"")
     finally:
         secret.wipe()
     return 0
@@ -125,7 +131,7 @@ def _askpass(words: argparse.Namespace) -> int:
 
     prompt = " ".join(words.prompt)
     ask = _waiter(words, _say, prints=True)
-    return askpass(prompt, os.environ, sys.stdout.buffer, ask, Person())
+    return askpass(prompt, os.environ, _output(), ask, Person())
 
 
 def _pinentry(words: argparse.Namespace) -> int:
@@ -134,7 +140,7 @@ def _pinentry(words: argparse.Namespace) -> int:
 
     person = Person()
     waiter = _waiter(words, lambda waiting: person.say(str(waiting)), prints=True)
-    Pinentry(waiter, person).serve(sys.stdin.buffer, sys.stdout.buffer)
+    Pinentry(waiter, person).serve(sys.stdin.buffer, _output())
     return 0
 
 

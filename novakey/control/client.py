@@ -10,6 +10,7 @@ from typing import Any
 from novakey.control import listener
 from novakey.errors import NovaKeyError
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.secret import Secret
 from novakey.system import files
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, control
@@ -48,6 +49,17 @@ class Asked:
         if isinstance(line, Refused):
             raise NovaKeyError(line.problem, line.cure or None)
         return line
+
+    def secret(self, answer: Done) -> Secret:
+        """Return the secret that follows this answer."""
+        count = answer.members.get(control.FOLLOWING)
+        if type(count) is not int or not 0 <= count <= control.MAX_LINE:
+            raise NovaKeyError("the daemon is of another version", "restart it")
+        self._stream.allow(ANSWER_S)
+        try:
+            return self._stream.secret(count)
+        except EndOfStreamError:
+            raise NoDaemonError("the daemon stopped, or ended the connection") from None
 
 
 @contextlib.contextmanager

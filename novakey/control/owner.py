@@ -224,7 +224,7 @@ class Owner:
                     break
             if asking.secret is None or asks.place(asking) < 0:
                 raise NovaKeyError(asking.refused or "the request is over")
-            yield {"secret": asking.secret.text()}
+            yield asking.secret
             asking.taken.set()
         finally:
             asks.end(asking)

@@ -20,6 +20,7 @@ from gevent.server import StreamServer
 from novakey.control import listener
 from novakey.errors import NovaKeyError
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
+from novakey.secret import Secret
 from novakey.wire import Malformed, control
 from novakey.wire.control import Done, Event, Refused, Request
 
@@ -33,8 +34,8 @@ MAX_CONNECTIONS = 24
 MAX_LIVE = 16
 
 Answer = Mapping[str, object]
-Live = Iterator[Event | Answer]
-"""Events, and at the end, where there is one, an answer. It is closed when the owner hangs up."""
+Live = Iterator[Event | Answer | Secret]
+"""Events, and at the end, where there is one, an answer or a secret. It is closed when the owner hangs up."""
 
 
 class ControlServer:
@@ -125,10 +126,19 @@ class ControlServer:
         self._live += 1
         try:
             for item in live:
-                self._say(stream, item if isinstance(item, Event) else Done(item))
+                if isinstance(item, Secret):
+                    self._hand_over(stream, item)
+                else:
+                    self._say(stream, item if isinstance(item, Event) else Done(item))
         finally:
             self._live -= 1
             watcher.kill()
+
+    def _hand_over(self, stream: Stream, secret: Secret) -> None:
+        """Send the bytes as they are behind the answer: a text in JSON would leave copies in memory."""
+        self._say(stream, Done({control.FOLLOWING: len(secret)}))
+        with secret.view() as view:
+            stream.send(view)
 
     @staticmethod
     def _say(stream: Stream, line: Done | Refused | Event) -> None:

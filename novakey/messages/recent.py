@@ -17,7 +17,7 @@ import gevent
 from gevent.event import Event
 
 from novakey.desktop.base import Focus
-from novakey.secret import Secret, erase
+from novakey.secret import Secret
 from novakey.system.clock import boottime
 from novakey.wire.reply import Outcome
 
@@ -47,14 +47,11 @@ class Recent:
 
     def digest(self, device_id: str, secret: Secret) -> bytes:
         """Tell equal texts of one device apart from all others, within this process."""
-        text = secret.reveal()
-        try:
-            hashed = hashlib.blake2b(device_id.encode(), key=self._key, digest_size=16)
-            hashed.update(b"\0")
-            hashed.update(text)
-            return hashed.digest()
-        finally:
-            erase(text)
+        hashed = hashlib.blake2b(device_id.encode(), key=self._key, digest_size=16)
+        hashed.update(b"\0")
+        with secret.view() as view:
+            hashed.update(view)
+        return hashed.digest()
 
     def told(self, digest: bytes, seconds: float = 0.0) -> Told | None:
         """Return the outcome of the same text a moment ago; None if it may be delivered now.

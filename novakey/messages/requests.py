@@ -238,7 +238,7 @@ class Asks:
         """
         self.refuse_over(asking)
         self._last_given, self._waited_then = self._digest(secret), self._numbers
-        asking.secret = Secret(secret.reveal())
+        asking.secret = secret.copy()
         asking.given.set()
         if not asking.taken.wait(TAKE_S):
             self.end(asking)
@@ -271,8 +271,8 @@ class Asks:
             raise Refused(Outcome.RATE_LIMIT, asking.called(told))
 
     def _digest(self, secret: Secret) -> bytes:
-        """Tells equal secrets apart from others within this process; it is forgotten after a moment."""
-        return hashlib.blake2b(secret.reveal(), key=self._digest_key, digest_size=16).digest()
+        """Tell equal secrets apart from others within this process; it is forgotten after a moment."""
+        return hashlib.blake2b(secret.view(), key=self._digest_key, digest_size=16).digest()
 
     def _forget_last(self) -> None:
         if self._monotonic() >= self._again_until:

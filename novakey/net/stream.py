@@ -12,6 +12,8 @@ import struct
 import time
 from collections.abc import Callable
 
+from novakey.secret import Secret
+
 _CHUNK = 4096
 _LINGER_S = 1.0
 _LINGER_BYTES = 64 * 1024
@@ -64,6 +66,18 @@ class Stream:
             self._fill()
         return self._take(count)
 
+    def secret(self, count: int) -> Secret:
+        """`exactly` so many bytes, of which no copy is left here."""
+        whole = bytearray(count)
+        with memoryview(whole) as view:
+            done = self._move(view)
+            while done < count:
+                done += self._receive(view[done:])
+        try:
+            return Secret(whole)
+        finally:
+            whole[:] = bytes(count)
+
     def some(self) -> bytes:
         """Whatever has come, at most 4 KiB and at least one byte; `b""` once it `ended`."""
         if not self._buffer:
@@ -74,12 +88,13 @@ class Stream:
                 return b""
         return self._take(min(len(self._buffer), _CHUNK))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Write all of it."""
-        while data:
+        rest = memoryview(data)
+        while rest:
             self._limit()
             try:
-                data = data[self._sock.send(data) :]
+                rest = rest[self._sock.send(rest) :]
             except TimeoutError:
                 raise DeadlineError("it took too long") from None
             except OSError:
@@ -149,23 +164,42 @@ class Stream:
         return bool(self._buffer)
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
+        taken = bytearray(count)
+        with memoryview(taken) as view:
+            self._move(view)
+        return bytes(taken)
+
+    def _move(self, to: memoryview) -> int:
+        """Move as many bytes as are there. No copy stays of any: a secret may follow a line."""
+        count = min(len(self._buffer), len(to))
+        old, self._buffer = self._buffer, bytearray(len(self._buffer) - count)
+        with memoryview(old) as view:
+            to[:count] = view[:count]
+            self._buffer[:] = view[count:]
+            view[:] = bytes(len(view))
+        return count
 
     def _fill(self) -> None:
+        chunk = bytearray(_CHUNK)
+        with memoryview(chunk) as view:
+            count = self._receive(view)
+            self._buffer += view[:count]
+            view[:count] = bytes(count)
+
+    def _receive(self, to: memoryview) -> int:
+        """Read at least one byte and at most as many as have room; return how many."""
         self._limit()
         try:
-            data = self._sock.recv(_CHUNK)
+            count = self._sock.recv_into(to)
         except TimeoutError:
             raise DeadlineError("it took too long") from None
         except OSError:
-            data = b""
-        if not data and self._cut_off:
+            count = 0
+        if not count and self._cut_off:
             raise CutOffError(self._cut_off)
-        if not data:
+        if not count:
             raise EndOfStreamError("the peer hung up")
-        self._buffer += data
+        return count
 
     def _limit(self) -> None:
         remaining = self._deadline - self._clock()

@@ -13,6 +13,7 @@ Each is thin: the secret comes from an `Ask`, which waits for a phone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import BinaryIO
 
 from novakey.errors import NovaKeyError
 from novakey.secret import Secret
@@ -24,3 +25,16 @@ class WaitedTooLong(NovaKeyError):
 
 Ask = Callable[[str, float | None], Secret]
 """Waits for a secret: a prompt, and seconds or None for the default. `NovaKeyError` when none comes."""
+
+
+def write(output: BinaryIO, secret: Secret, end: bytes) -> None:
+    """Write a secret, then `end`, to an output without a buffer, so that no copy is left here."""
+    with secret.view() as view:
+        write_all(output, view)
+    write_all(output, memoryview(end))
+
+
+def write_all(output: BinaryIO, data: memoryview) -> None:
+    """Write all of it; an output without a buffer may take less at once."""
+    while data:
+        data = data[output.write(data) :]

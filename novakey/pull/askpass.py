@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from novakey.pull import Ask
+from novakey.pull import Ask, write
 from novakey.pull.person import Person, for_a_person
 
 
@@ -30,8 +30,7 @@ def askpass(prompt: str, env: Mapping[str, str], output: BinaryIO, ask: Ask, per
         return 0
     secret = ask(prompt, None)
     try:
-        output.write(secret.reveal() + b"\n")
-        output.flush()
+        write(output, secret, b"\n")
     finally:
         secret.wipe()
     return 0

@@ -67,7 +67,7 @@ class Waiter:
                     number, before = int(answer.members["number"]), int(answer.members["before"])
                     self.tell(Waiting(shown, number, before, bool(answer.members["confirmed"])))
                 elif isinstance(answer, Done):
-                    return Secret(str(answer.members["secret"]).encode())
+                    return asked.secret(answer)
                 elif self.reader is not None and has_gone(self.reader):
                     raise NovaKeyError("the program that asked has gone")
         raise WaitedTooLong(

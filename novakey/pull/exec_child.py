@@ -94,7 +94,8 @@ def with_descriptor(argv: Sequence[str], descriptor: int, secret: Secret) -> NoR
     if len(secret) > PIPE_SIZE:
         raise NovaKeyError(f"the secret is longer than {PIPE_SIZE} bytes")
     reading, writing = os.pipe()
-    os.write(writing, secret.reveal())
+    with secret.view() as view:
+        os.write(writing, view)
     os.close(writing)
     if reading != descriptor:
         os.dup2(reading, descriptor)

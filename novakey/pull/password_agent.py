@@ -131,7 +131,7 @@ class PasswordAgent:
             return
         try:
             if not self._is_over(question):
-                _reply(question.socket, b"+" + secret.reveal())
+                _reply(question.socket, secret)
         finally:
             secret.wipe()
 
@@ -179,7 +179,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _reply(address: str, data: bytes) -> None:
+def _reply(address: str, secret: Secret) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
-        sock.send(data)
+        with secret.view() as view:
+            sock.sendmsg([b"+", view])

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from novakey import __version__
 from novakey.errors import NovaKeyError
-from novakey.pull import Ask, WaitedTooLong
+from novakey.pull import Ask, WaitedTooLong, write_all
 from novakey.pull.person import Person
 from novakey.secret import Secret
 from novakey.system.sanitize import lines
@@ -171,15 +171,24 @@ class Pinentry:
 
 def _send_data(output: BinaryIO, secret: Secret) -> None:
     """Send the secret in `D` lines within the limit; no escape is cut in two."""
-    room = MAX_LINE - len(b"D \n")
-    line = b""
-    for octet in secret.reveal():
-        escaped = _escaped(bytes((octet,)))
-        if len(line) + len(escaped) > room:
-            _send(output, b"D " + line)
-            line = b""
-        line += escaped
-    _send(output, b"D " + line)
+    line = bytearray(MAX_LINE)  # of its full size from the start: one that grows leaves its beginnings behind
+    with memoryview(line) as room, secret.view() as octets:
+        room[:2], end = b"D ", 2
+        for octet in octets:
+            escaped = _escaped(bytes((octet,)))
+            if end + len(escaped) >= MAX_LINE:
+                end = _end_line(output, room, end)
+            room[end : end + len(escaped)] = escaped
+            end += len(escaped)
+        _end_line(output, room, end)
+        room[:] = bytes(MAX_LINE)
+
+
+def _end_line(output: BinaryIO, line: memoryview, end: int) -> int:
+    """Send the line so far; return where the next one begins behind its `D `."""
+    line[end : end + 1] = b"\n"
+    write_all(output, line[: end + 1])
+    return 2
 
 
 def _escaped(data: bytes) -> bytes:
@@ -197,5 +206,4 @@ def _error(output: BinaryIO, problem: tuple[int, str]) -> None:
 
 
 def _send(output: BinaryIO, line: bytes) -> None:
-    output.write(line + b"\n")
-    output.flush()
+    write_all(output, memoryview(line + b"\n"))

@@ -5,8 +5,10 @@ r"""The owner's control protocol, version 1: one JSON object a line, over a loca
     daemon   {"v":1,"ok":{…}}\n   or   {"v":1,"refused":{"problem":…,"cure":…}}\n
 
 A connection carries one request. The answer, `ok` or `refused`, is its last
-line. Both ends are ours, so nothing is ignored: an operation or argument that
-is not in `OPERATIONS`, or of another type, is refused.
+line. The answer of `ask` is {"following_bytes":N}, and the N bytes of the secret
+follow that line as they are: as a text in JSON they would stay in memory. Both
+ends are ours, so nothing is ignored: an operation or argument that is not in
+`OPERATIONS`, or of another type, is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from novakey.wire import Malformed, jsonline
 
 VERSION = 1
 SOCKET_NAME = "control.sock"
+FOLLOWING = "following_bytes"
 MAX_REQUEST = 4096  # the longest is a rename: an id of 255 bytes and a name of 64, each escaped
 MAX_LINE = 4 << 20  # a list of some thousand devices; from a daemon of the same user
 
