@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from novakey import __version__
+from novakey.cli.completion_scripts import own_names
 from novakey.cli.parser import parser
 
 HEAD = """\
@@ -36,8 +37,8 @@ def commands(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, arg
     yield name, top
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for word, below in action.choices.items():
-                yield from commands(below, f"{name} {word}")
+            for word in own_names(action):
+                yield from commands(action.choices[word], f"{name} {word}")
 
 
 def options(command: argparse.ArgumentParser) -> list[tuple[str, str]]:

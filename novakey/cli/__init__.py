@@ -7,6 +7,7 @@
     common              the settings in force and the folders, for every command
     maintenance         serve, config, doctor, reset
     moving              import and its way back
+    backup              backup and restore
     setup               setup and its way back
     pair                the QR, live
     status              status, devices, arm, disarm, approve, deny, log

@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "audit",
         help="what was decided about each message",
-        description="Show the last entries of audit.jsonl, the oldest first: when, which phone, what it "
+        description="Show the last entries of the record, the oldest first: when, which phone, what it "
         "wanted, what became of it, and the program with the focus. No content and no window title is in it.",
     )
     parser.add_argument(
@@ -41,8 +41,8 @@ def _audit(words: argparse.Namespace) -> int:
 
     if words.lines < 1:
         raise ConfigError("--lines must be at least 1")
-    path = rotate.folder(common.settings(words), common.paths(words).log) / audit.FILE
-    entries = audit.read(path, words.lines)
+    folder = rotate.folder(common.settings(words), common.paths(words).log)
+    entries = audit.read(folder, words.lines)
     if words.json:
         for entry in entries:
             print(json.dumps(entry))

@@ -39,9 +39,10 @@ def agree(question: str, word: str = "yes") -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input(f"{lines(question)}\ntype {word} to go on: ").strip() == word
+        answer = input(f"{lines(question)}\ntype {word} to go on: ").strip().lower()
     except EOFError:
         return False
+    return answer == word or (word == "yes" and answer == "y")
 
 
 def must_agree(words: argparse.Namespace, question: str, word: str = "yes") -> None:

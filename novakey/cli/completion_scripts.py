@@ -31,6 +31,12 @@ class Place:
     file: bool
 
 
+def own_names(action: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[str]:
+    """Return the names of the commands, without the older ones, which are aliases."""
+    first = {id(command): name for name, command in reversed(action.choices.items())}
+    return [name for name, command in action.choices.items() if first[id(command)] == name]
+
+
 def places(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[Place]:
     """Every place of a command line."""
     words: list[Word] = []
@@ -40,8 +46,9 @@ def places(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             about = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            words += [Word(name, about.get(name, "")) for name in action.choices]
-            below += action.choices.items()
+            names = own_names(action)
+            words += [Word(name, about.get(name, "")) for name in names]
+            below += [(name, action.choices[name]) for name in names]
         elif action.option_strings:
             takes = "" if action.nargs == 0 else "file" if action.type is Path else "value"
             options += [Word(text, action.help or "", takes) for text in action.option_strings]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from novakey import __version__
-from novakey.cli import audit, completion, maintenance, moving, pair, phone, request, setup, status
+from novakey.cli import audit, backup, completion, maintenance, moving, pair, phone, request, setup, status
 
 _EXIT_CODES = """\
 exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
@@ -46,6 +46,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.set_defaults(run=maintenance.serve, yes=False, command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (setup, maintenance, moving, pair, status, audit, request, phone, completion):
+    for module in (setup, maintenance, moving, backup, pair, status, audit, request, phone, completion):
         module.add(commands)
     return top

@@ -69,7 +69,7 @@ def add(commands: Commands) -> None:
 
 
 def _profile_path(words: argparse.Namespace) -> Path:
-    return words.profile or common.paths(words).data / "phone.json"
+    return words.profile or common.paths(words).phone
 
 
 def _pair(words: argparse.Namespace) -> int:
@@ -164,6 +164,10 @@ def _standard_input(prompt: str) -> Secret:
     if sys.stdin.isatty():
         from getpass import getpass
 
-        return Secret(getpass(prompt).encode("utf-8", "surrogateescape"))
+        from novakey.system.tty import restored
+
+        with restored(sys.stdin.fileno()):
+            typed = getpass(prompt)
+        return Secret(typed.encode("utf-8", "surrogateescape"))
     data = sys.stdin.buffer.read(65536)
     return Secret(data[:-1].removesuffix(b"\r") if data.endswith(b"\n") else data)

@@ -28,7 +28,8 @@ def add(commands: Commands) -> None:
         "--timeout", type=float, metavar="S", default=120.0, help="give up after S seconds (default: 120)"
     )
     ask = commands.add_parser(
-        "ask",
+        "request",
+        aliases=["ask"],
         parents=[shared],
         help="wait for a secret from a phone and print it",
         description="Wait until a paired phone sends a secret, and print it to standard output. What is "
@@ -71,7 +72,8 @@ def add(commands: Commands) -> None:
     pinentry.add_argument("ignored", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     pinentry.set_defaults(run=_pinentry)
     agent = commands.add_parser(
-        "agent",
+        "password-agent",
+        aliases=["agent"],
         help="a password agent for systemd-ask-password",
         description="Answer what systemd-ask-password asks for (services, encrypted disks) from a phone, "
         "until SIGTERM. Run as root for the system's questions, which are in /run/systemd/ask-password.",

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from novakey.cli import common, maintenance
@@ -32,9 +33,14 @@ def add(commands: Commands) -> None:
         "as an option is not asked. An older configuration is kept. With --uninstall, take all of it away.",
     )
     parser.add_argument(
-        "--reach", metavar="WHO", help="network, here (this computer only), or one address of this computer"
+        "--listen",
+        "--reach",
+        metavar="WHO",
+        help="network, here (this computer only), or one address of this computer",
     )
-    parser.add_argument("--strict", metavar="HOW", help="relaxed, standard, strict or vault")
+    parser.add_argument(
+        "--profile", "--strict", metavar="NAME", help="how strict: relaxed, standard, strict or vault"
+    )
     parser.add_argument(
         "--service", action=argparse.BooleanOptionalAction, default=None, help="start with the session"
     )
@@ -64,7 +70,7 @@ def _setup(words: argparse.Namespace) -> int:
         )
     elsewhere = words.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
     arguments = ["--data-dir", str(paths.data)] if elsewhere else []
-    installation.install(paths, answers, arguments, say)
+    answers = replace(answers, service=installation.install(paths, answers, arguments, say))
     words.yes, unattended = False, words.yes  # to `serve` it means something else
     settings = common.settings(words)
     if not _can_be_sealed(paths, settings, say):
@@ -81,7 +87,7 @@ def _answers(words: argparse.Namespace) -> Answers:
     usual = Answers()
     reach = _one(
         words,
-        words.reach,
+        words.listen,
         answers.reach,
         usual.reach,
         "Who may reach this computer?",
@@ -91,7 +97,7 @@ def _answers(words: argparse.Namespace) -> Answers:
             "ADDRESS": "one address of this computer",
         },
     )
-    strict = _one(words, words.strict, answers.strict, usual.strict, "How strict should it be?", PROFILES)
+    strict = _one(words, words.profile, answers.strict, usual.strict, "How strict should it be?", PROFILES)
     by_itself = "no" if strict in answers.NEEDS_PASSPHRASE or sys.platform != "linux" else "yes"
     given = None if words.service is None else "yes" if words.service else "no"
     service = _one(words, given, _yes_or_no, by_itself, "Should it start with your session?", {})

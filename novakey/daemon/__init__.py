@@ -8,4 +8,6 @@ notifications  what the person is notified of
 preload        what serving imports on demand, imported soon after the start
 reset          the full uninstall
 import_legacy  taking over from the existing daemon
+backup         every pairing in one file, and the way back
+adopt_devices  devices that come from elsewhere
 """

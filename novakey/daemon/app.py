@@ -16,7 +16,7 @@ from gevent.event import Event
 from novakey.config.settings import Settings
 from novakey.control import listener
 from novakey.control.server import ControlServer
-from novakey.daemon.audit import FILE, Audit
+from novakey.daemon.audit import EVENTS, FILE, Audit
 from novakey.daemon.notifications import Notices
 from novakey.daemon.preload import PRELOAD_AFTER_S, preload
 from novakey.daemon.server import Server
@@ -116,7 +116,8 @@ class Daemon:
             shown_host=self._windows.host,
         )
         self._courier = Courier(settings, self._chooser)
-        self._audit = Audit(rotate.rotating(settings, paths.log, FILE))
+        record, events = (rotate.rotating(settings, paths.log, name) for name in (FILE, EVENTS))
+        self._audit = Audit(record, events)
         self._handler = Handler(
             settings,
             installation.devices,
@@ -247,7 +248,7 @@ class Daemon:
 
     def _asked(self, asking: Asking, became: str, device_id: str) -> None:
         more = {"program": asking.program, "pid": str(asking.pid), "prompt": asking.prompt, "outcome": became}
-        self._audit.happened("ask", device_id, **more)
+        self._audit.asked(device_id, **more)
 
     def _answered(self, answered: Answered) -> None:
         self._account.note(answered)

@@ -1,13 +1,20 @@
-"""`audit.jsonl`: what was decided about each genuine message, and what the owner changed. Never a content.
+"""The record of decisions about genuine messages, and of what the owner changed. Never a content.
+
+`audit.jsonl`
 
     {"at":…,"req":…,"device":…,"stage":…,"outcome":…,"program":…}
+    {"at":…,"event":"ask","device":…,…}                 a program's request for a secret
+
+`audit-events.jsonl`
+
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
 
 One line a decision, owner-only, rotated like the log. Strangers are not in it,
 because they could fill it, and the log has them. A recorded message can be sent
 again without end, so a device's refusals of one reason get a few lines a minute.
-The others are counted, in `more` of the next such line.
+The others are counted, in `more` of the next such line. What only the owner or a
+pairing can cause has a file of its own: no flood of messages rotates it away.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ from novakey.wire import Malformed, jsonline
 log = logging.getLogger(__name__)
 
 FILE = "audit.jsonl"
+EVENTS = "audit-events.jsonl"
 MAX_LINE = 8192
 REFUSALS = 10  # lines a minute, for each device and reason
 
@@ -38,6 +46,7 @@ class Audit:
     def __init__(
         self,
         file: OwnerOnlyFile,
+        events: OwnerOnlyFile,
         unix_time: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,6 +57,7 @@ class Audit:
         self._more: Counter[tuple[str, str]] = Counter()
         self._failed = False
         self._file = file
+        self._events = events
 
     def answered(self, answered: Answered) -> None:
         """Record a message of a paired device."""
@@ -62,14 +72,22 @@ class Audit:
         self._note(answered, self._more.pop(kind, 0))
 
     def happened(self, event: str, device: str, **more: str) -> None:
-        """Something that the owner did, or that a pairing changed."""
-        self._write({"at": int(self._unix_time()), "event": event, "device": device, **more})
+        """Record what the owner did, or what a pairing changed."""
+        self._write(self._events, self._event(event, device, more))
+
+    def asked(self, device: str, **more: str) -> None:
+        """Record a step of a program's request for a secret."""
+        self._write(self._file, self._event("ask", device, more))
+
+    def _event(self, event: str, device: str, more: dict[str, str]) -> dict[str, object]:
+        return {"at": int(self._unix_time()), "event": event, "device": device, **more}
 
     def close(self) -> None:
         """Write down the last of what was only counted, and close the file."""
         for kind, answered in self._left_out.items():
             self._note(answered, self._more[kind] - 1)
         self._file.close()
+        self._events.close()
 
     def _note(self, answered: Answered, more: int) -> None:
         entry: dict[str, object] = {
@@ -80,22 +98,27 @@ class Audit:
             "outcome": answered.outcome.reason,
             "program": answered.program,
         }
-        self._write({**entry, "more": more} if more > 0 else entry)
+        self._write(self._file, {**entry, "more": more} if more > 0 else entry)
 
-    def _write(self, members: dict[str, object]) -> None:
+    def _write(self, file: OwnerOnlyFile, members: dict[str, object]) -> None:
         try:
-            self._file.write_line(jsonline.encode(members).decode())
+            file.write_line(jsonline.encode(members).decode())
         except OSError as error:
             if not self._failed:
                 self._failed = True
                 log.error("the audit file cannot be written, so it lacks entries: %s", error)
 
 
-def read(path: Path, lines: int) -> list[dict[str, Any]]:
-    """Return the last entries, the oldest first; a line that is none of ours is left out.
+def read(folder: Path, lines: int) -> list[dict[str, Any]]:
+    """Return the last entries of both files, the oldest first; a line that is none of ours is left out.
 
     `StoreError` for a file that is a link, or that others have rights on.
     """
+    entries = [entry for name in (EVENTS, FILE) for entry in _read(folder / name, lines)]
+    return sorted(entries, key=lambda entry: int(entry["at"]))[-lines:] if lines > 0 else []
+
+
+def _read(path: Path, lines: int) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for part in parts(path):
         missing = lines - len(entries)

@@ -14,7 +14,6 @@ import base64
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,21 +21,19 @@ from typing import Any, NamedTuple
 from novakey.config import adopt, load
 from novakey.config.adopt import Adopted
 from novakey.config.settings import Settings
-from novakey.daemon import startup
+from novakey.daemon import adopt_devices, startup
 from novakey.devices import import_record, other_daemon, sealed_file, server_keys, store
 from novakey.devices.import_record import ImportRecord
 from novakey.devices.sealing import choose
 from novakey.devices.seeded_key import SeededKey
-from novakey.devices.store import Device, DeviceStore
+from novakey.devices.store import Device
 from novakey.errors import NovaKeyError, StoreError
-from novakey.messages import ledger
 from novakey.pairing import record
 from novakey.pairing.model import Record
 from novakey.secret import Secret
 from novakey.system import files
-from novakey.system.paste import command
 from novakey.system.paths import Paths
-from novakey.wire import Malformed, crypto, jsonline
+from novakey.wire import Malformed, jsonline
 
 _MAX_FILE = 1 << 20
 _CURE = "give the folder that the other daemon keeps its files in, as the user that it runs as"
@@ -235,24 +232,8 @@ def _write(theirs: Theirs, known: Record, paths: Paths, settings: Settings) -> P
     startup.prepare(paths, settings)
     key = choose.backend(settings.device_store, paths, settings).load_or_create()
     config_file = _write_config(theirs.adopted, paths)
-    server_keys.save(paths.data / settings.server_keys_file, key, theirs.server)
-    known = known._replace(backend=settings.device_store, fallback=False)
-    record.save(paths.pairing, known)
-    _begin_ledger(paths.replay_ledger)
-    ours = DeviceStore(paths.data / settings.devices_file, key, {}, None)
-    ours.replace_all(theirs.devices, crypto.fingerprint(theirs.server.public))
-    record.save(paths.pairing, record.imported(known))
+    adopt_devices.adopt(theirs.server, theirs.devices, known, paths, settings, key)
     return config_file
-
-
-def _begin_ledger(path: Path) -> None:
-    try:
-        ledger.begin(path, int(time.time()))
-    except OSError as error:
-        problem = f"{path} cannot be written: {(error.strerror or type(error).__name__).lower()}"
-        raise StoreError(
-            problem, f"make room, and try again: {command('df', '-h', foreign=path.parent)}"
-        ) from error
 
 
 def _config_file(folder: Path) -> Path | None:

@@ -34,6 +34,7 @@ def reset(paths: Paths, settings: Settings) -> None:
             paths.activity,
             paths.permission,
             paths.asking,
+            paths.phone,
         ):
             files.remove(path)
         files.remove_leftovers(*paths.kept(settings.devices_file, settings.server_keys_file))
@@ -42,12 +43,12 @@ def reset(paths: Paths, settings: Settings) -> None:
         files.remove(paths.pairing)
 
 
-def refuse_running(paths: Paths) -> None:
+def refuse_running(paths: Paths, verb: str = "removed") -> None:
     """Raise `NovaKeyError` while a daemon runs: to ask for a confirmation would be in vain."""
     pid = files.FolderLock.holder(paths.data)
     if pid is not None:
         raise NovaKeyError(
-            f"the daemon runs as process {pid}, so nothing is removed",
+            f"the daemon runs as process {pid}, so nothing is {verb}",
             f"stop it first: {command('kill', pid)}",
         )
 

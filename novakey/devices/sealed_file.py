@@ -26,6 +26,11 @@ SERVER_KEYS_LABEL = b"NovaKey server keys v1"
 
 def write(path: Path, key: Secret, label: bytes, document: Mapping[str, object]) -> None:
     """Seal the document and replace the file with it, durably; `StoreError` when that fails."""
+    files.replace_private(path, seal(key, label, document))
+
+
+def seal(key: Secret, label: bytes, document: Mapping[str, object]) -> bytes:
+    """Return the sealed document as it lies on disk: a line."""
     nonce = os.urandom(crypto.NONCE_SIZE)
     sealed = crypto.seal(key.reveal(), nonce, jsonline.encode(document), label)
     members = {
@@ -34,7 +39,7 @@ def write(path: Path, key: Secret, label: bytes, document: Mapping[str, object])
         "nonce_b64": base64.b64encode(nonce).decode(),
         "ct_b64": base64.b64encode(sealed).decode(),
     }
-    files.replace_private(path, jsonline.encode(members) + b"\n")
+    return jsonline.encode(members) + b"\n"
 
 
 def open_bytes(data: bytes, path: Path, key: Secret, label: bytes) -> dict[str, Any]:

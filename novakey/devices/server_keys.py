@@ -37,7 +37,7 @@ def load(path: Path, key: Secret) -> StoredKey | None:
         return None
     document = sealed_file.open_bytes(data, path, key, sealed_file.SERVER_KEYS_LABEL)
     try:
-        pair = _parse(document)
+        pair = parse(document)
     except (Malformed, ValueError) as error:
         raise StoreError(
             f"{path} does not hold a usable key pair: {error}",
@@ -55,15 +55,20 @@ def create(path: Path, key: Secret) -> StoredKey:
 
 def save(path: Path, key: Secret, pair: StoredKey) -> None:
     """Replace the file with this pair, durably."""
+    sealed_file.write(path, key, sealed_file.SERVER_KEYS_LABEL, document(pair))
+
+
+def document(pair: StoredKey) -> dict[str, object]:
+    """Return the pair as `parse` reads it; it holds the secret half."""
     member = "kyber768_seed" if isinstance(pair, SeededKey) else "kyber768_secret"
-    document = {
+    return {
         "kyber768_public": base64.b64encode(pair.public).decode(),
         member: base64.b64encode(pair.reveal()).decode(),
     }
-    sealed_file.write(path, key, sealed_file.SERVER_KEYS_LABEL, document)
 
 
-def _parse(document: Mapping[str, Any]) -> StoredKey:
+def parse(document: Mapping[str, Any]) -> StoredKey:
+    """Return the pair in a document; `Malformed` or `ValueError` where its halves are not of one pair."""
     public = _base64(document, "kyber768_public")
     pair: StoredKey
     if "kyber768_seed" in document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
@@ -111,20 +111,7 @@ class DeviceStore:
             self.server_fingerprint = server_fingerprint
 
     def _write(self, devices: Mapping[str, Device], server_fingerprint: str | None) -> None:
-        document = {
-            "devices": [
-                {
-                    "id": device.id,
-                    "key_hex": device.key.reveal().hex(),
-                    "paired_unix": device.paired_unix,
-                    "paired_from": device.paired_from,
-                    "name": device.name,
-                    "paired_to": device.paired_to,
-                }
-                for device in devices.values()
-            ],
-            "server_fp16_hex": server_fingerprint or "",
-        }
+        document = {"devices": rows(devices.values()), "server_fp16_hex": server_fingerprint or ""}
         sealed_file.write(self._path, self.key, sealed_file.DEVICES_LABEL, document)
 
 
@@ -163,6 +150,21 @@ def matching_keys(devices: DeviceStore, path: Path, key: Secret) -> server_keys.
     if devices.server_fingerprint not in (None, crypto.fingerprint(server.public)):
         raise StoreError(f"the server keys {path} are not those that the devices were paired with", RESTORE)
     return server
+
+
+def rows(devices: Iterable[Device]) -> list[dict[str, object]]:
+    """Return the devices as `parse_devices` reads them; the rows hold the keys."""
+    return [
+        {
+            "id": device.id,
+            "key_hex": device.key.reveal().hex(),
+            "paired_unix": device.paired_unix,
+            "paired_from": device.paired_from,
+            "name": device.name,
+            "paired_to": device.paired_to,
+        }
+        for device in devices
+    ]
 
 
 def parse_devices(document: Mapping[str, Any]) -> dict[str, Device]:

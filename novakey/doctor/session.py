@@ -179,7 +179,12 @@ def _socket(paths: Paths, settings: Settings) -> Finding:
 
 
 def _service(paths: Paths, settings: Settings) -> Finding:
+    from novakey.setup import autostart
+
     about = About("service", "it starts the daemon with the session")
+    entry = autostart.path()
+    if entry.is_file():
+        return about.ok(f"{entry} starts it with the session")
     env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     argv = ["systemctl", "--user", "is-enabled", UNIT]
     try:
@@ -195,6 +200,8 @@ def _service(paths: Paths, settings: Settings) -> Finding:
     except (OSError, subprocess.TimeoutExpired):
         return about.note("systemd does not answer here; start the daemon in another way")
     state = done.stdout.strip()
+    if state == "enabled" and autostart.needed():
+        return about.fault(f"{UNIT} is enabled, but this session starts no services", "novakey.py setup")
     if state == "enabled":
         return about.ok(f"{UNIT} is enabled")
     return about.note(f"{UNIT} is not enabled", "novakey.py setup")

@@ -17,7 +17,7 @@ from novakey.daemon import reset as resetting
 from novakey.devices import other_daemon
 from novakey.errors import NovaKeyError
 from novakey.log import format, rotate
-from novakey.setup import configuration, record, service
+from novakey.setup import autostart, configuration, record, service
 from novakey.setup.answers import Answers
 from novakey.setup.record import Record
 from novakey.system import files
@@ -30,12 +30,16 @@ _STOP_S = 20.0
 Say = Callable[[str], None]
 
 
-def install(paths: Paths, answers: Answers, arguments: Sequence[str], say: Say) -> None:
-    """Folders, configuration and service. `arguments` are what the daemon is started with."""
+def install(paths: Paths, answers: Answers, arguments: Sequence[str], say: Say) -> bool:
+    """Make folders, configuration, and what starts it with the session; return whether that is the service.
+
+    `arguments` are what the daemon is started with.
+    """
     done = record.load(paths) or Record()
     for folder in service.own_folders(paths):
         done.note_folder(folder)
-    unit = service.folder() / service.UNIT if answers.service else None
+    by_session = answers.service and autostart.needed()
+    unit = service.folder() / service.UNIT if answers.service and not by_session else None
     if unit is not None:
         _refuse_foreign(unit)
         done.note_folder(unit.parent)
@@ -49,6 +53,25 @@ def install(paths: Paths, answers: Answers, arguments: Sequence[str], say: Say) 
         record.save(paths, done)
         files.replace_private(unit, service.text(paths, arguments).encode())
         say(f"service: {unit}")
+    if by_session:
+        _start_by_session(paths, arguments, done, say)
+    return unit is not None
+
+
+def _start_by_session(paths: Paths, arguments: Sequence[str], done: Record, say: Say) -> None:
+    """Write an entry for a session without services, or name the line that its configuration lacks."""
+    its_own = autostart.line(arguments)
+    if its_own is not None:
+        say(f"this session starts what its configuration names; add this line to {its_own[0]}:")
+        say(f"  {its_own[1]}")
+        return
+    entry = autostart.path()
+    done.note_folder(entry.parent)
+    files.make_folders(entry.parent)
+    done.autostart = str(entry)
+    record.save(paths, done)
+    files.replace_private(entry, autostart.text(arguments).encode())
+    say(f"it starts with your next session: {entry}")
 
 
 def _configure(paths: Paths, answers: Answers, done: Record, say: Say) -> None:
@@ -102,6 +125,9 @@ def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
     _stop_service(paths, say)
     if done.unit:
         _remove_service(Path(done.unit), say)
+    if done.autostart:
+        files.remove(Path(done.autostart))
+        say("the session starts it no more")
     resetting.reset(paths, settings)
     say("phones, keys and the state of pairing are gone")
     _remove_logs(settings, paths)
@@ -153,7 +179,7 @@ def _stop_service(paths: Paths, say: Say) -> None:
 
 def _remove_logs(settings: Settings, paths: Paths) -> None:
     folder = rotate.folder(settings, paths.log)
-    for name in (settings.log_file or format.DEFAULT_FILE, audit.FILE):
+    for name in (settings.log_file or format.DEFAULT_FILE, audit.FILE, audit.EVENTS):
         for path in rotate.parts(folder / name):
             files.remove(path)
 

@@ -22,6 +22,7 @@ class Record:
     kept: list[str] = field(default_factory=list)
     original: str = ""
     unit: str = ""
+    autostart: str = ""
 
     def note_folder(self, folder: Path) -> None:
         """Note each folder above and including this one that is not there yet."""
@@ -43,6 +44,7 @@ def load(paths: Paths) -> Record | None:
             [str(kept) for kept in members["kept"]],
             jsonline.string(members, "original"),
             jsonline.string(members, "unit"),
+            jsonline.string(members, "autostart", ""),
         )
     except (Malformed, KeyError, TypeError):
         raise StoreError(f"{path} is damaged", "take away by hand what it names, then remove it") from None

@@ -20,7 +20,7 @@ from novakey.system.paths import Paths
 UNIT = "novakey.service"
 MARK = "# Written by novakey.py setup for this installation."
 _ANSWER_S = 20.0
-_TARGET = "graphical-session.target"
+TARGET = "graphical-session.target"
 _STARTS_IT = re.compile(r"(?mi)^ExecStart=.*novakey")
 _IN_FOLDER = re.compile(r"(?m)^WorkingDirectory=")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
@@ -34,7 +34,7 @@ def folder() -> Path:
 
 def text(paths: Paths, arguments: Sequence[str]) -> str:
     """Return the unit's content; `arguments` are what this installation is started with."""
-    words = [*_program(), *arguments]
+    words = [*program(), *arguments]
     unit = shipped(UNIT).read_text()
     unit = re.sub("(?m)^ExecStart=.*$", lambda _: "ExecStart=" + " ".join(map(quoted, words)), unit)
     passphrase = os.environ.get(PASSPHRASE_FILE)
@@ -117,7 +117,7 @@ def _systemctl(*words: str) -> subprocess.CompletedProcess[str] | str:
 
 def wanted_by(unit: Path) -> Path:
     """Return the link that makes the session start the unit."""
-    return unit.parent / f"{_TARGET}.wants" / unit.name
+    return unit.parent / f"{TARGET}.wants" / unit.name
 
 
 def unlink(unit: Path) -> None:
@@ -129,7 +129,7 @@ def unlink(unit: Path) -> None:
         link.parent.rmdir()
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
     """How this very program is started again: by the launch script, or as an installed module."""
     script = Path(novakey.__file__).parents[1] / "novakey.py"
     return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "novakey"]

@@ -10,4 +10,5 @@ process    what this process gives away about itself
 procfs     what the system says about another process (proc(5))
 sanitize   text that others chose, made fit to be shown
 systemd    the service manager's sockets and notices
+tty        a terminal's settings, restored after a question without echo
 """

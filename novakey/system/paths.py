@@ -85,6 +85,11 @@ class Paths(NamedTuple):
         """The QR's picture, there only while a window is open."""
         return self.data / "novakey-pair.png"
 
+    @property
+    def phone(self) -> Path:
+        """The profile of `novakey.py phone`, where none is named."""
+        return self.data / "phone.json"
+
     def kept(self, devices_file: str, server_keys_file: str) -> tuple[Path, ...]:
         """Every file that holds state or keys; the two names are settings."""
         store, keys = self.data / devices_file, self.data / server_keys_file

@@ -35,7 +35,7 @@ def test_who_reads_the_token_first_pairs_but_the_owner_sees_it_and_revokes_it(tm
             phone.pair_with(text, "owner")
         # The owner is told who paired, from where, and what to do.
         daemon.wait_for_log(f'paired: "thief" from {THIEF}')
-        assert "devices revoke" in daemon.log()
+        daemon.wait_for_log("devices revoke")
 
         profile = phone.Profile(daemon.host, daemon.port, "thief", thief_key, public)
         assert say(profile, MessageType.ARM).outcome is Outcome.OK, "it is a phone like any other"

@@ -22,7 +22,7 @@ class Terminal:
     """One terminal of its own size; a context manager that ends its tmux server by its socket."""
 
     def __init__(self, data: Path, columns: int = 100, rows: int = 40, **env: str) -> None:
-        self._data = data
+        self.data = data
         self._size = (columns, rows)
         self._env = {**clean_environment(), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **env}
         self._folder = Path(tempfile.mkdtemp(prefix="novakey-tmux-"))  # a socket's address is short
@@ -37,7 +37,7 @@ class Terminal:
         )
         start.write_text(
             f"{said}PS1='$ '\n"
-            f'novakey() {{ "{sys.executable}" "{ROOT}/novakey.py" --data-dir "{self._data}" "$@"; }}\n'
+            f'novakey() {{ "{sys.executable}" "{ROOT}/novakey.py" --data-dir "{self.data}" "$@"; }}\n'
         )
         self._tmux(
             "-u", "-f", "/dev/null", "new-session", "-d", "-s", "t",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.tmux import Terminal
@@ -48,3 +51,29 @@ def test_ctrl_c_at_a_prompt_ends_the_line_and_nothing_else(terminal: Terminal, w
     terminal.press("C-c")
     screen = terminal.wait_for(r"\n\$ $\Z")
     assert re.search(rf"{PROMPTS[words]} *(\^C)?\ncode 130\n echo *\n\$ $", screen), screen
+
+
+@pytest.mark.parametrize("words", ["serve", "phone send"])
+def test_sigterm_at_a_prompt_without_echo_leaves_a_terminal_that_echoes(
+    terminal: Terminal, words: str
+) -> None:
+    terminal.clear()
+    terminal.type(f"novakey {words}; echo code $?; stty -a | grep -o '[ -]echo '")
+    terminal.wait_for(rf"{PROMPTS[words]}\s*$")
+    os.kill(_process(str(terminal.data), words), signal.SIGTERM)
+    assert re.search(r"code 143\n echo *\n", terminal.wait_for(r"code \d+\n.echo *\n"))
+
+
+def _process(*parts: str) -> int:
+    """Return the id of the one process with these parts in its command line."""
+    needles = [part.replace(" ", "\0").encode() for part in parts]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue
+        if all(needle in line for needle in needles):
+            found.append(int(path.parent.name))
+    (pid,) = found
+    return pid

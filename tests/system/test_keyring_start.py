@@ -44,7 +44,7 @@ def test_three_failures_in_a_row_lock_and_reset_unlocks(tmp_path: Path) -> None:
             with Daemon(tmp_path / "d", env=service.env, **KEYRING) as daemon:
                 daemon.wait_for_log("secure storage (keyring) failed")
                 assert not (tmp_path / "d" / "novakey-pair.png").exists()
-                assert ("pairing is locked: secure storage failed 3 times" in daemon.log()) is (count == 3)
+            assert ("pairing is locked: secure storage failed 3 times" in daemon.log()) is (count == 3)
         service.stop()
         service.unlock()
         with Daemon(tmp_path / "d", env=service.env, **KEYRING) as daemon:

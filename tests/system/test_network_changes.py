@@ -63,7 +63,7 @@ def test_the_qr_follows_the_address_while_it_is_shown(tmp_path: Path) -> None:
                 assert next(shown) == "198.51.100.8"
             picture = daemon.folder / "novakey-pair.png"
             wait_until(lambda: uri.decode(phone.read_picture(picture)).host == "198.51.100.8", "the new QR")
-            assert "the address of this computer is 198.51.100.8 now" in daemon.log()
+            daemon.wait_for_log("the address of this computer is 198.51.100.8 now")
 
 
 @contextmanager

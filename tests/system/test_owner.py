@@ -90,7 +90,7 @@ def test_doctor_names_what_is_spoiled_and_how_to_mend_it(tmp_path: Path, spoiled
 
 def test_reset_asks_for_the_word_and_does_nothing_without_it(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
-        daemon.pair()
+        daemon.pair().save(tmp_path / "d" / "phone.json")
     before = sorted((tmp_path / "d").iterdir())
     done = run("--data-dir", tmp_path / "d", "reset", stdin=subprocess.DEVNULL)
     assert done.returncode == 1 and "type reset" in done.stderr
@@ -98,7 +98,7 @@ def test_reset_asks_for_the_word_and_does_nothing_without_it(tmp_path: Path) -> 
     for answer, code in (("no", 1), ("reset", 0)):
         assert on_a_terminal(answer, "--data-dir", tmp_path / "d", "reset") == code
     left = {path.name for path in (tmp_path / "d").iterdir()}
-    assert not {"devices.json", "server_keys.json", "sealing.key", "pairing.json"} & left
+    assert not {"devices.json", "server_keys.json", "sealing.key", "pairing.json", "phone.json"} & left
 
 
 def on_a_terminal(answer: str, *words: str | Path) -> int:

@@ -177,7 +177,7 @@ def test_without_a_service_the_command_line_shows_and_grants_it(start: Start) ->
     desk = start(dunst=False)
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
     desk.daemon.wait_for_log("nobody can be asked on the screen")
-    assert "use novakey.py approve, or deny" in desk.daemon.log()
+    desk.daemon.wait_for_log("use novakey.py approve, or deny")
     assert desk.waiting() == [("pocket", "xterm")]
     shown = run("--data-dir", desk.daemon.folder, "status").stdout
     assert "waiting:  pocket to type into xterm: approve or deny" in shown

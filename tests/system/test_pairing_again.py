@@ -65,7 +65,7 @@ def works(profile: Profile) -> bool:
 
 
 def audit(daemon: Daemon) -> list[dict[str, Any]]:
-    lines = (daemon.folder / "logs" / "audit.jsonl").read_text().splitlines()
+    lines = (daemon.folder / "logs" / "audit-events.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -229,7 +229,7 @@ def test_a_phone_at_another_address_or_by_a_second_listener_is_the_same_device(d
     assert register(sock, public, token, pair.Registration(ANNA, random_key()))
     (row,) = daemon.rows()
     assert (row["id"], row["paired_from"]) == (ANNA, "127.0.0.7")
-    assert f'paired again: "{ANNA}" from 127.0.0.7' in daemon.log()
+    daemon.wait_for_log(f'paired again: "{ANNA}" from 127.0.0.7')
 
 
 def test_a_reinstalled_app_with_a_new_id_leaves_an_orphan_that_the_owner_is_offered_to_revoke(

@@ -98,7 +98,7 @@ def test_advertise_host_is_what_the_qr_says(tmp_path: Path) -> None:
         assert "which no phone can reach" not in daemon.log()
     with Daemon(tmp_path / "e") as daemon:
         assert uri.decode(daemon.uri()).host == "127.0.0.1"
-        assert "which no phone can reach" in daemon.log()
+        daemon.wait_for_log("which no phone can reach")
 
 
 def test_the_qr_has_the_host_as_a_person_types_it(tmp_path: Path) -> None:

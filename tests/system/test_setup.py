@@ -390,7 +390,7 @@ def test_a_person_answers_three_questions_and_sees_the_qr(home: Path, tmp_path: 
         terminal.clear()
         terminal.type(typed(home, "--uninstall"))
         terminal.wait_for("type yes to go on: ")
-        terminal.type("yes")
+        terminal.type("Y")
         terminal.wait_for("everything that setup made is gone")
     assert tree(home) == {}
 

@@ -103,7 +103,7 @@ def test_a_refusal_costs_no_gate_names_the_program_to_the_owner_alone_and_never_
             assert retried.outcome is Outcome.BAD_REQUEST, "a phone's own retry goes to no other window"
             assert say(phone, MessageType.INJECT, b"once").outcome is Outcome.TYPED, "still armed, approved"
             assert terminal.wait_for("once") == "once"
-        assert 'target refused: "keepassxc" is a denied program' in daemon.log()
+        daemon.wait_for_log('target refused: "keepassxc" is a denied program')
         for file in (daemon.output, *(path for path in daemon.folder.rglob("*") if path.is_file())):
             assert b"Zebra" not in file.read_bytes(), file.name
 

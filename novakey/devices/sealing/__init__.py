@@ -5,6 +5,7 @@ choose             the one that the settings name
 keyfile            an owner-only file
 keyring            the keyring of the system, in a child process
 keyring_child      that child
-passphrase         Argon2id over a passphrase
+passphrase         a file that a passphrase opens
+wrapped            a key under a passphrase (Argon2id)
 passphrase_source  a file or the terminal
 """

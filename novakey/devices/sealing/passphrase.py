@@ -1,92 +1,22 @@
 """The sealing key in a file that only a passphrase opens. For containers and other headless machines.
 
-The key is random and sealed with XChaCha20-Poly1305 under a key that Argon2id
-(RFC 9106) derives from the passphrase; the file holds everything but the
-passphrase:
-
-    {"v":1,"kdf":"argon2id","passes":…,"memory_kib":…,"salt_b64":…,"nonce_b64":…,"ct_b64":…}
-
-Whoever copies the disk has to guess the passphrase, at a third of a second and
-128 MiB a guess. Deriving holds the whole process up for as long, so a backend
-is asked when the daemon starts and never while it serves.
+The file is a `wrapped.Wrapped`: it holds everything but the passphrase. A
+derivation holds the whole process up, so this backend is asked when the daemon
+starts and never while it serves.
 """
 
 from __future__ import annotations
 
-import base64
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
-from nacl import exceptions, pwhash
-
-from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
+from novakey.devices.sealing.base import SealingBackend
 from novakey.devices.sealing.passphrase_source import Source
+from novakey.devices.sealing.wrapped import COST, SALT_SIZE, Cost, Wrapped, derive
 from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system import files
-from novakey.wire import ProtocolError, crypto, jsonline
-
-LABEL = b"NovaKey sealing key v1"
-SALT_SIZE: int = pwhash.argon2id.SALTBYTES
-_CIPHERTEXT_SIZE = KEY_SIZE + crypto.TAG_SIZE
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one derivation takes: passes over the memory, and its size in KiB."""
-
-    passes: int
-    memory_kib: int
-
-
-# Above RFC 9106's second choice (3 passes, 64 MiB), since libsodium has one lane; a 256 MiB container has it.
-COST = Cost(passes=4, memory_kib=128 * 1024)
-# A file that was put in our place could otherwise take all memory, or hours, before its tag is looked at.
-MAX_COST = Cost(passes=16, memory_kib=1024 * 1024)
-_MIN_COST = Cost(passes=1, memory_kib=8)  # what libsodium computes at all
-
-# A base64 file of this layout has under 300 bytes.
-_MAX_FILE = 1024
-
-
-@dataclass(frozen=True)
-class _Wrapped:
-    """The file's content; it has exactly one encoding."""
-
-    cost: Cost
-    salt: bytes
-    nonce: bytes
-    ciphertext: bytes
-
-    def encode(self) -> bytes:
-        members = {
-            "v": 1,
-            "kdf": "argon2id",
-            "passes": self.cost.passes,
-            "memory_kib": self.cost.memory_kib,
-            "salt_b64": base64.b64encode(self.salt).decode(),
-            "nonce_b64": base64.b64encode(self.nonce).decode(),
-            "ct_b64": base64.b64encode(self.ciphertext).decode(),
-        }
-        return jsonline.encode(members) + b"\n"
-
-    @classmethod
-    def decode(cls, data: bytes) -> _Wrapped:
-        """`ProtocolError` or `ValueError` for anything that `encode` does not write."""
-        if len(data) > _MAX_FILE:
-            raise ValueError("too long")
-        members = jsonline.decode(data)
-        salt, nonce, ciphertext = (
-            base64.b64decode(jsonline.string(members, name), validate=True)
-            for name in ("salt_b64", "nonce_b64", "ct_b64")
-        )
-        cost = Cost(jsonline.integer(members, "passes"), jsonline.integer(members, "memory_kib"))
-        wrapped = cls(cost, salt, nonce, ciphertext)
-        sizes = (len(salt), len(nonce), len(ciphertext))
-        if sizes != (SALT_SIZE, crypto.NONCE_SIZE, _CIPHERTEXT_SIZE) or wrapped.encode() != data:
-            raise ValueError("not what we write")
-        return wrapped
+from novakey.wire import ProtocolError
 
 
 class _DoesNotOpen(StoreError):
@@ -113,7 +43,7 @@ class Passphrase(SealingBackend):
         data = files.read_private(self._path)
         if data is None:
             return None
-        wrapped = self._decode(data)
+        wrapped = Wrapped.checked(data, str(self._path), self._cure())
         if self._fresh is not None and self._fresh[0] == wrapped.salt:
             # Just stored: read back from the disk without asking the person a third time.
             wrapping, self._fresh = self._fresh[1], None
@@ -129,11 +59,10 @@ class Passphrase(SealingBackend):
         """See `SealingBackend.store`. Asks for a new passphrase."""
         if files.read_private(self._path) is not None:  # before a person chooses a passphrase in vain
             raise self._exists()
-        salt, nonce = secrets.token_bytes(SALT_SIZE), secrets.token_bytes(crypto.NONCE_SIZE)
+        salt = secrets.token_bytes(SALT_SIZE)
         wrapping = self._derive(self._cost, salt, new=True)
-        ciphertext = crypto.seal(wrapping.reveal(), nonce, key.reveal(), LABEL)
         try:
-            files.create_private(self._path, _Wrapped(self._cost, salt, nonce, ciphertext).encode())
+            files.create_private(self._path, Wrapped.seal(key, self._cost, salt, wrapping).encode())
         except FileExistsError:
             raise self._exists() from None
         self._fresh = salt, wrapping
@@ -142,55 +71,18 @@ class Passphrase(SealingBackend):
         """See `SealingBackend.delete`."""
         files.remove(self._path)
 
-    def _decode(self, data: bytes) -> _Wrapped:
-        try:
-            wrapped = _Wrapped.decode(data)
-        except (ProtocolError, ValueError):
-            raise StoreError(
-                f"{self._path} is damaged: it is not a whole file of a sealing key", self._cure()
-            ) from None
-        cost = wrapped.cost
-        if not (
-            _MIN_COST.passes <= cost.passes <= MAX_COST.passes
-            and _MIN_COST.memory_kib <= cost.memory_kib <= MAX_COST.memory_kib
-        ):
-            raise StoreError(
-                f"{self._path} asks for {cost.passes} passes over {cost.memory_kib} KiB,"
-                " which no file of ours does",
-                self._cure(),
-            )
-        return wrapped
-
     def _derive(self, cost: Cost, salt: bytes, new: bool) -> Secret:
-        passphrase = self._source.ask(new)
-        try:
-            derived = pwhash.argon2id.kdf(
-                crypto.KEY_SIZE,
-                passphrase.reveal(),
-                salt,
-                opslimit=cost.passes,
-                memlimit=cost.memory_kib * 1024,
-            )
-        except (exceptions.RuntimeError, MemoryError):  # all that libsodium reports is that it failed
-            raise StoreError(
-                f"there is not enough memory for the passphrase ({cost.memory_kib // 1024} MiB are needed)",
-                "give the machine or the container more memory",
-            ) from None
-        finally:
-            passphrase.wipe()
-        return Secret(derived)
+        return derive(self._source.ask(new), cost, salt)
 
-    def _open(self, wrapped: _Wrapped, wrapping: Secret) -> Secret:
+    def _open(self, wrapped: Wrapped, wrapping: Secret) -> Secret:
         try:
-            return Secret(crypto.unseal(wrapping.reveal(), wrapped.nonce, wrapped.ciphertext, LABEL))
+            return wrapped.open(wrapping)
         except ProtocolError:
             # The tag cannot tell these apart.
             raise _DoesNotOpen(
                 f"{self._path} does not open: the passphrase is wrong, or the file was changed",
                 f"give the passphrase that was chosen first; failing that, {self._cure()}",
             ) from None
-        finally:
-            wrapping.wipe()
 
     def _exists(self) -> StoreError:
         return StoreError(f"the sealing key {self._path} exists already", "to start over: novakey.py reset")

@@ -21,6 +21,7 @@ from novakey.errors import StoreError
 from novakey.secret import Secret
 from novakey.system.paste import command
 from novakey.system.sanitize import lines
+from novakey.system.tty import restored
 
 VARIABLE = "NOVAKEY_PASSPHRASE_FILE"
 
@@ -89,8 +90,9 @@ class PassphraseFile(Source):
     one of our own that others can read is refused.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named_by: str = VARIABLE) -> None:
         self._path = path
+        self._named_by = named_by
 
     def _where(self) -> str:
         return f"the passphrase in {self._path}"
@@ -103,7 +105,7 @@ class PassphraseFile(Source):
             reason = getattr(error, "strerror", None) or "not a path"
             raise StoreError(
                 f"the passphrase file {self._path} cannot be read: {reason}",
-                f"{VARIABLE} must name a file that this user can read",
+                f"{self._named_by} must name a file that this user can read",
             ) from error
         try:
             self._check(os.fstat(handle))
@@ -138,9 +140,17 @@ class Terminal(Source):
 
     tries = 3
 
-    def __init__(self, timeout_s: float = PROMPT_S, path: str = "/dev/tty") -> None:
+    def __init__(
+        self,
+        timeout_s: float = PROMPT_S,
+        path: str = "/dev/tty",
+        what: str = "the device store",
+        cure: str = _CURE,
+    ) -> None:
         self._timeout_s = timeout_s
         self._path = path
+        self._what = what
+        self._cure = cure
 
     def tell(self, problem: str) -> None:
         """See `Source.tell`."""
@@ -153,9 +163,9 @@ class Terminal(Source):
     def _get(self, new: bool) -> Secret:
         with self._open() as terminal:
             if not new:
-                return self._question(terminal, "passphrase of the device store: ")
+                return self._question(terminal, f"passphrase of {self._what}: ")
             for _ in range(self.tries):
-                first = self._question(terminal, "new passphrase for the device store: ")
+                first = self._question(terminal, f"new passphrase for {self._what}: ")
                 if first == self._question(terminal, "the same once more: "):
                     return first
                 terminal.write(b"the two differ\n")
@@ -165,7 +175,7 @@ class Terminal(Source):
         try:
             terminal = open(self._path, "r+b", buffering=0)  # noqa: SIM115  # the caller closes it
         except OSError as error:
-            raise StoreError("there is no terminal to ask for the passphrase on", _CURE) from error
+            raise StoreError("there is no terminal to ask for the passphrase on", self._cure) from error
         try:
             # In the background the kernel would stop the whole process at the first question.
             foreground = os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -173,23 +183,21 @@ class Terminal(Source):
             foreground = False
         if not foreground:
             terminal.close()
-            raise StoreError("the passphrase cannot be asked for in the background", _CURE)
+            raise StoreError("the passphrase cannot be asked for in the background", self._cure)
         return terminal
 
     def _question(self, terminal: Any, prompt: str) -> Secret:
         handle = terminal.fileno()
-        before = termios.tcgetattr(handle)
-        silent = before.copy()
+        silent = termios.tcgetattr(handle)
         silent[3] &= ~termios.ECHO
         try:
-            termios.tcsetattr(handle, termios.TCSAFLUSH, silent)  # drops what was typed ahead, with echo
-            terminal.write(prompt.encode())
-            line = self._line(handle)
+            with restored(handle):
+                termios.tcsetattr(handle, termios.TCSAFLUSH, silent)  # drops what was typed ahead, with echo
+                terminal.write(prompt.encode())
+                line = self._line(handle)
         except StoreError:
             terminal.write(b"\n")
             raise
-        finally:
-            termios.tcsetattr(handle, termios.TCSAFLUSH, before)
         terminal.write(b"\n")
         return Secret(line.rstrip(b"\r\n"))
 
@@ -199,7 +207,7 @@ class Terminal(Source):
         while not line.endswith(b"\n") and len(line) <= MAX_SIZE:
             ready, _, _ = select.select([handle], [], [], max(0.0, until - time.monotonic()))
             if not ready:
-                raise StoreError(f"nobody gave the passphrase within {self._timeout_s:g} s", _CURE)
+                raise StoreError(f"nobody gave the passphrase within {self._timeout_s:g} s", self._cure)
             part = os.read(handle, MAX_SIZE)
             if not part:
                 raise StoreError("the question for the passphrase was cancelled", "start again")

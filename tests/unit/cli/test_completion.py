@@ -14,6 +14,7 @@ from support.daemon import clean_environment, run
 from support.tmux import Terminal
 
 from novakey.cli import parser as commandline
+from novakey.cli.completion_scripts import own_names
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def places(
     options: set[str] = set()
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            commands |= action.choices
+            commands |= {name: action.choices[name] for name in own_names(action)}
         options.update(action.option_strings)
     yield path, options | commands.keys()
     for name, below in commands.items():

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from support.sealing_conformance import Conformance, FilePlace, new_key
 
-from novakey.devices.sealing.passphrase import COST, MAX_COST, Cost, Passphrase
+from novakey.devices.sealing.passphrase import Passphrase
 from novakey.devices.sealing.passphrase_source import PassphraseFile, Source, Terminal, from_environment
+from novakey.devices.sealing.wrapped import COST, MAX_COST, Cost
 from novakey.errors import StoreError
 from novakey.secret import Secret
 
