@@ -93,7 +93,7 @@ def test_the_second_session_of_openbox_types_without_a_terminal(home: Path, scre
         looked = run("doctor", "--json", env={"HOME": str(home), "DISPLAY": screen.display})
         assert f"{ENTRY} starts it with the session" in looked.stdout
     assert "the session starts it no more" in setup(home, "--uninstall", DISPLAY=screen.display)
-    assert not (home / ".config").exists()
+    assert not (home / ENTRY).exists()
 
 
 @pytest.mark.parametrize(
