@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     restore.add_argument("--yes", action="store_true", help="do not ask")
     restore.set_defaults(run=_restore)
     for parser in (backup, restore):
-        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("file", type=Path, metavar="FILE", help="the backup")
         parser.add_argument(
             _OPTION, type=Path, metavar="PATH", help="take the passphrase from this owner-only file"
         )

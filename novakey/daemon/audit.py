@@ -14,7 +14,7 @@ One line a decision, owner-only, rotated like the log. Strangers are not in it,
 because they could fill it, and the log has them. A recorded message can be sent
 again without end, so a device's refusals of one reason get a few lines a minute.
 The others are counted, in `more` of the next such line. What only the owner or a
-pairing can cause has a file of its own: no flood of messages rotates it away.
+pairing can cause stands in a second file too: no flood of messages rotates it away.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Audit:
 
     def happened(self, event: str, device: str, **more: str) -> None:
         """Record what the owner did, or what a pairing changed."""
-        self._write(self._events, self._event(event, device, more))
+        for file in (self._file, self._events):
+            self._write(file, self._event(event, device, more))
 
     def asked(self, device: str, **more: str) -> None:
         """Record a step of a program's request for a secret."""
@@ -114,8 +115,11 @@ def read(folder: Path, lines: int) -> list[dict[str, Any]]:
 
     `StoreError` for a file that is a link, or that others have rights on.
     """
-    entries = [entry for name in (EVENTS, FILE) for entry in _read(folder / name, lines)]
-    return sorted(entries, key=lambda entry: int(entry["at"]))[-lines:] if lines > 0 else []
+    entries = _read(folder / FILE, lines)
+    rotated_away = [entry for entry in _read(folder / EVENTS, lines) if entry not in entries]
+    if len(entries) >= lines and entries:
+        rotated_away = [entry for entry in rotated_away if entry["at"] > entries[0]["at"]]
+    return sorted(rotated_away + entries, key=lambda entry: int(entry["at"]))[-lines:] if lines > 0 else []
 
 
 def _read(path: Path, lines: int) -> list[dict[str, Any]]:

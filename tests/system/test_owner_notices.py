@@ -235,10 +235,10 @@ def test_what_was_put_aside_is_read_in_order_and_foreign_lines_are_left_out(tmp_
         file.write_text("\n".join([*lines, "{", '{"at": 1}', '{"at": -1, "device": ""}', "x" * 20_000]))
         file.chmod(0o600)
     path.with_name(path.name + ".old").write_text(entry(9))
-    assert [row["at"] for row in audit.read(path, 100)] == list(range(8))
+    assert [row["at"] for row in audit.read(tmp_path, 100)] == list(range(8))
     for count in (1, 2, 3, 8):
-        assert [row["at"] for row in audit.read(path, count)] == list(range(8))[-count:]
-    assert audit.read(tmp_path / "nothing" / audit.FILE, 5) == []
+        assert [row["at"] for row in audit.read(tmp_path, count)] == list(range(8))[-count:]
+    assert audit.read(tmp_path / "nothing", 5) == []
 
 
 @pytest.mark.parametrize("spoil", ["wider rights", "link", "fifo"])
