@@ -69,11 +69,12 @@ class Stream:
     def secret(self, count: int) -> Secret:
         """`exactly` so many bytes, of which no copy is left here."""
         whole = bytearray(count)
-        with memoryview(whole) as view:
-            done = self._move(view)
-            while done < count:
-                done += self._receive(view[done:])
         try:
+            with memoryview(whole) as view:
+                done = self._move(view)
+                while done < count:
+                    with view[done:] as room:
+                        done += self._receive(room)
             return Secret(whole)
         finally:
             whole[:] = bytes(count)
@@ -90,11 +91,13 @@ class Stream:
 
     def send(self, data: bytes | memoryview) -> None:
         """Write all of it."""
-        rest = memoryview(data)
-        while rest:
+        sent = 0
+        while sent < len(data):
             self._limit()
             try:
-                rest = rest[self._sock.send(rest) :]
+                # Released also where it fails: a secret that is still viewed cannot be wiped.
+                with memoryview(data)[sent:] as rest:
+                    sent += self._sock.send(rest)
             except TimeoutError:
                 raise DeadlineError("it took too long") from None
             except OSError:

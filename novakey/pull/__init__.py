@@ -12,8 +12,9 @@ Each is thin: the secret comes from an `Ask`, which waits for a phone.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from novakey.errors import NovaKeyError
 from novakey.secret import Secret
@@ -36,5 +37,11 @@ def write(output: BinaryIO, secret: Secret, end: bytes) -> None:
 
 def write_all(output: BinaryIO, data: memoryview) -> None:
     """Write all of it; an output without a buffer may take less at once."""
-    while data:
-        data = data[output.write(data) :]
+    written = 0
+    while written < len(data):
+        with data[written:] as rest:
+            count = cast("int | None", output.write(rest))
+        if count is None:  # it does not wait, and has no room now
+            select.select([], [output], [])
+        else:
+            written += count

@@ -174,14 +174,16 @@ def _send_data(output: BinaryIO, secret: Secret) -> None:
     line = bytearray(MAX_LINE)  # of its full size from the start: one that grows leaves its beginnings behind
     with memoryview(line) as room, secret.view() as octets:
         room[:2], end = b"D ", 2
-        for octet in octets:
-            escaped = _escaped(bytes((octet,)))
-            if end + len(escaped) >= MAX_LINE:
-                end = _end_line(output, room, end)
-            room[end : end + len(escaped)] = escaped
-            end += len(escaped)
-        _end_line(output, room, end)
-        room[:] = bytes(MAX_LINE)
+        try:
+            for octet in octets:
+                escaped = _escaped(bytes((octet,)))
+                if end + len(escaped) >= MAX_LINE:
+                    end = _end_line(output, room, end)
+                room[end : end + len(escaped)] = escaped
+                end += len(escaped)
+            _end_line(output, room, end)
+        finally:
+            room[:] = bytes(MAX_LINE)
 
 
 def _end_line(output: BinaryIO, line: memoryview, end: int) -> int:

@@ -18,13 +18,39 @@ from support.daemon import run
 from support.x11 import wait_until
 
 from novakey.errors import NovaKeyError
-from novakey.pull import WaitedTooLong, password_agent
+from novakey.pull import WaitedTooLong, password_agent, write
 from novakey.pull.client import has_gone
 from novakey.pull.password_agent import PasswordAgent
 from novakey.pull.person import Person, for_a_person
 from novakey.pull.pinentry import MAX_LINE, Pinentry
 from novakey.secret import Secret
 from novakey.system import procfs
+
+# ---- the output ----
+
+
+def test_an_output_that_has_no_room_is_waited_for(tmp_path: Path) -> None:
+    secret = os.urandom(200_000)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with (tmp_path / "read").open("wb") as read:
+        reader = subprocess.Popen(["sh", "-c", "sleep 0.1; exec cat"], stdin=reading, stdout=read)
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as output:
+        write(output, Secret(secret), b"\n")
+    assert reader.wait(20) == 0
+    assert (tmp_path / "read").read_bytes() == secret + b"\n"
+
+
+def test_a_secret_whose_reader_has_gone_can_be_wiped() -> None:
+    secret = Secret(b"correct horse")
+    reading, writing = os.pipe()
+    os.fdopen(reading).close()  # gevent's os.close waits for the loop
+    with os.fdopen(writing, "wb", buffering=0) as output, pytest.raises(BrokenPipeError) as failed:
+        write(output, secret, b"\n")
+    secret.wipe()  # with the error, and so its frames, alive
+    assert failed.value is not None and len(secret) == 0
+
 
 # ---- pinentry ----
 
