@@ -13,7 +13,7 @@ from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongE
 from novakey.secret import Secret
 from novakey.system import files
 from novakey.system.paths import Paths
-from novakey.wire import Malformed, control
+from novakey.wire import Malformed, control, jsonline
 from novakey.wire.control import Done, Event, Refused, Request
 
 CONNECT_S = 3
@@ -52,12 +52,11 @@ class Asked:
 
     def secret(self, answer: Done) -> Secret:
         """Return the secret that follows this answer."""
-        count = answer.members.get(control.FOLLOWING)
-        if type(count) is not int or not 0 <= count <= control.MAX_LINE:
-            raise NovaKeyError("the daemon is of another version", "restart it")
         self._stream.allow(ANSWER_S)
         try:
-            return self._stream.secret(count)
+            return self._stream.secret(jsonline.integer(answer.members, control.FOLLOWING))
+        except Malformed as error:
+            raise _other_version(error) from None
         except EndOfStreamError:
             raise NoDaemonError("the daemon stopped, or ended the connection") from None
 

@@ -1,8 +1,8 @@
-r"""The owner's control protocol, version 1: one JSON object a line, over a local socket.
+r"""The owner's control protocol, version 2: one JSON object a line, over a local socket.
 
-    owner    {"v":1,"op":"arm","args":{"device":"phone-1","ms":5000}}\n
-    daemon   {"v":1,"event":{"name":…,…}}\n           any number, where the operation is live
-    daemon   {"v":1,"ok":{…}}\n   or   {"v":1,"refused":{"problem":…,"cure":…}}\n
+    owner    {"v":2,"op":"arm","args":{"device":"phone-1","ms":5000}}\n
+    daemon   {"v":2,"event":{"name":…,…}}\n           any number, where the operation is live
+    daemon   {"v":2,"ok":{…}}\n   or   {"v":2,"refused":{"problem":…,"cure":…}}\n
 
 A connection carries one request. The answer, `ok` or `refused`, is its last
 line. The answer of `ask` is {"following_bytes":N}, and the N bytes of the secret
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from novakey.wire import Malformed, jsonline
 
-VERSION = 1
+VERSION = 2
 SOCKET_NAME = "control.sock"
 FOLLOWING = "following_bytes"
 MAX_REQUEST = 4096  # the longest is a rename: an id of 255 bytes and a name of 64, each escaped

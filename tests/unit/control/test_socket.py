@@ -29,7 +29,7 @@ from novakey.errors import NovaKeyError
 from novakey.system.paths import Paths
 from novakey.wire.control import MAX_REQUEST, Done, Event
 
-STATUS = b'{"v":1,"op":"status","args":{}}\n'
+STATUS = b'{"v":2,"op":"status","args":{}}\n'
 
 PYTHON = "/usr/bin/python3"  # Debian's: the tests' own may lie where only its owner can go
 
@@ -40,7 +40,7 @@ sock = socket.socket(socket.AF_UNIX)
 sock.settimeout(20)
 try:
     sock.connect(sys.argv[1])
-    sock.sendall(b'{"v":1,"op":"status","args":{}}\\n')
+    sock.sendall(b'{"v":2,"op":"status","args":{}}\\n')
     print("answered", sock.recv(4096))
 except OSError as error:
     print(type(error).__name__)
@@ -264,8 +264,8 @@ def test_the_socket_is_in_the_runtime_folder_and_that_folder_is_one_daemons(tmp_
     ("data", "problem"),
     [
         (b"\n", "not a JSON object"),
-        (b'{"v":1,"op":"shutdown","args":{}}\n', "there is no such operation"),
-        (b'{"v":1,"op":"arm","args":{"ms":"1"}}\n', "arm takes no such argument, or not of this type"),
+        (b'{"v":2,"op":"shutdown","args":{}}\n', "there is no such operation"),
+        (b'{"v":2,"op":"arm","args":{"ms":"1"}}\n', "arm takes no such argument, or not of this type"),
         (b'{"v":9,"op":"status","args":{}}\n', "the daemon is of another version"),
     ],
 )
@@ -307,7 +307,7 @@ def test_idle_connections_are_bounded_in_time_and_number_and_do_not_lock_the_own
 ) -> None:
     with contextlib.ExitStack() as open_ones:
         idle = [open_ones.enter_context(connected(shared.folder)) for _ in range(MAX_CONNECTIONS + 4)]
-        idle[0].sendall(b'{"v":1')
+        idle[0].sendall(b'{"v":2')
         assert client.ask(Paths.under(shared.folder), "status")["pid"] == shared.process.pid
         assert read_all(idle[0]) == b""
 

@@ -35,7 +35,7 @@ for op, args in (("ask", {"prompt": "mine"}), ("status", {}), ("approve", {})):
     sock.settimeout(20)
     try:
         sock.connect(sys.argv[1])
-        sock.sendall(json.dumps({"v": 1, "op": op, "args": args}).encode() + b"\\n")
+        sock.sendall(json.dumps({"v": 2, "op": op, "args": args}).encode() + b"\\n")
         print(op, sock.recv(4096))
     except OSError as error:
         print(op, type(error).__name__)

@@ -15,12 +15,12 @@ from novakey.wire.control import Done, Event, OtherVersion, Refused, Request
 @pytest.mark.parametrize(
     ("line", "request_"),
     [
-        (b'{"v":1,"op":"status","args":{}}\n', Request("status")),
+        (b'{"v":2,"op":"status","args":{}}\n', Request("status")),
         (
-            b'{"v":1,"op":"arm","args":{"device":"phone-1","ms":5000}}\n',
+            b'{"v":2,"op":"arm","args":{"device":"phone-1","ms":5000}}\n',
             Request("arm", {"device": "phone-1", "ms": 5000}),
         ),
-        (b'{"v":1,"op":"pair","args":{"add":true}}\n', Request("pair", {"add": True})),
+        (b'{"v":2,"op":"pair","args":{"add":true}}\n', Request("pair", {"add": True})),
     ],
 )
 def test_a_request_is_these_bytes(line: bytes, request_: Request) -> None:
@@ -31,9 +31,9 @@ def test_a_request_is_these_bytes(line: bytes, request_: Request) -> None:
 @pytest.mark.parametrize(
     ("line", "object_"),
     [
-        (b'{"v":1,"event":{"name":"attempt","attempts_left":2}}\n', Event("attempt", {"attempts_left": 2})),
-        (b'{"v":1,"ok":{"denied":[]}}\n', Done({"denied": []})),
-        (b'{"v":1,"refused":{"problem":"no","cure":""}}\n', Refused("no")),
+        (b'{"v":2,"event":{"name":"attempt","attempts_left":2}}\n', Event("attempt", {"attempts_left": 2})),
+        (b'{"v":2,"ok":{"denied":[]}}\n', Done({"denied": []})),
+        (b'{"v":2,"refused":{"problem":"no","cure":""}}\n', Refused("no")),
     ],
 )
 def test_what_the_daemon_says_is_these_bytes(line: bytes, object_: Event | Done | Refused) -> None:
@@ -48,23 +48,23 @@ def test_what_the_daemon_says_is_these_bytes(line: bytes, object_: Event | Done 
         b"\n",
         b"[]\n",
         b"status\n",
-        b'{"v":1,"op":"status"}\n',
-        b'{"v":1,"op":"status","args":[]}\n',
-        b'{"v":1,"op":"status","args":{},"more":1}\n',
-        b'{"v":1,"op":"status","args":{"x":1}}\n',
-        b'{"v":1,"op":"shutdown","args":{}}\n',
-        b'{"v":1,"op":1,"args":{}}\n',
+        b'{"v":2,"op":"status"}\n',
+        b'{"v":2,"op":"status","args":[]}\n',
+        b'{"v":2,"op":"status","args":{},"more":1}\n',
+        b'{"v":2,"op":"status","args":{"x":1}}\n',
+        b'{"v":2,"op":"shutdown","args":{}}\n',
+        b'{"v":2,"op":1,"args":{}}\n',
         b'{"v":true,"op":"status","args":{}}\n',
         b'{"op":"status","args":{}}\n',
-        b'{"v":1,"v":1,"op":"status","args":{}}\n',
-        b'{"v":1,"op":"arm","args":{"ms":true}}\n',
-        b'{"v":1,"op":"arm","args":{"ms":1.0}}\n',
-        b'{"v":1,"op":"arm","args":{"ms":"1"}}\n',
-        b'{"v":1,"op":"arm","args":{"device":null}}\n',
-        b'{"v":1,"op":"pair","args":{"add":1}}\n',
-        b'{"v":1,"op":"rename","args":{"device":"a"}}\n',
-        b'{"v":1,"op":"revoke","args":{}}\n',
-        b'{"v":1,"op":"revoke","args":{"device":"\xff"}}\n',
+        b'{"v":2,"v":2,"op":"status","args":{}}\n',
+        b'{"v":2,"op":"arm","args":{"ms":true}}\n',
+        b'{"v":2,"op":"arm","args":{"ms":1.0}}\n',
+        b'{"v":2,"op":"arm","args":{"ms":"1"}}\n',
+        b'{"v":2,"op":"arm","args":{"device":null}}\n',
+        b'{"v":2,"op":"pair","args":{"add":1}}\n',
+        b'{"v":2,"op":"rename","args":{"device":"a"}}\n',
+        b'{"v":2,"op":"revoke","args":{}}\n',
+        b'{"v":2,"op":"revoke","args":{"device":"\xff"}}\n',
     ],
 )
 def test_every_other_request_is_malformed(line: bytes) -> None:
@@ -75,13 +75,13 @@ def test_every_other_request_is_malformed(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"v":1}\n',
-        b'{"v":1,"ok":[]}\n',
-        b'{"v":1,"ok":{},"event":{"name":"x"}}\n',
-        b'{"v":1,"event":{}}\n',
-        b'{"v":1,"event":{"name":1}}\n',
-        b'{"v":1,"refused":{"problem":"x"}}\n',
-        b'{"v":1,"refused":{"problem":1,"cure":""}}\n',
+        b'{"v":2}\n',
+        b'{"v":2,"ok":[]}\n',
+        b'{"v":2,"ok":{},"event":{"name":"x"}}\n',
+        b'{"v":2,"event":{}}\n',
+        b'{"v":2,"event":{"name":1}}\n',
+        b'{"v":2,"refused":{"problem":"x"}}\n',
+        b'{"v":2,"refused":{"problem":1,"cure":""}}\n',
     ],
 )
 def test_every_other_line_of_the_daemon_is_malformed(line: bytes) -> None:
@@ -91,8 +91,8 @@ def test_every_other_line_of_the_daemon_is_malformed(line: bytes) -> None:
 
 def test_another_version_is_told_apart() -> None:
     for decode, line in (
-        (control.decode_request, b'{"v":2,"op":"status","args":{}}\n'),
-        (control.decode_line, b'{"v":2,"ok":{}}\n'),
+        (control.decode_request, b'{"v":1,"op":"status","args":{}}\n'),
+        (control.decode_line, b'{"v":1,"ok":{}}\n'),
     ):
         with pytest.raises(OtherVersion):
             decode(line)
