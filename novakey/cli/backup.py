@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from novakey.devices.sealing.passphrase_source import Source
 
 _OPTION = "--passphrase-file"
-_CURE = "write the passphrase to a file that only you can read, and give --passphrase-file"
 
 
 def add(commands: Commands) -> None:
@@ -49,7 +48,7 @@ def _source(words: argparse.Namespace) -> Source:
 
     if words.passphrase_file is not None:
         return PassphraseFile(words.passphrase_file, _OPTION)
-    return Terminal(what="the backup", cure=_CURE)
+    return Terminal(what="the backup", named_by=_OPTION)
 
 
 def _backup(words: argparse.Namespace) -> int:

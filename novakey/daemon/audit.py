@@ -5,7 +5,7 @@
     {"at":…,"req":…,"device":…,"stage":…,"outcome":…,"program":…}
     {"at":…,"event":"ask","device":…,…}                 a program's request for a secret
 
-`audit-events.jsonl`
+The same, and alone in `audit-events.jsonl`
 
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
@@ -117,9 +117,7 @@ def read(folder: Path, lines: int) -> list[dict[str, Any]]:
     """
     entries = _read(folder / FILE, lines)
     rotated_away = [entry for entry in _read(folder / EVENTS, lines) if entry not in entries]
-    if len(entries) >= lines and entries:
-        rotated_away = [entry for entry in rotated_away if entry["at"] > entries[0]["at"]]
-    return sorted(rotated_away + entries, key=lambda entry: int(entry["at"]))[-lines:] if lines > 0 else []
+    return (rotated_away + entries)[-lines:]
 
 
 def _read(path: Path, lines: int) -> list[dict[str, Any]]:

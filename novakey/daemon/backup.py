@@ -92,7 +92,7 @@ def save(path: Path, paths: Paths, settings: Settings, source: Source) -> int:
     key, salt = Secret(os.urandom(KEY_SIZE)), secrets.token_bytes(SALT_SIZE)
     head = Wrapped.seal(key, COST, salt, derive(source.ask(new=True), COST, salt))
     try:
-        files.create_private(path, head.encode() + sealed_file.seal(key, LABEL, document))
+        files.write_private(path, head.encode() + sealed_file.seal(key, LABEL, document))
     except FileExistsError:
         raise NovaKeyError(f"{path} exists already", "give another name, or move it away") from None
     return len(devices)
@@ -154,25 +154,27 @@ def compare(backup: Backup, paths: Paths, settings: Settings) -> Difference:
     return Difference(older, tuple(device.name or device.id for device in gone), False)
 
 
-def restore(
-    backup: Backup, paths: Paths, settings: Settings, reload: Callable[[], Settings] | None = None
-) -> Restored:
+def restore(backup: Backup, paths: Paths, settings: Settings, reload: Callable[[], Settings]) -> Restored:
     """Put the pairings of a backup in place of those that are here, whose files are kept beside.
 
-    `reload` reads the settings again once a configuration came back. Refuses while a daemon runs.
+    `reload` reads the settings again, since a configuration may have come back. Refuses while a daemon runs.
     """
     other_daemon.refuse(paths, settings)
     paths.prepare()
     with files.FolderLock(paths.data):
-        config = _put_config(backup, paths)
-        if config is not None and reload is not None:
-            settings = reload()
-        startup.prepare(paths, settings)
         known = record.load(paths.pairing)
-        if known.device_stored:
-            startup.refuse_weaker(known.backend, settings)
+        config = _put_config(backup, paths)
+        try:
+            settings = reload()
+            if known.device_stored:
+                startup.refuse_weaker(known.backend, settings)
+            startup.prepare(paths, settings)
+            key = choose.backend(settings.device_store, paths, settings).load_or_create()
+        except BaseException:
+            if config is not None:
+                files.remove(config)
+            raise
         aside = _keep(paths, settings)
-        key = choose.backend(settings.device_store, paths, settings).load_or_create()
         adopt_devices.adopt(backup.server, backup.devices, known, paths, settings, key)
         if backup.locked and not known.locked:
             record.save(paths.pairing, record.load(paths.pairing)._replace(locked=backup.locked))
@@ -201,9 +203,7 @@ def _keep(paths: Paths, settings: Settings) -> Path | None:
     there = [path for path in kept if path.is_file() and path != paths.qr]
     if not (paths.data / settings.devices_file).exists():
         return None
-    number = 1
-    while (aside := paths.data / f"{ASIDE}-{number}").exists():
-        number += 1
+    aside = files.free_name(paths.data / ASIDE)
     aside.mkdir(mode=0o700)
     for path in there:
         shutil.copy2(path, aside / path.name)

@@ -215,7 +215,7 @@ def _plan_moves(
     """Plan to move aside its files, its unit and the rest of an earlier state of ours."""
     ours = [paths.data / settings.devices_file, paths.data / settings.server_keys_file]
     ours += [paths.pairing, paths.replay_ledger]
-    aside = import_record.free_folder(paths.data)
+    aside = files.free_name(paths.data / import_record.ASIDE)
     for path in dict.fromkeys((*theirs, *ours)):
         if path.is_file() and path.parent == paths.data:
             plan.moved.append([str(path), str(aside / path.name)])

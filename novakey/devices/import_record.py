@@ -60,14 +60,6 @@ def save(folder: Path, record: ImportRecord) -> None:
     files.replace_private(folder / FILE, jsonline.encode(asdict(record)) + b"\n")
 
 
-def free_folder(folder: Path) -> Path:
-    """Return the first folder `before-import-N` that is not there."""
-    number = 1
-    while (aside := folder / f"{ASIDE}-{number}").exists():
-        number += 1
-    return aside
-
-
 def move(record: ImportRecord) -> None:
     """Move the files to where the record says, each durably before the next."""
     for source, target in record.moved:

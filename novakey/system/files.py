@@ -160,6 +160,29 @@ def create_private(path: Path, data: bytes) -> None:
             beside.unlink()
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet, durably, on any file system; `FileExistsError` when it does.
+
+    A crash can leave a part of it. `create_private` cannot, but needs hard links, which FAT lacks.
+    """
+    try:
+        _write_new(path, data)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise _failed(f"{path} cannot be written", path.parent, error) from error
+
+
+def free_name(path: Path) -> Path:
+    """Return the first of `path`-1, `path`-2 and so on that is not there."""
+    number = 1
+    while (free := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return free
+
+
 def remove(path: Path, durable: bool = True) -> bool:
     """Remove the file (or the link itself), durably unless that is not needed; whether there was one."""
     try:

@@ -72,7 +72,6 @@ _MESSAGE = "the reply to a message of a paired phone"
 NOT_LISTED = {
     "no handshake is running": _OURS,
     "the device store": "what a passphrase is of",
-    "write the passphrase to a file that only you can read, and give --passphrase-file": "a cure",
     "must be 1 to 64 letters, digits, spaces or ._-@'(), and not begin with - or .": "the device id …",
     "… in …": _OURS,
     "no sealing backend is called …": _OURS,

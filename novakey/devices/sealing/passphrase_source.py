@@ -29,8 +29,6 @@ MAX_SIZE = 1024  # bytes; longer than anybody's passphrase, and what a terminal 
 MIN_NEW_SIZE = 8  # below that Argon2id makes guessing slow, not infeasible
 PROMPT_S = 120  # a start without a person must fail, not wait for ever
 
-_CURE = f"write the passphrase to a file that only you can read, and set {VARIABLE} to its path"
-
 
 class Source(ABC):
     """Gives the passphrase."""
@@ -80,6 +78,10 @@ def from_environment(env: Mapping[str, str]) -> Source:
     return PassphraseFile(Path(named)) if named else Terminal()
 
 
+def _cure(named_by: str) -> str:
+    return f"write the passphrase to a file that only you can read, and name that by {named_by}"
+
+
 class PassphraseFile(Source):
     """A regular file with the passphrase, less one line end.
 
@@ -118,7 +120,7 @@ class PassphraseFile(Source):
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
-            raise StoreError(f"the passphrase file {self._path} is not a regular file", _CURE)
+            raise StoreError(f"the passphrase file {self._path} is not a regular file", _cure(self._named_by))
         if status.st_uid not in (0, os.geteuid()):
             raise StoreError(
                 f"the passphrase file {self._path} belongs to another user (uid {status.st_uid})",
@@ -145,12 +147,12 @@ class Terminal(Source):
         timeout_s: float = PROMPT_S,
         path: str = "/dev/tty",
         what: str = "the device store",
-        cure: str = _CURE,
+        named_by: str = VARIABLE,
     ) -> None:
         self._timeout_s = timeout_s
         self._path = path
         self._what = what
-        self._cure = cure
+        self._cure = _cure(named_by)
 
     def tell(self, problem: str) -> None:
         """See `Source.tell`."""
