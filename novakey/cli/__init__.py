@@ -12,7 +12,7 @@
     pair                the QR, live
     status              status, devices, arm, disarm, approve, deny, log
     audit               the record of decisions as a table
-    request             ask, exec, askpass, pinentry, agent
+    request             request, exec, askpass, pinentry, password-agent
     phone               the reference phone
     completion          the shells
     completion_scripts  their scripts, made from the parser

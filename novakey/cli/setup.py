@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from novakey.cli import common, maintenance
@@ -70,12 +69,12 @@ def _setup(words: argparse.Namespace) -> int:
         )
     elsewhere = words.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
     arguments = ["--data-dir", str(paths.data)] if elsewhere else []
-    answers = replace(answers, service=installation.install(paths, answers, arguments, say))
+    by_service = installation.install(paths, answers, arguments, say)
     words.yes, unattended = False, words.yes  # to `serve` it means something else
     settings = common.settings(words)
     if not _can_be_sealed(paths, settings, say):
         return 1
-    return _go(words, answers, say, unattended)
+    return _go(words, answers, by_service, unattended)
 
 
 def _answers(words: argparse.Namespace) -> Answers:
@@ -154,17 +153,18 @@ def _asks_for_passphrase(settings: Settings) -> bool:
     return settings.device_store == "passphrase" and not os.environ.get(PASSPHRASE_FILE)
 
 
-def _go(words: argparse.Namespace, answers: Answers, say: common.Say, unattended: bool) -> int:
+def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
     from novakey.setup import installation
     from novakey.system import files
 
+    say = common.printer()
     holder = files.FolderLock.holder(common.paths(words).data)
     if answers.service and _asks_for_passphrase(common.settings(words)):
-        say("the service has nobody to ask for the passphrase, so it is not started")
+        say("what starts by itself has nobody to ask for the passphrase, so it is not started")
         say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")
         return 1
-    if answers.service:
+    if by_service:
         why_not = installation.start_service()
         if why_not is None:
             say("the service runs, and starts with your session")
@@ -175,7 +175,7 @@ def _go(words: argparse.Namespace, answers: Answers, say: common.Say, unattended
     if holder is not None:
         say(f"a daemon runs already (process {holder}): restart it for the new configuration")
         return 0
-    if unattended or answers.service:
+    if unattended or by_service:
         say("to start it now, and see the QR: novakey.py serve")
         return 0
     say("this is the daemon; Ctrl-C ends it, and novakey.py starts it again")

@@ -17,10 +17,8 @@ from novakey.errors import SetupError
 from novakey.setup import service
 
 FILE = "novakey.desktop"
-MARK = "# Written by novakey.py setup for this installation."
-# Window managers without autostart entries, by the variable that they set: their file, and their word.
-_OWN_FILES = {"SWAYSOCK": ("~/.config/sway/config", "exec"), "I3SOCK": ("~/.config/i3/config", "exec")}
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+# The configuration of window managers without autostart entries, by the variable that they set.
+_OWN_FILES = {"SWAYSOCK": "~/.config/sway/config", "I3SOCK": "~/.config/i3/config"}
 
 
 def needed() -> bool:
@@ -31,24 +29,23 @@ def needed() -> bool:
 
 def line(arguments: Sequence[str]) -> tuple[str, str] | None:
     """Return this window manager's configuration and the line to add; None where entries are started."""
-    for variable, (file, word) in _OWN_FILES.items():
+    for variable, file in _OWN_FILES.items():
         if os.environ.get(variable):
-            return file, f"{word} {shlex.join(_words(arguments))}"
+            return file, f"exec {shlex.join(_words(arguments))}"
     return None
 
 
 def path() -> Path:
     """Return the place of the entry."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".config") / "autostart" / FILE
+    return service.config_home() / "autostart" / FILE
 
 
 def text(arguments: Sequence[str]) -> str:
     """Return the entry; `arguments` are what this installation is started with."""
     command = " ".join(map(_quoted, _words(arguments)))
     return (
-        f"{MARK}\n[Desktop Entry]\nType=Application\nName=NovaKey\nComment=A phone as a secure keyboard\n"
-        f"Exec={command}\nTerminal=false\nNoDisplay=true\n"
+        f"{service.MARK}\n[Desktop Entry]\nType=Application\nName=NovaKey\n"
+        f"Comment=A phone as a secure keyboard\nExec={command}\nTerminal=false\nNoDisplay=true\n"
     )
 
 
@@ -60,7 +57,7 @@ def _words(arguments: Sequence[str]) -> list[str]:
 
 def _quoted(word: str) -> str:
     """Quote a word for `Exec` (Desktop Entry Specification), and then as a value of the file."""
-    if _UNSAFE.search(word):
+    if service.UNSAFE.search(word):
         raise SetupError(f"a session cannot run {word!r}", "move NovaKey to a folder with an ordinary name")
     quoted = re.sub(r'(["`$\\])', r"\\\1", word).replace("%", "%%")
     return '"' + quoted.replace("\\", "\\\\") + '"'

@@ -23,13 +23,18 @@ _ANSWER_S = 20.0
 TARGET = "graphical-session.target"
 _STARTS_IT = re.compile(r"(?mi)^ExecStart=.*novakey")
 _IN_FOLDER = re.compile(r"(?m)^WorkingDirectory=")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def config_home() -> Path:
+    """Return the folder of the user's configuration (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return Path(home) if home.startswith("/") else Path.home() / ".config"
 
 
 def folder() -> Path:
     """Where systemd looks for the user's own units (systemd.unit(5))."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".config") / "systemd" / "user"
+    return config_home() / "systemd" / "user"
 
 
 def text(paths: Paths, arguments: Sequence[str]) -> str:
@@ -72,7 +77,7 @@ def of_other_daemon() -> Path | None:
 
 def quoted(word: str, command: bool = True) -> str:
     """Quote a word for a unit file, so that no character breaks out of it (systemd.syntax(7))."""
-    if _UNSAFE.search(word):
+    if UNSAFE.search(word):
         raise SetupError(f"systemd cannot run {word!r}", "move NovaKey to a folder with an ordinary name")
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return '"' + (word.replace("$", "$$") if command else word) + '"'

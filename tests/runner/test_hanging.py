@@ -159,7 +159,7 @@ def test_on_a_screen(screen):
         ("collection", "SIGINT"),
         ("test", "SIGINT"),
         ("teardown", "SIGTERM"),
-        pytest.param("teardown", "SIGINT", marks=pytest.mark.long),
+        ("teardown", "SIGINT"),
         ("test", "SIGKILL"),
     ],
 )

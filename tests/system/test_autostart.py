@@ -97,16 +97,14 @@ def test_the_second_session_of_openbox_types_without_a_terminal(home: Path, scre
 
 
 @pytest.mark.parametrize(
-    ("variable", "file", "word"),
-    [("SWAYSOCK", "~/.config/sway/config", "exec"), ("I3SOCK", "~/.config/i3/config", "exec")],
+    ("variable", "file"),
+    [("SWAYSOCK", "~/.config/sway/config"), ("I3SOCK", "~/.config/i3/config")],
 )
-def test_where_no_entry_would_be_started_the_line_is_named(
-    home: Path, variable: str, file: str, word: str
-) -> None:
+def test_where_no_entry_would_be_started_the_line_is_named(home: Path, variable: str, file: str) -> None:
     said = setup(home, DISPLAY=":99", **{variable: "/run/socket"}).splitlines()
     at = said.index(f"this session starts what its configuration names; add this line to {file}:")
     words = shlex.split(said[at + 1])
-    assert words[0] == word and words[1:] == [*command(), "serve"]
+    assert words[0] == "exec" and words[1:] == [*command(), "serve"]
     assert not (home / ENTRY).exists()
 
 
