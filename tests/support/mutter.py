@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from support.wayland import Compositor, RecordingFoot, SwayGtkEntry, session_of
-from support.x11 import START_S, Recorder, wait_until
+from support.x11 import START_S, Recorder, listens, wait_until
 
 from novakey.desktop.remote.backend import NO_KEY
 from novakey.desktop.remote.gnome import MutterKeyboard
@@ -35,7 +35,7 @@ class Mutter(Compositor):
         config.write_text(_BUS.format(folder=self.folder))
         self.env["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={self.folder}/bus-socket"
         self.spawn("dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")
-        wait_until((self.folder / "bus-socket").exists, "the message bus")
+        wait_until(lambda: listens(self.folder / "bus-socket"), "the message bus")
         argv = ("mutter", "--headless", "--wayland", "--no-x11", "--virtual-monitor", "1024x768")
         self.process = self.spawn(*argv)
 

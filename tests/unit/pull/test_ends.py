@@ -15,7 +15,7 @@ from support import needs, tmux
 from support import pull as pullbench
 from support.daemon import Daemon, command, say
 from support.pull import Scene, git_server, random_secret
-from support.x11 import RecordingXterm, XServer, wait_until
+from support.x11 import RecordingXterm, XServer, listens, wait_until
 
 from novakey.control import client
 from novakey.messages.requests import LATE_S
@@ -238,7 +238,7 @@ def test_ssh_add_that_is_killed_takes_its_request_with_it(scene: Scene, tmp_path
     key = tmp_path / "id"
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", SECRET, "-f", str(key))
     agent = scene.start("ssh-agent", "-D", "-a", str(scene.folder / "a"))
-    wait_until((scene.folder / "a").exists, "ssh-agent")
+    wait_until(lambda: listens(scene.folder / "a"), "ssh-agent")
     env = {**scene.ssh, "SSH_AUTH_SOCK": str(scene.folder / "a")}
     adding = scene.start("ssh-add", str(key), env=env)
     scene.asked(adding)

@@ -17,7 +17,7 @@ from support.dbus import message_bus
 from support.dunst import Dunst
 from support.procfs import Watcher
 from support.pull import SSH, Child, Scene, Terminal, found_in, ordinary_user, random_secret, sshd
-from support.x11 import XServer, wait_until
+from support.x11 import XServer, listens, wait_until
 
 from novakey.control import client
 from novakey.phone import Profile
@@ -328,7 +328,7 @@ def test_ssh_agent_asks_the_person_before_it_uses_a_key(
     scene.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "of a test", "-f", str(key))
     env = {**scene.ssh, "SSH_AUTH_SOCK": str(scene.folder / "a")}
     scene.start("ssh-agent", "-D", "-a", env["SSH_AUTH_SOCK"], env=env)
-    wait_until(Path(env["SSH_AUTH_SOCK"]).exists, "ssh-agent")
+    wait_until(lambda: listens(scene.folder / "a"), "ssh-agent")
     scene.run("ssh-add", "-q", "-c", str(key), env=env)
     (scene.folder / "letter").write_text("from anna\n")
     sign = ("ssh-keygen", "-q", "-Y", "sign", "-f", f"{key}.pub", "-n", "test", "letter")

@@ -14,7 +14,7 @@ import pytest
 from support import installed, needs
 from support.daemon import Daemon, command, say
 from support.pull import SSH, Scene, found_in, git_server, ordinary_user, random_secret, sshd
-from support.x11 import end, wait_until
+from support.x11 import end, listens, wait_until
 
 from novakey.control import client
 from novakey.system.paths import Paths
@@ -57,7 +57,7 @@ def ssh_agent(scene: Scene) -> Iterator[dict[str, str]]:
         ["ssh-agent", "-D", "-a", str(path)], env={**scene.env, **scene.ssh}, stdout=subprocess.DEVNULL
     )
     try:
-        wait_until(path.exists, "ssh-agent")
+        wait_until(lambda: listens(path), "ssh-agent")
         yield {**scene.ssh, "SSH_AUTH_SOCK": str(path)}
     finally:
         end(process)
