@@ -19,7 +19,7 @@ A message comes in at the top and goes down; an import points down too. A test
 The way of a secret: `daemon.server.Server` reads a frame through `net.stream.Stream`;
 `wire.message` takes it apart and opens it; `messages.handler.Handler.answer`
 asks whether it is fresh, new, not too often, armed, approved and safe text;
-`messages.delivery.Courier` gives it to a `desktop` backend; `wire.reply` makes
+`messages.output.Output` gives it to a `desktop` backend; `wire.reply` makes
 the line that goes back. Between the phone and the keys it is a `secret.Secret`.
 
 The wire knows no socket, no clock and no log. Everything concurrent is gevent,

@@ -18,7 +18,6 @@ from novakey.devices.store import BY_ID, Device
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.gates import Gate
-from novakey.messages.refused import full
 from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
@@ -26,6 +25,7 @@ from novakey.pairing.window import Attempt, Ended, Moved
 from novakey.system import attended, procfs
 from novakey.system.paste import choices, command
 from novakey.wire.control import Event
+from novakey.wire.refused import full
 from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)

@@ -30,11 +30,11 @@ from novakey.log import format as logs
 from novakey.log import rotate
 from novakey.messages import ledger
 from novakey.messages.approvals import Approvals
-from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered, Handler
 from novakey.messages.history import Account
 from novakey.messages.inject import Injector
+from novakey.messages.output import Output
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
 from novakey.messages.requests import Asking, Asks
 from novakey.pairing.clock import WindowClock
@@ -115,7 +115,7 @@ class Daemon:
             clock=clock,
             shown_host=self._windows.host,
         )
-        self._courier = Courier(settings, self._chooser)
+        self._output = Output(settings, self._chooser)
         record, events = (rotate.rotating(settings, paths.log, name) for name in (FILE, EVENTS))
         self._audit = Audit(record, events)
         self._handler = Handler(
@@ -141,12 +141,12 @@ class Daemon:
         return Injector(
             settings,
             self._devices,
-            self._courier,
+            self._output,
             gates,
             Approvals(
                 settings,
                 gates,
-                lambda: asks.focus() or self._courier.focus(),
+                lambda: asks.focus() or self._output.focus(),
                 self._notices.ask,
                 on_decided=self._decided,
             ),
@@ -165,7 +165,7 @@ class Daemon:
             self._windows.at_start(bound)
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
-                gevent.spawn(self._courier.put_right)  # a display that hangs must not hold up the start
+                gevent.spawn(self._output.put_right)  # a display that hangs must not hold up the start
             gevent.spawn_later(PRELOAD_AFTER_S, preload)
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
@@ -206,7 +206,7 @@ class Daemon:
         self._control.start()
 
     def _stop(self) -> None:
-        self._courier.stop()
+        self._output.stop()
         self._handler.injector.approvals.close()
         self._server.stop()
         self._windows.stop()

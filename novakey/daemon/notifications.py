@@ -20,11 +20,11 @@ from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
-from novakey.messages.refused import full
 from novakey.messages.requests import Asking, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.paste import command
 from novakey.wire.message import MessageType
+from novakey.wire.refused import full
 from novakey.wire.reply import Outcome, stage
 from novakey.wire.uri import PairingUri, listener
 

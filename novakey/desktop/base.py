@@ -2,14 +2,13 @@
 
 A backend says whether it can run here, what has the focus, types a text, and
 puts a text on the clipboard. It never falls back to something else by itself:
-which way was taken is decided in `novakey.messages.delivery`, where the policy
+which way was taken is decided in `novakey.messages.output`, where the policy
 stands, so that the reply to the phone can name it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from novakey.secret import Secret
@@ -31,10 +30,6 @@ class DesktopError(Exception):
 
 class CannotType(DesktopError):
     """A session that lets nobody type, for any text; nothing was typed."""
-
-
-class TargetRefusedError(Exception):
-    """What has the focus may not receive the text; nothing was typed. Raised by a `Permit`."""
 
 
 class NoDisplayError(Exception):
@@ -77,8 +72,11 @@ class Focus(NamedTuple):
         return f"Focus({self.program}, pid {self.pid}, window {self.window})"
 
 
-Permit = Callable[[Focus | None], None]
-"""Raises `TargetRefusedError` unless the text may go there; None is a focus that cannot be read."""
+class Delivery(Protocol):
+    """One text on its way, which knows what is still allowed."""
+
+    def check_target(self, focus: Focus | None) -> None:
+        """Raise `Refused` unless the text may go there; None is a focus that cannot be read."""
 
 
 class Permission(Protocol):
@@ -112,20 +110,20 @@ class Backend(ABC):
         """Return what has the focus now; None when that cannot be read."""
 
     @abstractmethod
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """Type all of the text into the focused window, or nothing.
 
-        `permit` is asked about that very window before the first key goes out.
+        `delivery.check_target` is called for that very window before the first key goes out.
         When the focus changes after that, typing stops.
-        Raises `CannotType` or `DesktopError`; the keyboard is left as it was.
+        Raises `CannotType`, `DesktopError` or `Refused`; the keyboard is left as it was.
         """
 
     @abstractmethod
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
-        """Put the text on the clipboard and press the paste shortcut, where `permit` lets it.
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
+        """Put the text on the clipboard and press the paste shortcut, where `delivery` allows it.
 
         True when the focused program fetched the text; False when it is on the
-        clipboard and the person must paste. Raises `DesktopError`.
+        clipboard and the person must paste. Raises `DesktopError` or `Refused`.
         """
 
     @abstractmethod

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
-from novakey.desktop.base import DesktopError, Focus, Permit
+from novakey.desktop.base import DesktopError, Focus
 
 CHUNK = 8
 # Between a chunk and the look that follows it: a window that comes up because of what was
@@ -25,12 +25,13 @@ MOVED = "another window took the focus"
 def type_chunks(
     text: str,
     until: float,
-    permit: Permit,
+    check: Callable[[Focus], None],
     focus: Callable[[], Focus | None],
     send: Callable[[str], None],
 ) -> None:
     r"""Type `text` (line ends as `\n`) by `until` (monotonic seconds), or raise `DesktopError`.
 
+    `check` raises unless the window with the focus may receive it.
     `send` types one chunk; should it fail it raises with the number of that chunk's
     characters that may have gone out. A chunk holds a line end alone: what stands
     before it has been seen to go to the right window before the line end submits it.
@@ -38,7 +39,7 @@ def type_chunks(
     aimed_at = focus()
     if aimed_at is None:
         raise DesktopError(UNREADABLE)
-    permit(aimed_at)
+    check(aimed_at)
     sent = 0
     for chunk in _chunks(text):
         _check(aimed_at, focus(), sent)

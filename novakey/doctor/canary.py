@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, DesktopError, NoDisplayError, Permit, TargetRefusedError
+from novakey.desktop.base import Backend, Delivery, DesktopError, NoDisplayError
 from novakey.desktop.select import Chooser
 from novakey.doctor.finding import About, Finding
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 TYPE_S = 15.0
 ARRIVE_S = 3.0
@@ -27,12 +28,8 @@ ASCII = "aA zZ 09 @|\\~^`'\"$&<>{}[]()#%!?*=+-_/.,;:  yYzZ"
 CANARY = ASCII + " äÖß éçñ €£§° ¿ø Жя λΩ 漢字 e\u0301 😀"
 
 
-class Place(Protocol):
-    """Where the canary is typed into. As a context it is there, and has the focus."""
-
-    @property
-    def permit(self) -> Permit:
-        """Lets the text go nowhere else."""
+class Place(Delivery, Protocol):
+    """Where the canary is typed into, and nowhere else. As a context it is there, and has the focus."""
 
     def received(self) -> str:
         """Return what has been typed into it so far."""
@@ -48,11 +45,11 @@ def examine(settings: Settings) -> Finding:
         backend = chooser()
         text = CANARY if backend.name == "x11" or _terminal_is_utf8() else ASCII
         with _place(backend) as place:
-            backend.type_text(Secret(text.encode()), TYPE_S, place.permit)
+            backend.type_text(Secret(text.encode()), TYPE_S, place)
             return _compare(about, backend.name, text, _wait(place, len(text)))
     except NoDisplayError as error:
         return about.fault(f"no display can be used: {error}", "see the line about the display")
-    except TargetRefusedError as error:
+    except Refused as error:
         return about.fault(str(error), "leave the focus where it is, and try again")
     except DesktopError as error:
         return about.fault(

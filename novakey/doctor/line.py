@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 
-from novakey.desktop.base import DesktopError, Focus, Permit
+from novakey.desktop.base import DesktopError, Focus
 
 START_S = 60.0
 
@@ -47,14 +47,8 @@ class Line:
             self._reading.kill()
         termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._before)
 
-    @property
-    def permit(self) -> Permit:
-        """See `canary.Place`: which window the terminal is cannot be told."""
-
-        def anywhere(focus: Focus | None) -> None:
-            return
-
-        return anywhere
+    def check_target(self, focus: Focus | None) -> None:
+        """Allow every target: which window the terminal is cannot be told."""
 
     def received(self) -> str:
         """See `canary.Place`."""

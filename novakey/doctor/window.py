@@ -17,9 +17,11 @@ from Xlib import X, Xatom
 from Xlib.protocol import event
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import DesktopError, Focus, Permit, TargetRefusedError
+from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11.connection import ERRORS
 from novakey.desktop.x11.display import DELIVERY, GuardedDisplay
+from novakey.wire.refused import Refused
+from novakey.wire.reply import Outcome
 
 TITLE = "NovaKey doctor"
 FOCUS_S = 10.0
@@ -54,15 +56,10 @@ class Window:
         self._serving.kill()
         self._display.close()
 
-    @property
-    def permit(self) -> Permit:
-        """See `canary.Place`."""
-
-        def ours(focus: Focus | None) -> None:
-            if focus is None or focus.window != self._window.id:
-                raise TargetRefusedError("another window took the focus, so nothing was typed")
-
-        return ours
+    def check_target(self, focus: Focus | None) -> None:
+        """Raise `Refused` for every other window."""
+        if focus is None or focus.window != self._window.id:
+            raise Refused(Outcome.BAD_REQUEST, "another window took the focus, so nothing was typed")
 
     def received(self) -> str:
         """See `canary.Place`."""

@@ -9,10 +9,11 @@ recent     what was delivered or refused a moment ago
 gates      arming and approval of each device
 approvals  the owner's answer
 requests   programs that wait for a secret
-delivery   the way to the screen
+rules      the checks, each with its reason
+delivery   one secret on its way, and what is still allowed
+output     the way to the screen
 clearing   the end of a text on the clipboard
 policy/    what may be typed, and where
 history    what became of the last messages
 request_ids  the numbers of connections, which count nothing
-refused    a message that goes no further
 """

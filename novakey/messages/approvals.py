@@ -16,12 +16,13 @@ import gevent
 from gevent.event import Event
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Focus, Permit, TargetRefusedError
+from novakey.desktop.base import Focus
 from novakey.log.format import escape
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused
+from novakey.messages.recent import program_of
 from novakey.system.clock import boottime
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 log = logging.getLogger(__name__)
@@ -34,10 +35,6 @@ AFTER_DENIALS_S = 3600.0
 ALLOW, DENY = "allow", "deny"
 
 NOT_KNOWN = "not known"  # the window of an approval where the focus could not be read
-
-
-class NotApprovedError(TargetRefusedError):
-    """The approval is for another window than the one with the focus."""
 
 
 class CannotAskError(Exception):
@@ -61,7 +58,7 @@ class Question:
     @property
     def program(self) -> str:
         """The program with the focus when it was asked; empty when that is not known."""
-        return (self.focus.program or "") if self.focus is not None else ""
+        return program_of(self.focus)
 
     @property
     def purpose(self) -> str:
@@ -174,23 +171,21 @@ class Approvals:
         self._refuse_denied(device_id)
         raise Refused(Outcome.NEEDS_APPROVE, "approve it on the computer, then send again")
 
-    def stands(self, device_id: str) -> bool:
-        """Whether nobody has taken back the approval that `check` found, or none is needed."""
-        return not self._settings.two_man_enabled or self._gate.stands(device_id)
+    def check_revoked(self, device_id: str) -> None:
+        """Raise `Refused` if the approval that `check` found was taken back."""
+        if self._settings.two_man_enabled and not self._gate.stands(device_id):
+            raise Refused(Outcome.NEEDS_APPROVE, "the approval was taken back")
 
-    def permit(self, device_id: str) -> Permit:
-        """Lets a delivery go only into the window that the approval is for, unless it is taken back."""
-
-        def there(focus: Focus | None) -> None:
-            if not self.stands(device_id):
-                raise NotApprovedError("the approval was taken back")
-            window = self._gate.bound_to(device_id)
-            if window is not None and _window(focus) != window:
-                raise NotApprovedError(
-                    "the approval was for another window: bring that one to the front and send again"
-                )
-
-        return there
+    def check_target(self, device_id: str, focus: Focus | None) -> None:
+        """Raise `Refused` unless the approval still allows this window."""
+        self.check_revoked(device_id)
+        window = self._gate.bound_to(device_id)
+        if window is not None and _window(focus) != window:
+            raise Refused(
+                Outcome.NEEDS_APPROVE,
+                "the approval was for another window: bring that one to the front and send again",
+                program_of(focus),
+            )
 
     def questions(self) -> list[Question]:
         """Return the questions that wait for the owner."""
@@ -215,9 +210,8 @@ class Approvals:
         self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms, window)
         self._forgive(device_id)
         self._end(device_id)
-        program = (focus.program or "") if focus is not None else ""
-        self._on_decided("approved", device_id, program)
-        return program
+        self._on_decided("approved", device_id, program_of(focus))
+        return program_of(focus)
 
     def deny(self, device_id: str) -> None:
         """Deny the device: close an open approval, and refuse its questions for a while.

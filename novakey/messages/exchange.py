@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from novakey.messages.refused import Refused
 from novakey.system.clock import boottime
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 EXCHANGE_S = 10.0  # from when a message has arrived to its first key

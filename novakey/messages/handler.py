@@ -17,7 +17,7 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.exchange import EXCHANGE_S, FRESH_S, Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
-from novakey.messages.refused import UNAUTHENTIC, Refused, full
+from novakey.messages.recent import Told
 from novakey.messages.replay import Repeats, ReplayGuard, Verdict, clock_difference, key_of
 from novakey.messages.request_ids import RequestIds
 from novakey.net.rate_limit import RateLimiter
@@ -25,6 +25,7 @@ from novakey.secret import Secret, erase
 from novakey.system.clock import boottime
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
+from novakey.wire.refused import UNAUTHENTIC, Refused, full
 from novakey.wire.reply import Outcome, Reply, stage
 
 log = logging.getLogger(__name__)
@@ -133,12 +134,12 @@ class Handler:
             self._repeats.remember(payload, _Repeated(kind, device_id))
             on_genuine()
             self.on_message(device_id)
-            outcome, msg, program = self._act(device_id, opened, self._exchange(opened, until, is_open))
+            told = self._act(device_id, opened, self._exchange(opened, until, is_open))
         except Refused as refused:
-            outcome, msg, program = refused.outcome, refused.msg, refused.program
-            if outcome is Outcome.CRYPTO_FAIL:
+            told = Told(refused.outcome, refused.msg, refused.program)
+            if told.outcome is Outcome.CRYPTO_FAIL:
                 kind = device_id = None  # also of a message that was open when its device was revoked
-        return self.reply(outcome, msg, peer, req_id, kind, device_id, program)
+        return self.reply(told.outcome, told.msg, peer, req_id, kind, device_id, told.program)
 
     def reply(
         self,
@@ -226,24 +227,24 @@ class Handler:
             too_old = clock_difference(opened.timestamp, int(self.unix_time()))
         return Exchange(min(until, self.monotonic() + FRESH_S - age), self.monotonic, is_open, too_old)
 
-    def _act(self, device_id: str, opened: Message, exchange: Exchange) -> tuple[Outcome, str, str]:
+    def _act(self, device_id: str, opened: Message, exchange: Exchange) -> Told:
         match opened.type:
             case MessageType.INJECT:
                 return self.injector.inject(device_id, opened.payload, exchange)
             case MessageType.APPROVE:
                 exchange.refuse_late()  # its phone may have given up long ago
-                return Outcome.OK, self.injector.approvals.by_phone(device_id), ""
+                return Told(Outcome.OK, self.injector.approvals.by_phone(device_id))
             case MessageType.ARM:
                 exchange.refuse_late()
-                return Outcome.OK, self._arm(device_id, opened.payload.reveal()), ""
+                return Told(Outcome.OK, self._arm(device_id, opened.payload.reveal()))
             case MessageType.DISARM:
                 self.gates.arming.close(device_id)
-                return Outcome.OK, "disarmed", ""
+                return Told(Outcome.OK, "disarmed")
 
     def _arm(self, device_id: str, payload: bytes) -> str:
         granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
         self.gates.arming.open(device_id, self._now_ms(), granted)
-        self.injector.courier.prepare()
+        self.injector.output.prepare()
         return f"armed_for_ms={granted}"
 
     def _asked_ms(self, payload: bytes) -> int:

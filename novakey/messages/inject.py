@@ -12,24 +12,22 @@ from contextlib import contextmanager
 from threading import Lock
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Focus, Permit, TargetRefusedError
+from novakey.desktop.base import Focus
 from novakey.devices.store import DeviceStore
-from novakey.messages.approvals import Approvals, NotApprovedError
-from novakey.messages.delivery import Courier
+from novakey.messages.approvals import Approvals
+from novakey.messages.delivery import Delivery
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.policy import text
-from novakey.messages.policy.password_field import PasswordField
-from novakey.messages.policy.target import TargetPolicy
-from novakey.messages.recent import Recent, Told, window_of
-from novakey.messages.refused import UNAUTHENTIC, Refused, filled, full
+from novakey.messages.output import Output
+from novakey.messages.recent import Recent, Told
 from novakey.messages.requests import Asking, Asks
+from novakey.messages.rules import Rules
 from novakey.secret import Secret
 from novakey.system.clock import boottime
+from novakey.wire.refused import Refused, full
 from novakey.wire.reply import Outcome
 
 QUEUE_S = 4.0  # waiting for the delivery before this one, within the time of the exchange
-LOCKED = "the locked screen"  # where a secret was refused, in place of a window
 
 
 class Injector:
@@ -39,7 +37,7 @@ class Injector:
         self,
         settings: Settings,
         devices: DeviceStore,
-        courier: Courier,
+        output: Output,
         gates: Gates,
         approvals: Approvals,
         asks: Asks,
@@ -47,17 +45,14 @@ class Injector:
         monotonic: Callable[[], float] = boottime,
     ) -> None:
         self.settings = settings
-        self.devices = devices
-        self.courier = courier
+        self.output = output
         self.gates = gates
         self.approvals = approvals
         self.asks = asks
-        self.locked = locked
         self.monotonic = monotonic
         self.recent = Recent(monotonic)
+        self._rules = Rules(settings, devices, gates, approvals, self.recent, locked)
         self._delivering = Lock()
-        self._target = TargetPolicy(settings)
-        self._password_field = PasswordField(settings)
 
     def inject(self, device_id: str, secret: Secret, exchange: Exchange) -> Told:
         """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case.
@@ -66,7 +61,7 @@ class Injector:
         the delivery used them up, and this one does nothing.
         """
         try:
-            self._check_known(device_id)
+            self._rules.check_known(device_id)
             digest = self.recent.digest(device_id, secret)
             told = self._told_before(device_id, digest, exchange.left)
             if told is not None:
@@ -75,15 +70,17 @@ class Injector:
             if asking is not None:
                 return self._give(device_id, secret, asking, exchange, digest)
             # What was armed when the message came stays armed for it, however long the owner thinks.
-            armed = self._check(device_id, secret)
+            armed = self._rules.check_armed(device_id, self.monotonic() * 1000.0)
+            self._rules.check_text(device_id, secret)
             exchange.refuse_late()
             # The owner is asked outside of the lock: while they think, others are served.
             self.approvals.ask_for(
-                device_id, lambda focus: self._may_be_asked_for(device_id, digest, focus), exchange
+                device_id, lambda focus: self._check_question(device_id, digest, focus), exchange
             )
             with self._turn(exchange):
                 # Again inside: two messages that arrive together must not both pass on one approval.
-                return self.recent.told(digest) or self._deliver(device_id, secret, armed, exchange, digest)
+                delivery = Delivery(self._rules, device_id, digest, armed, exchange)
+                return self.recent.told(digest) or self._deliver(secret, delivery, digest)
         finally:
             secret.wipe()
 
@@ -116,7 +113,7 @@ class Injector:
         self, device_id: str, secret: Secret, asking: Asking, exchange: Exchange, digest: bytes
     ) -> Told:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
-        self._check_text(device_id, secret)
+        self._rules.check_text(device_id, secret)
         if not self.approvals.on_computer:
             self.approvals.check(device_id)
         # An approval that only the owner gives names its request.
@@ -134,193 +131,47 @@ class Injector:
             if device_id in asking.approved:
                 # The one question showed this phone too. Not before: what is being typed has an approval.
                 self.approvals.grant_for(device_id, asking.focus)
-            self._check_again(device_id, asking)
+            self._rules.check_known(device_id)
+            self.approvals.check(device_id)
+            self.approvals.check_target(device_id, asking.focus)
             exchange.refuse_over()
             with self.recent.delivering(digest) as may_be_out:
                 try:
-                    told = Outcome.OK, self.asks.give(asking, secret, device_id), asking.program
+                    told = Told(Outcome.OK, self.asks.give(asking, secret, device_id), asking.program)
                 except Refused as refused:
                     # It was on its way to a program that did not take it.
-                    may_be_out((refused.outcome, refused.msg, asking.program))
+                    may_be_out(Told(refused.outcome, refused.msg, asking.program))
                     self.gates.close(device_id)
                     raise
                 may_be_out(told)
             self._use_up(device_id)
             return told
 
-    def _check(self, device_id: str, secret: Secret) -> bool:
-        """Whether it may be typed (else only copied); raises `Refused` with the first gate that is shut."""
-        armed = self.gates.arming.is_open(device_id, self.monotonic() * 1000.0)
-        known = self.devices.get(device_id) is not None
-        if known and not armed and not self.settings.allow_clipboard_when_disarmed:
-            raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
-        self._check_text(device_id, secret)
-        return armed
-
-    def _check_text(self, device_id: str, secret: Secret) -> None:
-        settings = self.settings
-        self._check_known(device_id)
-        try:
-            text.check(secret, settings.max_inject_len, settings.allow_newlines, settings.allow_tabs)
-        except text.UnsafeTextError as error:
-            raise Refused(Outcome.BAD_REQUEST, str(error)) from None
-
-    def _check_again(self, device_id: str, asking: Asking) -> None:
-        """After a wait: the device may have been revoked, or its approval used, or given for a window."""
-        self._check_known(device_id)
-        self._check_approved(device_id, asking)
-
-    def _check_approved(self, device_id: str, asking: Asking) -> None:
-        self.approvals.check(device_id)
-        try:
-            self.approvals.permit(device_id)(asking.focus)
-        except NotApprovedError as error:
-            raise Refused(Outcome.NEEDS_APPROVE, str(error), asking.program) from None
-
-    def _check_known(self, device_id: str) -> None:
-        """Raise `Refused` if the device was revoked while its message waited for its turn."""
-        if self.devices.get(device_id) is None:
-            raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
-
-    def _deliver(
-        self, device_id: str, secret: Secret, armed: bool, exchange: Exchange, digest: bytes
-    ) -> Told:
-        aim = _Aim()
-
-        def still() -> None:
-            try:
-                self._check_still(device_id, armed)
-                exchange.refuse_over()
-            except Refused as refused:
-                raise _TakenBackError(refused) from None
-
-        def may_copy() -> None:
-            self._may_copy(digest, permit, still)
-
-        self._check_standing(device_id, armed)
-        self.approvals.check(device_id)
-        self._refuse_when_locked(digest)
-        try:
-            # Looking at the screen takes a moment, in which the owner may take back what was allowed.
-            still()
-            permit = aim.at(self._permit(device_id, digest, still))
-            with self.recent.delivering(digest) as may_be_out:
-                if armed:
-                    delivered = self.courier.deliver(secret, permit, may_copy)
-                else:
-                    delivered = self.courier.copy(secret, may_copy)
-                told = delivered.outcome, delivered.msg, aim.program
-                if delivered.may_be_out:
-                    may_be_out(told)
-        except _TakenBackError as error:
-            raise error.refused from None
-        except NotApprovedError as error:
-            raise Refused(Outcome.NEEDS_APPROVE, str(error), aim.program) from None
-        except TargetRefusedError as error:
-            self.recent.refused(digest, aim.window)
-            raise _refused(error, aim.program) from None
+    def _deliver(self, secret: Secret, delivery: Delivery, digest: bytes) -> Told:
+        delivery.prepare()
+        with self.recent.delivering(digest) as may_be_out:
+            send = self.output.deliver if delivery.armed else self.output.copy
+            delivered = send(secret, delivery)
+            told = Told(delivered.outcome, delivered.msg, delivery.program)
+            if delivered.may_be_out:
+                may_be_out(told)
         if delivered.outcome.success:
-            self._use_up(device_id)
+            self._use_up(delivery.device_id)
         elif delivered.may_be_out:
             # Whatever the settings say: what may be typed is never typed again by itself.
-            self.gates.close(device_id)
-        elif aim.window is not None:
-            self.recent.refused(digest, aim.window)
+            self.gates.close(delivery.device_id)
+        elif delivery.window is not None:
+            self.recent.refused(digest, delivery.window)
         return told
 
-    def _may_copy(self, digest: bytes, permit: Permit, still: Callable[[], None]) -> None:
-        """Refuse the clipboard where typing is refused: the secret could be pasted there."""
-        self._refuse_when_locked(digest)
-        permit(self.courier.focus())
-        still()  # looking takes a moment
-
-    def _permit(self, device_id: str, digest: bytes, still: Callable[[], None]) -> Permit:
-        """All that is to be said about the window with the focus."""
-        approved = self.approvals.permit(device_id)
-        in_field = self._password_field.permit()
-
-        def permit(focus: Focus | None) -> None:
-            still()
-            self._refuse_other_window(digest, focus)
-            self._target.permit(focus)
-            in_field(focus)
-            approved(focus)
-
-        return permit
-
-    def _refuse_other_window(self, digest: bytes, focus: Focus | None) -> None:
-        """Refuse another window: a phone retries by itself, and a refused secret stays with its window."""
-        window = self.recent.retry_window(digest)
-        if window is not None and window_of(focus) != window:
-            raise TargetRefusedError(
-                "another window was refused a moment ago: to type here, send again in two seconds"
-            )
-
-    def _check_still(self, device_id: str, armed: bool) -> None:
-        """Raise `Refused` if the device was revoked, disarmed or denied after the first check.
-
-        Only what somebody took back: a time that ran out meanwhile was long enough.
-        """
-        self._check_standing(device_id, armed)
-        if not self.approvals.stands(device_id):
-            raise Refused(Outcome.NEEDS_APPROVE, "the approval was taken back")
-
-    def _check_standing(self, device_id: str, armed: bool) -> None:
-        self._check_known(device_id)
-        if armed and not self.gates.arming.stands(device_id):
-            raise Refused(Outcome.NOT_ARMED, "disarmed meanwhile: arm again, then send")
-
-    def _may_be_asked_for(self, device_id: str, digest: bytes, focus: Focus | None) -> None:
-        """Nobody is bothered about what is refused anyway; who stands before a locked screen has no say."""
-        self._refuse_when_locked(digest)
-        self._check_known(device_id)  # that took a moment
-        try:
-            self._refuse_other_window(digest, focus)
-            self._target.permit(focus)
-        except TargetRefusedError as error:
-            self.recent.refused(digest, window_of(focus))
-            raise _refused(error, _name(focus)) from None
-
-    def _refuse_when_locked(self, digest: bytes) -> None:
-        if self.settings.refuse_when_locked and self.locked():
-            self.recent.refused(digest, LOCKED)
-            raise Refused(Outcome.BAD_REQUEST, "target refused: the screen is locked")
+    def _check_question(self, device_id: str, digest: bytes, focus: Focus | None) -> None:
+        """Do not ask the owner about what is refused anyway; at a locked screen nobody has a say."""
+        self._rules.check_screen(digest)
+        self._rules.check_known(device_id)  # reading the lock takes a moment
+        self._rules.check_window(digest, focus)
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:
             self.gates.arming.close(device_id)
         if self.settings.approve_consume_on_inject:
             self.gates.approval.close(device_id)
-
-
-class _TakenBackError(TargetRefusedError):
-    """What a `Permit` says when what was allowed is so no more; carries the reply."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.msg)
-        self.refused = refused
-
-
-class _Aim:
-    """Remembers which window a permit was asked about."""
-
-    def __init__(self) -> None:
-        self.program = ""
-        self.window: int | str | None = None
-
-    def at(self, permit: Permit) -> Permit:
-        """Return the same permit, watched."""
-
-        def watched(focus: Focus | None) -> None:
-            self.program, self.window = _name(focus), window_of(focus)
-            permit(focus)
-
-        return watched
-
-
-def _refused(error: TargetRefusedError, program: str) -> Refused:
-    return Refused(Outcome.BAD_REQUEST, filled("target refused: {}", error.args[0]), program)
-
-
-def _name(focus: Focus | None) -> str:
-    return (focus.program or "") if focus is not None else ""

@@ -13,15 +13,14 @@ import gevent
 from novakey.desktop.base import (
     Backend,
     CannotType,
+    Delivery,
     DesktopError,
     Focus,
     NoDisplayError,
-    Permit,
-    TargetRefusedError,
 )
 from novakey.messages.clearing import ClipboardEnds
-from novakey.messages.refused import Refused
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ FOCUS_S = 1.0  # reading it is quick, or it hangs
 
 
 class DeliverySettings(Protocol):
-    """The settings that decide the way."""
+    """The settings that decide the delivery."""
 
     @property
     def allow_typing_fallback(self) -> bool: ...
@@ -46,12 +45,15 @@ class DeliverySettings(Protocol):
     def macos_prefer_clipboard(self) -> bool: ...
 
 
-Still = Callable[[], None]
-"""Asked before a text goes on the clipboard, which is for no window: raises `TargetRefusedError`."""
+class Checked(Delivery, Protocol):
+    """A delivery that may go on the clipboard too."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a check has passed: from then on a part of the text may be out."""
 
-def _always() -> None:
-    """No reason against it."""
+    def check_copy(self, focus: Focus | None) -> None:
+        """Raise `Refused` unless the text may go on the clipboard while this has the focus."""
 
 
 class Delivered(NamedTuple):
@@ -62,26 +64,7 @@ class Delivered(NamedTuple):
     may_be_out: bool = False
 
 
-class _Way:
-    """The permission of one text, which remembers that it was given: from then on a key may go out."""
-
-    def __init__(self, permit: Permit, still: Still) -> None:
-        self._permit = permit
-        self._still = still
-        self.is_open = False
-
-    def permit(self, focus: Focus | None) -> None:
-        """See `Permit`."""
-        self._permit(focus)
-        self.is_open = True
-
-    def still(self) -> None:
-        """See `Still`."""
-        self._still()
-        self.is_open = True
-
-
-class Courier:
+class Output:
     """Delivers a text to the desktop that `choose` finds at that moment.
 
     `choose` gives a backend or raises `NoDisplayError`: a session may start
@@ -99,18 +82,13 @@ class Courier:
         self._prepared = float("-inf")
         self._stopping = False
 
-    def deliver(self, text: Secret, permit: Permit, still: Still = _always) -> Delivered:
-        """Type the text where `permit` lets it or, if the settings say so, put it on the clipboard.
+    def deliver(self, text: Secret, delivery: Checked) -> Delivered:
+        """Type the text or, if the settings say so, put it on the clipboard. Raises what a check raised."""
+        return self._in_time(delivery, lambda: self._deliver(text, delivery))
 
-        `TargetRefusedError` is what `permit` or `still` said.
-        """
-        way = _Way(permit, still)
-        return self._in_time(way, lambda: self._deliver(text, way))
-
-    def copy(self, text: Secret, still: Still = _always) -> Delivered:
-        """Put the text on the clipboard only. `TargetRefusedError` is what `still` said."""
-        way = _Way(lambda focus: None, still)
-        return self._in_time(way, lambda: self._copy(text, self._deadline_s, way))
+    def copy(self, text: Secret, delivery: Checked) -> Delivered:
+        """Put the text on the clipboard only. Raises what its check raised."""
+        return self._in_time(delivery, lambda: self._copy(text, self._deadline_s, delivery))
 
     def stop(self) -> None:
         """End the delivery that is running now, in the middle of a text too; there are no more."""
@@ -136,7 +114,7 @@ class Courier:
         except NoDisplayError as error:
             log.warning("nothing can be typed yet: %s; for the cure: novakey.py doctor", error)
 
-    def _in_time(self, way: _Way, work: Callable[[], Delivered]) -> Delivered:
+    def _in_time(self, delivery: Checked, work: Callable[[], Delivered]) -> Delivered:
         """Run in a greenlet that can be ended from outside, even if a backend hangs."""
         if self._stopping:
             return Delivered(Outcome.INTERNAL_ERROR, "the daemon is stopping")
@@ -144,36 +122,36 @@ class Courier:
         try:
             done = job.get(timeout=self._deadline_s + 2 * LAST_S)
         except gevent.Timeout:
-            return _cut("the desktop did not answer in time", way)
+            return _cut("the desktop did not answer in time", delivery)
         finally:
             self._job = None
             job.kill(block=False)
         if isinstance(done, gevent.GreenletExit):
-            return _cut("the daemon is stopping", way)
+            return _cut("the daemon is stopping", delivery)
         if isinstance(done, Delivered):
             return done
-        if isinstance(done, (TargetRefusedError, Refused)) or not way.is_open:
+        if isinstance(done, Refused) or not delivery.is_open:
             raise done
         log.error("a fault in the middle of a delivery", exc_info=done)
-        return _cut("a fault in the daemon", way)
+        return _cut("a fault in the daemon", delivery)
 
-    def _deliver(self, text: Secret, way: _Way) -> Delivered:
+    def _deliver(self, text: Secret, delivery: Checked) -> Delivered:
         until = time.monotonic() + self._deadline_s
         try:
             backend = self._choose()
         except NoDisplayError as error:
             return Delivered(Outcome.INTERNAL_ERROR, f"no usable display: {error}")
         if backend.name == "macos" and self._settings.macos_prefer_clipboard:
-            return self._paste(backend, text, way)
+            return self._paste(backend, text, delivery)
         if not self._settings.allow_typing_fallback:
             if not self._settings.allow_clipboard_on_inject_failure:
                 problem = "typing is off (allow_typing_fallback) and so is the clipboard"
                 return Delivered(Outcome.INTERNAL_ERROR, problem)
-            return self._paste(backend, text, way)
+            return self._paste(backend, text, delivery)
         try:
-            backend.type_text(text, self._deadline_s, way.permit)
+            backend.type_text(text, self._deadline_s, delivery)
         except DesktopError as error:
-            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), way)
+            return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), delivery)
         return Delivered(Outcome.TYPED, backend.typed_msg, True)
 
     def focus(self) -> Focus | None:
@@ -183,10 +161,10 @@ class Courier:
         except NoDisplayError:
             return None
 
-    def _copy(self, text: Secret, deadline_s: float, way: _Way) -> Delivered:
+    def _copy(self, text: Secret, deadline_s: float, delivery: Checked) -> Delivered:
         try:
             backend = self._choose()
-            way.still()
+            delivery.check_copy(self.focus())
             with self._ends.placing(backend):
                 backend.copy(text, deadline_s)
         except NoDisplayError as error:
@@ -195,13 +173,13 @@ class Courier:
             return Delivered(Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}", error.typed > 0)
         return Delivered(Outcome.COPIED, "on the clipboard, paste it", True)
 
-    def _paste(self, backend: Backend, text: Secret, way: _Way) -> Delivered:
-        way.still()  # where nothing has the focus it stays on the clipboard, and `permit` is not asked
+    def _paste(self, backend: Backend, text: Secret, delivery: Checked) -> Delivered:
+        delivery.check_copy(self.focus())  # where nothing has the focus it stays on the clipboard
         try:
             with self._ends.placing(backend):
-                pasted = backend.paste(text, self._deadline_s, way.permit)
+                pasted = backend.paste(text, self._deadline_s, delivery)
         except CannotType:
-            return self._copied_instead(backend, text, self._deadline_s, way)
+            return self._copied_instead(backend, text, self._deadline_s, delivery)
         except DesktopError as error:
             return Delivered(Outcome.INTERNAL_ERROR, f"the clipboard failed: {error}", error.typed > 0)
         if pasted:
@@ -209,7 +187,7 @@ class Courier:
         return Delivered(Outcome.COPIED, "on the clipboard, paste it", True)
 
     def _instead(
-        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float, way: _Way
+        self, backend: Backend, text: Secret, error: DesktopError, deadline_s: float, delivery: Checked
     ) -> Delivered:
         if error.whole:
             return Delivered(Outcome.TYPED, f"typed, not confirmed: {error}", True)
@@ -220,12 +198,14 @@ class Courier:
         if not self._settings.allow_clipboard_on_inject_failure:
             return Delivered(Outcome.INTERNAL_ERROR, f"nothing was typed: {error}")
         if isinstance(error, CannotType):
-            return self._copied_instead(backend, text, deadline_s, way)
-        return self._copy(text, deadline_s, way)
+            return self._copied_instead(backend, text, deadline_s, delivery)
+        return self._copy(text, deadline_s, delivery)
 
-    def _copied_instead(self, backend: Backend, text: Secret, deadline_s: float, way: _Way) -> Delivered:
+    def _copied_instead(
+        self, backend: Backend, text: Secret, deadline_s: float, delivery: Checked
+    ) -> Delivered:
         """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
-        copied = self._copy(text, deadline_s, way)
+        copied = self._copy(text, deadline_s, delivery)
         if copied.outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
             return copied._replace(outcome=Outcome.COPIED_WAYLAND)
         return copied
@@ -239,8 +219,8 @@ def _caught(work: Callable[[], Delivered]) -> Delivered | Exception:
         return error
 
 
-def _cut(problem: str, way: _Way) -> Delivered:
+def _cut(problem: str, delivery: Checked) -> Delivered:
     """Return the result of a delivery that was cut at an unknown place."""
-    if not way.is_open:
+    if not delivery.is_open:
         return Delivered(Outcome.INTERNAL_ERROR, f"nothing was typed: {problem}")
     return Delivered(Outcome.INTERNAL_ERROR, f"{problem}; some of the text may be typed", True)

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -25,8 +26,13 @@ REPEAT_S = 3.0  # the phone in the field retries after 250 ms and a fresh approv
 RETRY_S = 2.0
 UNKNOWN = "not known"  # the window of a refusal where the focus could not be read, or was not looked at
 
-Told = tuple[Outcome, str, str]
-"""What a phone was told of a delivery: outcome, sentence and program."""
+
+class Told(NamedTuple):
+    """What a phone was told of a delivery, and the program that it was for."""
+
+    outcome: Outcome
+    msg: str
+    program: str = ""
 
 
 class _Delivery:
@@ -63,11 +69,11 @@ class Recent:
             return None
         delivery.ended.wait(seconds)
         if not delivery.ended.is_set():
-            return Outcome.INTERNAL_ERROR, "the same text is still being delivered", ""
+            return Told(Outcome.INTERNAL_ERROR, "the same text is still being delivered")
         if delivery.told is None or self._monotonic() >= delivery.ended_at + REPEAT_S:
             return None
-        outcome, msg, program = delivery.told
-        return outcome, f"{msg} (the same text a moment ago; it is not delivered twice)", program
+        again = f"{delivery.told.msg} (the same text a moment ago; it is not delivered twice)"
+        return delivery.told._replace(msg=again)
 
     def ended_ms(self, digest: bytes) -> float:
         """When the same text was delivered last; infinite where that still runs, or is not known."""
@@ -109,6 +115,11 @@ class Recent:
             del self._deliveries[digest]
         for digest in [digest for digest, (_, until) in self._refused.items() if now >= until]:
             del self._refused[digest]
+
+
+def program_of(focus: Focus | None) -> str:
+    """Return the program with the focus; empty when that is not known."""
+    return (focus.program or "") if focus is not None else ""
 
 
 def window_of(focus: Focus | None) -> int | str:

@@ -23,9 +23,9 @@ from novakey.desktop.base import Focus
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused, Sentence, filled
 from novakey.secret import Secret
 from novakey.system.clock import boottime
+from novakey.wire.refused import Refused, Sentence, filled
 from novakey.wire.reply import Outcome
 
 MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not keep the owner out

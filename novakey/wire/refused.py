@@ -44,3 +44,8 @@ class Refused(Exception):
         self.outcome = outcome
         self.msg = msg
         self.program = program
+
+
+def target_refused(why: str) -> Refused:
+    """Return the refusal of what has the focus; nothing was typed."""
+    return Refused(Outcome.BAD_REQUEST, filled("target refused: {}", why))

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 import gevent
 import pytest
+from support.delivery import anywhere
 from support.x11 import (
     Recorder,
     RecordingXterm,
     XServer,
-    anywhere,
     differs,
     display_of,
     others_run,

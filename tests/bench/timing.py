@@ -16,10 +16,11 @@ from contextlib import suppress
 
 import gevent
 from figures import Figure, figure
+from support.delivery import anywhere
 from support.random_text import COMMON
-from support.x11 import Recorder, anywhere, differs, wait_until
+from support.x11 import Recorder, differs, wait_until
 
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -59,13 +60,13 @@ def _came(window: Recorder) -> tuple[str, int]:
     return text, int(whole[-1][0]) if whole else 0
 
 
-def _ours(courier: Courier, window: Recorder, text: str) -> float:
+def _ours(output: Output, window: Recorder, text: str) -> float:
     """Milliseconds until the window has exactly the text."""
-    courier.prepare()
+    output.prepare()
     gevent.sleep(0.4)  # as between arming and sending
     window.clear()
     start = time.monotonic_ns()
-    assert courier.deliver(Secret(text.encode()), anywhere)[0] is Outcome.TYPED
+    assert output.deliver(Secret(text.encode()), anywhere)[0] is Outcome.TYPED
     with suppress(AssertionError):
         wait_until(lambda: _came(window)[0] == text, "the text")
     came = _came(window)[0]
@@ -88,7 +89,7 @@ def _theirs(argv: Sequence[str], window: Recorder, text: str) -> float:
 
 def compared(
     part: str,
-    courier: Courier,
+    output: Output,
     window: Recorder,
     argv: Sequence[str],
     full: bool,
@@ -100,7 +101,7 @@ def compared(
             ours, theirs = [], []
             for _ in range(ROUNDS * (3 if full else 1)):
                 text = make(length)
-                ours.append(_ours(courier, window, text))
+                ours.append(_ours(output, window, text))
                 theirs.append(_theirs(argv, window, text))
             name = f"{length} {kind}characters"
             yield figure(part, name, "ms", ours)

@@ -12,7 +12,7 @@ from timing import READER, compared
 
 from novakey.config.settings import Settings
 from novakey.desktop.select import Chooser
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 
 
 class TimingFoot(RecordingFoot):
@@ -27,5 +27,5 @@ class TimingFoot(RecordingFoot):
 def sway(full: bool) -> Iterator[Figure]:
     """Into a foot, in a headless sway of an ordinary user."""
     with Sway() as server, session_of(server.session), TimingFoot(server) as window:
-        courier = Courier(Settings(), Chooser("wlroots"))
-        yield from compared("sway", courier, window, ("wtype", "-d", "1", "-"), full)
+        output = Output(Settings(), Chooser("wlroots"))
+        yield from compared("sway", output, window, ("wtype", "-d", "1", "-"), full)

@@ -12,7 +12,7 @@ from timing import READER, compared
 
 from novakey.config.settings import Settings
 from novakey.desktop.select import Chooser
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 
 LIMITS = (1 / 8, 1 / 4)
 
@@ -29,6 +29,6 @@ class TimingXterm(RecordingXterm):
 def typing(full: bool) -> Iterator[Figure]:
     """Into an xterm."""
     with XServer() as server, display_of(server), TimingXterm(server) as window:
-        courier = Courier(Settings(), Chooser("x11"))
+        output = Output(Settings(), Chooser("x11"))
         argv = ("xdotool", "type", "--delay", "1", "--file", "-")
-        yield from compared("typing", courier, window, argv, full, LIMITS)
+        yield from compared("typing", output, window, argv, full, LIMITS)

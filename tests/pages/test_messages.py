@@ -40,6 +40,7 @@ ELSEWHERE = {
     "session/": "notifications, and whether the screen is locked",
     "like_app.py": "what the app in the field shows: docs/iphone.md",
     "wire/message.py": "messages of paired phones",
+    "wire/refused.py": "messages of paired phones",
     "wire/reply.py": "messages of paired phones",
     "devices/sealing/keyring_child.py": "words for the parent process; keyring.MESSAGES has their texts",
     "config/adopt.py": "the configuration; `import` shows it behind: changed, not carried over",

@@ -13,12 +13,20 @@ from contextlib import AbstractContextManager
 
 import gevent
 import pytest
+from support.delivery import Checks, anywhere
 from support.procfs import Watcher
 from support.random_text import ALL, random_secret
-from support.x11 import Recorder, anywhere, at_most, differs, others_run, wait_until
+from support.x11 import (
+    Recorder,
+    at_most,
+    differs,
+    others_run,
+    wait_until,
+)
 
-from novakey.desktop.base import Backend, DesktopError, Focus, TargetRefusedError
+from novakey.desktop.base import Backend, DesktopError, Focus
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, target_refused
 
 DEADLINE_S = 20.0  # long enough for a busy machine
 TEXT = "pässwörd €字😀"
@@ -128,11 +136,11 @@ class Conformance:
 
     def test_a_refused_target_gets_nothing(self, backend: Backend, window: Recorder) -> None:
         def refuse(focus: Focus | None) -> None:
-            raise TargetRefusedError("not there")
+            raise target_refused("not there")
 
         for way in (backend.type_text, backend.paste) if self.PASTES else (backend.type_text,):
-            with pytest.raises(TargetRefusedError):
-                way(Secret(b"secret"), DEADLINE_S, refuse)
+            with pytest.raises(Refused):
+                way(Secret(b"secret"), DEADLINE_S, Checks(refuse))
         backend.type_text(Secret(b"z"), DEADLINE_S, anywhere)
         assert window.wait_for("z") == "z", "something was typed into a refused window"
 
@@ -140,7 +148,7 @@ class Conformance:
         self, stage: Stage, backend: Backend, window: Recorder
     ) -> None:
         asked: list[Focus | None] = []
-        backend.type_text(Secret(b"abc"), DEADLINE_S, asked.append)
+        backend.type_text(Secret(b"abc"), DEADLINE_S, Checks(asked.append))
         assert window.wait_for("abc") == "abc"
         assert len(asked) == 1
         if not self.READS_FOCUS:
@@ -185,7 +193,7 @@ class Conformance:
 
         typed, stopped = len(text), False
         try:
-            backend.type_text(Secret(text.encode()), DEADLINE_S, move_soon)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(move_soon))
         except DesktopError as error:
             typed, stopped = error.typed, True
         gevent.joinall(movers, raise_error=True)

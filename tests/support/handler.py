@@ -9,10 +9,10 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.store import DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.output import Output
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.system.clock import boottime
@@ -35,7 +35,7 @@ def handler(
     gates = Gates()
     approvals = Approvals(settings, gates, monotonic=monotonic)
     injector = Injector(
-        settings, devices, Courier(settings, choose), gates, approvals, Asks(gates), monotonic=monotonic
+        settings, devices, Output(settings, choose), gates, approvals, Asks(gates), monotonic=monotonic
     )
     keys = server or crypto.ExpandedKey.generate()
     options.setdefault("replays", ReplayGuard())

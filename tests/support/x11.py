@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -79,8 +80,14 @@ Gtk.main()
 """
 
 
-def anywhere(focus: object) -> None:
-    """Return a `Permit` that refuses nothing."""
+def listens(path: Path) -> bool:
+    """Whether somebody listens on this socket. Its file is there before that, from bind(2) to listen(2)."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(done: Callable[[], T], what: str, seconds: float = START_S) -> T:

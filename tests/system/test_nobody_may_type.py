@@ -9,6 +9,7 @@ from pathlib import Path
 import gevent
 import pytest
 from support.daemon import Daemon, arm_and_approve, say
+from support.delivery import anywhere
 from support.mutter import Mutter, MutterFoot
 from support.wayland import session_of
 from support.x11 import differs, wait_until
@@ -92,7 +93,7 @@ def test_a_copy_leaves_no_file_behind_and_what_another_copied_since_is_left_alon
         backend = Chooser("wayland")()
         assert backend.name == "clipboard"
         with pytest.raises(CannotType):
-            backend.paste(Secret(b"secret"), 5, lambda focus: None)
+            backend.paste(Secret(b"secret"), 5, anywhere)
         backend.copy(Secret(b"ours"), 5)
         assert clipboard(mutter) == "ours"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -14,12 +14,13 @@ from support.dbus import MessageBus, message_bus
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, wait_until
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Focus, TargetRefusedError
+from novakey.desktop.base import Focus
 from novakey.messages.policy.password_field import PasswordField
 from novakey.phone import Profile
 from novakey.session.atspi import FocusedObject, focused_objects
 from novakey.session.dbus import BusError
 from novakey.wire.message import MessageType
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome, Reply
 
 LAUNCHER = "/usr/libexec/at-spi-bus-launcher"
@@ -179,11 +180,12 @@ def test_the_field_must_be_of_the_focused_program(
 ) -> None:
     policy = PasswordField(Settings(require_password_field=True), look=lambda: focused)
     if why is None:
-        policy.permit()(focus)
+        policy.check(policy.find(), focus)
     else:
-        with pytest.raises(TargetRefusedError, match=why):
-            policy.permit()(focus)
+        with pytest.raises(Refused, match=why):
+            policy.check(policy.find(), focus)
 
 
 def test_while_it_is_off_nobody_is_asked() -> None:
-    PasswordField(Settings(), look=lambda: 1 // 0).permit()(None)  # type: ignore[arg-type,return-value]
+    policy = PasswordField(Settings(), look=lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+    policy.check(policy.find(), None)

@@ -12,12 +12,12 @@ from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, di
 from Xlib import X
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import TargetRefusedError
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.display import GuardedDisplay
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 PYTHON = Path("/usr/bin/python3").resolve().name  # the program of the GTK entry
@@ -66,15 +66,15 @@ def test_a_window_is_typed_into_only_when_the_policy_permits_it(
 ) -> None:
     name, recorder = window
     lists = {key: tuple(value) if isinstance(value, list) else value for key, value in lists.items()}
-    permit = TargetPolicy(Settings(target_policy_enabled=True, **lists)).permit
+    policy = TargetPolicy(Settings(target_policy_enabled=True, **lists))
     backend = X11Backend()
     recorder.clear()
     try:
-        backend.type_text(Secret(b"typed"), 20, permit)
-    except TargetRefusedError:
+        backend.type_text(Secret(b"typed"), 20, policy)
+    except Refused:
         assert name not in permitted
-        with pytest.raises(TargetRefusedError):
-            backend.paste(Secret(b"pasted"), 5, permit)
+        with pytest.raises(Refused):
+            backend.paste(Secret(b"pasted"), 5, policy)
         assert backend._owner is None, "nor is it on the clipboard"
         assert recorder.text() == ""
     else:

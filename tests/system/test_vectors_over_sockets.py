@@ -17,10 +17,10 @@ from novakey.daemon.server import Server
 from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.output import Output
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.pairing.handshake import Handshake
@@ -66,7 +66,7 @@ class Listener:
         injector = Injector(
             settings,
             self.store,
-            Courier(settings, no_display),
+            Output(settings, no_display),
             gates,
             Approvals(settings, gates),
             Asks(gates),

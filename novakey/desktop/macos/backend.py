@@ -20,11 +20,10 @@ from collections.abc import Callable
 from novakey.desktop.base import (
     Backend,
     CannotType,
+    Delivery,
     DesktopError,
     Focus,
     NoDisplayError,
-    Permit,
-    TargetRefusedError,
     Unusable,
 )
 from novakey.desktop.chunks import lines, type_chunks
@@ -34,6 +33,7 @@ from novakey.desktop.macos.focus import FocusReader
 from novakey.desktop.macos.keyboard import Keyboard
 from novakey.desktop.macos.pasteboard import Pasteboard
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 NOT_TRUSTED = "this program may not control the computer"
 TRUST = (
@@ -68,24 +68,24 @@ class MacBackend(Backend):
         except DesktopError:
             return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
         desktop = self._reached()
-        desktop.type(lines(text.text()), time.monotonic() + deadline_s, permit, desktop.keyboard.type)
+        desktop.type(lines(text.text()), time.monotonic() + deadline_s, delivery, desktop.keyboard.type)
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Command+V.
 
-        True when the keys went to the permitted window. That its program fetched the text is not to be seen.
+        True when the keys went to that window. Whether its program fetched the text cannot be seen.
         """
         desktop, until = self._reached(), time.monotonic() + deadline_s
         focus = desktop.reader.read()
         if focus is not None:
-            permit(focus)
+            delivery.check_target(focus)
         desktop.pasteboard.put(text)
         try:
-            desktop.type("v", until, permit, lambda _: desktop.keyboard.paste())
-        except TargetRefusedError:
+            desktop.type("v", until, delivery, lambda _: desktop.keyboard.paste())
+        except Refused:
             desktop.pasteboard.clear()
             raise
         except DesktopError:
@@ -126,15 +126,15 @@ class _Desktop:
         self.keyboard = Keyboard(calls)
         self.pasteboard = Pasteboard(calls)
 
-    def type(self, text: str, until: float, permit: Permit, send: Callable[[str], None]) -> None:
-        """Type into the window that `permit` allows. Raises as `Backend.type_text`."""
+    def type(self, text: str, until: float, delivery: Delivery, send: Callable[[str], None]) -> None:
+        """Type into the window that `delivery` allows. Raises as `Backend.type_text`."""
 
-        def trusted(focus: Focus | None) -> None:
-            permit(focus)
+        def check(focus: Focus) -> None:
+            delivery.check_target(focus)
             # The right may be taken away while we run, and CGEventPost would drop the keys without a word.
             if not self._calls.AXIsProcessTrusted():
                 raise CannotType(NOT_TRUSTED)
             if self._calls.IsSecureEventInputEnabled():
                 _log.info("secure keyboard entry is on: a password field, or a program that keeps it on")
 
-        type_chunks(text, until, trusted, self.reader.read, send)
+        type_chunks(text, until, check, self.reader.read, send)

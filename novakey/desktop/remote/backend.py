@@ -18,7 +18,7 @@ from typing import Protocol
 import gevent
 import gevent.event
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus
 from novakey.desktop.keysyms import typed_characters
 from novakey.desktop.remote.seat import Seat
 from novakey.desktop.remote.xkb import Layout, Press
@@ -88,15 +88,15 @@ class RemoteBackend(Backend):
         """See `Backend.focus`: these desktops tell it to nobody."""
         return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`; the focus cannot be watched here."""
-        permit(None)
+        delivery.check_target(None)
         with self._typist(deadline_s) as typist:
             typist.strike(typist.layout.plan(typed_characters(text), typist.caps_lock()))
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Ctrl+V, as nobody knows whether a terminal has the focus."""
-        permit(None)
+        delivery.check_target(None)
         until = time.monotonic() + deadline_s
         self.copy(text, deadline_s)
         assert self._clipboard is not None

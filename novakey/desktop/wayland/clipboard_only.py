@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.desktop.wayland import selection, session
 from novakey.desktop.wayland.selection import SelectionOwner
 from novakey.desktop.wayland.session import within
@@ -33,14 +33,14 @@ class ClipboardBackend(Backend):
         """See `Backend.focus`: Wayland tells it to the compositor only."""
         return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
-        permit(None)
+        delivery.check_target(None)
         raise CannotType(NOBODY)
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: without typing there is no paste shortcut either."""
-        permit(None)
+        delivery.check_target(None)
         raise CannotType(NOBODY)
 
     def copy(self, text: Secret, deadline_s: float) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 
 import gevent
 
-from novakey.desktop.base import DesktopError, Focus, Permit
+from novakey.desktop.base import Delivery, DesktopError, Focus
 from novakey.desktop.keysyms import typed_characters
 from novakey.desktop.wayland.focus import FocusReader
 from novakey.desktop.wayland.keymap import Stroke, next_keymap
@@ -30,23 +30,23 @@ NO_FOCUS = "no window has the keyboard focus"
 class Typist:
     """Types once. `sent` counts the characters that may have reached a window."""
 
-    def __init__(self, keyboard: VirtualKeyboard, focus: FocusReader | None, permit: Permit) -> None:
+    def __init__(self, keyboard: VirtualKeyboard, focus: FocusReader | None, delivery: Delivery) -> None:
         self._keyboard = keyboard
         self._focus = focus
-        self._permit = permit
+        self._delivery = delivery
         self._window: int | str | None = None
         self.sent = 0
         self.whole = False  # every key went out to the window
 
     def aim(self) -> Focus | None:
-        """Ask the permit about the window with the focus, which is the one that is typed into."""
+        """Check the window with the focus, which is the one that is typed into."""
         focus = None
         if self._focus is not None:
             focus = self._focus.read()
             if focus is None:
                 raise DesktopError(NO_FOCUS)
             self._window = focus.window
-        self._permit(focus)
+        self._delivery.check_target(focus)
         return focus
 
     def type(self, text: Secret) -> None:

@@ -16,9 +16,9 @@ import gevent
 from novakey.desktop.base import (
     Backend,
     CannotType,
+    Delivery,
     DesktopError,
     Focus,
-    Permit,
     Unusable,
 )
 from novakey.desktop.wayland import focus as wayland_focus
@@ -78,18 +78,18 @@ class WlrootsBackend(Backend):
         except DesktopError:
             return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
-        with _typist(deadline_s, permit) as typist:
+        with _typist(deadline_s, delivery) as typist:
             typist.aim()
             typist.type(text)
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Ctrl+V, or Ctrl+Shift+V in terminals."""
         until = time.monotonic() + deadline_s
         owner = None
         try:
-            with _typist(deadline_s, permit) as typist:
+            with _typist(deadline_s, delivery) as typist:
                 try:
                     focus = typist.aim()
                 except DesktopError as error:
@@ -128,7 +128,7 @@ class WlrootsBackend(Backend):
 
 
 @contextmanager
-def _typist(deadline_s: float, permit: Permit) -> Iterator[Typist]:
+def _typist(deadline_s: float, delivery: Delivery) -> Iterator[Typist]:
     """Make a typist for one delivery; an error carries the number of characters sent."""
     typist: Typist | None = None
     try:
@@ -139,7 +139,7 @@ def _typist(deadline_s: float, permit: Permit) -> Iterator[Typist]:
                 raise CannotType("this compositor lets no client have a keyboard") from None
             focus = wayland_focus.reader(connection)
             try:
-                typist = Typist(keyboard, focus, permit)
+                typist = Typist(keyboard, focus, delivery)
                 yield typist
             finally:
                 if focus is not None:

@@ -16,11 +16,10 @@ from collections.abc import Callable
 
 from novakey.desktop.base import (
     Backend,
+    Delivery,
     DesktopError,
     Focus,
     NoDisplayError,
-    Permit,
-    TargetRefusedError,
     Unusable,
 )
 from novakey.desktop.chunks import lines, type_chunks
@@ -30,6 +29,7 @@ from novakey.desktop.windows.calls import Calls
 from novakey.desktop.windows.clipboard import Clipboard
 from novakey.desktop.windows.keyboard import Keyboard
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 CLEAR_S = 0.3  # at exit; the daemon ends within half a second
 
@@ -57,25 +57,25 @@ class WindowsBackend(Backend):
         except DesktopError:
             return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
         calls = _calls()
-        self._type(calls, lines(text.text()), time.monotonic() + deadline_s, permit, Keyboard(calls).type)
+        self._type(calls, lines(text.text()), time.monotonic() + deadline_s, delivery, Keyboard(calls).type)
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Control+V.
 
-        True when the keys went to the permitted window. That its program fetched the text is not to be seen.
+        True when the keys went to that window. Whether its program fetched the text cannot be seen.
         """
         calls, until = _calls(), time.monotonic() + deadline_s
         keyboard = Keyboard(calls)
         focus = windows_focus.read(calls)
         if focus is not None:
-            permit(focus)
+            delivery.check_target(focus)
         self._copy(calls, text, until)
         try:
-            self._type(calls, "v", until, permit, lambda _: keyboard.paste())
-        except TargetRefusedError:
+            self._type(calls, "v", until, delivery, lambda _: keyboard.paste())
+        except Refused:
             self.close()
             raise
         except DesktopError:
@@ -101,13 +101,13 @@ class WindowsBackend(Backend):
         self._clipboard.put(text, until)
 
     def _type(
-        self, calls: Calls, text: str, until: float, permit: Permit, send: Callable[[str], None]
+        self, calls: Calls, text: str, until: float, delivery: Delivery, send: Callable[[str], None]
     ) -> None:
-        def reachable(focus: Focus | None) -> None:
-            permit(focus)
+        def check(focus: Focus) -> None:
+            delivery.check_target(focus)
             windows_focus.refuse_higher_rights(calls, focus)
 
-        type_chunks(text, until, reachable, lambda: windows_focus.read(calls), send)
+        type_chunks(text, until, check, lambda: windows_focus.read(calls), send)
 
 
 def _calls() -> Calls:

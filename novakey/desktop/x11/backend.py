@@ -23,13 +23,13 @@ from novakey.desktop import keysyms
 from novakey.desktop.base import (
     OUTSIDE_SESSION,
     Backend,
+    Delivery,
     DesktopError,
     Focus,
-    Permit,
-    TargetRefusedError,
     Unusable,
 )
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 if TYPE_CHECKING:
     from novakey.desktop.x11.connection import Connection
@@ -90,16 +90,16 @@ class X11Backend(Backend):
             return None
         return target.focus
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`. Borrowed keys are given back before it returns."""
         wanted = _keysyms(text)
         try:
-            self._type(wanted, deadline_s, permit)
+            self._type(wanted, deadline_s, delivery)
         finally:
             for at in range(len(wanted)):
                 wanted[at] = 0
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Ctrl+V, or Shift+Insert in terminals that know only that."""
         until = time.monotonic() + deadline_s
         try:
@@ -107,7 +107,7 @@ class X11Backend(Backend):
         except DesktopError:  # nowhere to paste; the person will choose where
             self._own(text, until - time.monotonic())
             return False
-        permit(target.focus)
+        delivery.check_target(target.focus)
         by_insert = bool(_PASTE_BY_INSERT.intersection(target.focus.classes))
         # Only the focused program counts: a clipboard manager fetches whatever there is.
         fetched = self._own(text, until - time.monotonic(), primary=by_insert).expect(target.window)
@@ -115,8 +115,8 @@ class X11Backend(Backend):
         fetched.clear()
         shortcut = ([keysyms.INSERT], keysyms.SHIFTS) if by_insert else ([ord("v")], keysyms.CONTROLS)
         try:
-            self._type(shortcut[0], until - time.monotonic(), permit, shortcut[1])
-        except TargetRefusedError:
+            self._type(shortcut[0], until - time.monotonic(), delivery, shortcut[1])
+        except Refused:
             self.clear_clipboard()
             raise
         except DesktopError:
@@ -173,7 +173,11 @@ class X11Backend(Backend):
         return owner
 
     def _type(
-        self, wanted: Sequence[int], deadline_s: float, permit: Permit, always: frozenset[int] = frozenset()
+        self,
+        wanted: Sequence[int],
+        deadline_s: float,
+        delivery: Delivery,
+        always: frozenset[int] = frozenset(),
     ) -> None:
         from novakey.desktop.x11.typing import Typist
         from novakey.desktop.x11.warm import READY
@@ -184,7 +188,7 @@ class X11Backend(Backend):
             with _within(deadline_s - RESERVE_S):
                 connection = _connect()
                 try:
-                    typist = Typist(connection, permit, self._notes)
+                    typist = Typist(connection, delivery, self._notes)
                     with _returning(typist):
                         typist.type(wanted, end - 2 * RESERVE_S, always)
                 finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import DesktopError, Permit
+from novakey.desktop.base import Delivery, DesktopError
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.focus import Target, find
@@ -37,10 +37,10 @@ GRABBED = "another program holds the keyboard (a menu, a screen locker, a passwo
 class Typist:
     """Types once, over one connection. `sent` counts the keysyms that may have reached a window."""
 
-    def __init__(self, connection: Connection, permit: Permit, notes: Notes) -> None:
+    def __init__(self, connection: Connection, delivery: Delivery, notes: Notes) -> None:
         self._connection = connection
         self._notes = notes
-        self._permit = permit
+        self._delivery = delivery
         self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
         self._unlocked = 0  # modifiers that are unlocked meanwhile
         self._target: Target | None = None
@@ -113,7 +113,7 @@ class Typist:
             raise DesktopError("another window took the focus", self.sent)
         if not self.sent:
             # Under the grab: this is the window that the first key goes to. Again in each step before that.
-            self._permit(target.focus)
+            self._delivery.check_target(target.focus)
         self._target = target
         return target
 

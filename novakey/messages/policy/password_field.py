@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from novakey.desktop.base import Focus, Permit, TargetRefusedError
+from novakey.desktop.base import Focus
+from novakey.wire.refused import target_refused
 
 if TYPE_CHECKING:
     from novakey.session.atspi import FocusedObject
@@ -35,31 +36,29 @@ class PasswordField:
         self._required = settings.require_password_field
         self._look = look
 
-    def permit(self) -> Permit:
-        """Return a `Permit` for one delivery; `TargetRefusedError` when none could be given."""
+    def find(self) -> Sequence[FocusedObject]:
+        """Return the objects with the focus, none where that does not matter; `Refused` where none tells."""
         if not self._required:
-            return _anywhere
+            return ()
         from novakey.session.atspi import focused_objects  # costs a daemon without this setting nothing
         from novakey.session.dbus import BusError
 
         try:
             focused = (self._look or focused_objects)()
         except BusError as error:
-            raise TargetRefusedError(f"password fields cannot be told from others: {error}") from None
+            raise target_refused(f"password fields cannot be told from others: {error}") from None
         if not focused:
-            raise TargetRefusedError("no program tells which field has the focus")
+            raise target_refused("no program tells which field has the focus")
+        return focused
 
-        def only_there(focus: Focus | None) -> None:
-            pid = None if focus is None else focus.pid
-            # Where the session hides whose window it is, everybody who claims the focus must be right.
-            fields = [field for field in focused if pid is None or field.pid == pid]
-            if not fields:
-                raise TargetRefusedError("the focused program does not tell which field has the focus")
-            if not all(field.is_password for field in fields):
-                raise TargetRefusedError("the focused field is no password field")
-
-        return only_there
-
-
-def _anywhere(focus: Focus | None) -> None:
-    return
+    def check(self, found: Sequence[FocusedObject], focus: Focus | None) -> None:
+        """Raise `Refused` unless what was found in the focused program is a password field."""
+        if not self._required:
+            return
+        pid = None if focus is None else focus.pid
+        # Where the session hides whose window it is, every program that claims the focus must be right.
+        fields = [field for field in found if pid is None or field.pid == pid]
+        if not fields:
+            raise target_refused("the focused program does not tell which field has the focus")
+        if not all(field.is_password for field in fields):
+            raise target_refused("the focused field is no password field")

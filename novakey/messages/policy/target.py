@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from novakey.desktop.base import Focus, TargetRefusedError
+from novakey.desktop.base import Focus
 from novakey.log.format import escape
-from novakey.messages.refused import Sentence, filled
+from novakey.wire.refused import Sentence, filled, target_refused
 
 # Programs that ask people for secrets. Executables, so the name of a package may differ.
 _BROWSERS = """
@@ -66,7 +66,7 @@ class TargetSettings(Protocol):
 
 
 class TargetPolicy:
-    """Decides about a focused window; `permit` is a `desktop.base.Permit`."""
+    """Decides about a focused window, as a `desktop.base.Delivery` that has no other rule."""
 
     def __init__(self, settings: TargetSettings) -> None:
         self._enabled = settings.target_policy_enabled
@@ -79,12 +79,12 @@ class TargetPolicy:
         if settings.use_built_in_allowlist or nothing_listed:
             self._allowed |= BUILT_IN
 
-    def permit(self, focus: Focus | None) -> None:
-        """Raise `TargetRefusedError` unless the policy is off or allows it. Never quotes a title."""
+    def check_target(self, focus: Focus | None) -> None:
+        """Raise `Refused` unless the policy is off or allows it. Never quotes a title."""
         if not self._enabled:
             return
         if focus is None:  # a policy that cannot be checked permits nothing
-            raise TargetRefusedError("the focused window cannot be read in this session")
+            raise target_refused("the focused window cannot be read in this session")
         program = _names([focus.program] if focus.program else [])
         classes = _names(focus.classes)
         # Without a process number the window's own word is all there is.
@@ -94,16 +94,16 @@ class TargetPolicy:
         if self._one_is_enough and None in misses:
             return
         for why in filter(None, misses):
-            raise TargetRefusedError(why)
+            raise target_refused(why)
 
     def _refuse_denied(self, focus: Focus, known: frozenset[str], said: frozenset[str]) -> None:
         if self._denied and not known:
-            raise TargetRefusedError(_UNKNOWN)
+            raise target_refused(_UNKNOWN)
         if denied := self._denied & said:
-            raise TargetRefusedError(filled("{} is a denied program", _shown(denied)))
+            raise target_refused(filled("{} is a denied program", _shown(denied)))
         title = focus.title.casefold()
         if any(part in title for part in self._denied_titles):
-            raise TargetRefusedError("the window has a denied title")
+            raise target_refused("the window has a denied title")
 
     def _misses(self, focus: Focus, known: frozenset[str]) -> Iterator[str | None]:
         """Yield None for a match, else what is missing, for each list of allowed things with entries."""

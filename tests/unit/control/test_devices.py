@@ -28,10 +28,10 @@ from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.messages.approvals import ALLOW, Approvals
-from novakey.messages.delivery import Courier
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.output import Output
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.phone import Profile
@@ -242,7 +242,7 @@ class Waiting:
         self.confirmed = gevent.event.Event()
         self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(20))
         injector = Injector(
-            chosen, self.store, Courier(chosen, choose), self.gates, Approvals(chosen, self.gates), self.asks
+            chosen, self.store, Output(chosen, choose), self.gates, Approvals(chosen, self.gates), self.asks
         )
         self.handler = Handler(chosen, self.store, self.server, injector, ReplayGuard())
 

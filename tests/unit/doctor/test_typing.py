@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from support.daemon import command, run
+from support.delivery import anywhere
 from support.wayland import RecordingFoot, Sway, session_of
-from support.x11 import XServer, anywhere, wait_until
+from support.x11 import XServer, wait_until
 from Xlib import X
 
 from novakey.desktop.wayland.wlroots import WlrootsBackend

@@ -15,12 +15,11 @@ from novakey.messages.approvals import (
     DENY,
     Approvals,
     CannotAskError,
-    NotApprovedError,
     Question,
 )
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 WAIT_S = 10.0
@@ -56,11 +55,9 @@ class Scene:
         try:
             self.approvals.ask_for(device, lambda focus: None, self.exchange)
             self.approvals.check(device)
-            self.approvals.permit(device)(self.focus)
+            self.approvals.check_target(device, self.focus)
         except Refused as refused:
             return refused.outcome
-        except NotApprovedError:
-            return Outcome.NEEDS_APPROVE
         return None
 
 

@@ -8,12 +8,20 @@ from typing import ClassVar
 import gevent
 import pytest
 from gevent.event import Event
+from support.delivery import anywhere
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, DesktopError, Focus, Permit, TargetRefusedError, Unusable
+from novakey.desktop.base import (
+    Backend,
+    Delivery,
+    DesktopError,
+    Focus,
+    Unusable,
+)
 from novakey.messages.clearing import ClipboardEnds
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, target_refused
 from novakey.wire.reply import Outcome
 
 LONG_S = 5.0  # far beyond `clipboard_clear_s`
@@ -38,10 +46,10 @@ class Clipboard(Backend):
     def focus(self, deadline_s: float) -> Focus | None:
         return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         raise DesktopError("nothing can be typed")
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         self.copy(text, deadline_s)
         return False
 
@@ -57,7 +65,7 @@ class Clipboard(Backend):
 
 
 @pytest.mark.parametrize(
-    "fails", [DesktopError("it fails"), TargetRefusedError("denied")], ids=["failed", "refused"]
+    "fails", [DesktopError("it fails"), target_refused("denied")], ids=["failed", "refused"]
 )
 @pytest.mark.parametrize("way", ["copy", "paste"])
 def test_deliveries_that_fail_or_are_refused_do_not_postpone_the_end_of_a_text(
@@ -67,19 +75,19 @@ def test_deliveries_that_fail_or_are_refused_do_not_postpone_the_end_of_a_text(
     settings = Settings(
         clipboard_clear_s=1, allow_typing_fallback=False, allow_clipboard_on_inject_failure=True
     )
-    courier = Courier(settings, lambda: clipboard)
-    assert courier.copy(Secret(b"the first"))[0] is Outcome.COPIED
+    output = Output(settings, lambda: clipboard)
+    assert output.copy(Secret(b"the first"), anywhere)[0] is Outcome.COPIED
     clipboard.fails = fails
     start = time.monotonic()
     while not clipboard.cleared.is_set() and time.monotonic() - start < LONG_S:
         try:
             outcome = (
-                courier.copy(Secret(b"x"))
+                output.copy(Secret(b"x"), anywhere)
                 if way == "copy"
-                else courier.deliver(Secret(b"x"), lambda focus: None)
+                else output.deliver(Secret(b"x"), anywhere)
             )[0]
             assert outcome is Outcome.INTERNAL_ERROR
-        except TargetRefusedError:
+        except Refused:
             pass
         gevent.sleep(0.01)
     assert clipboard.cleared.is_set(), "others' deliveries keep it on the clipboard"

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from support.handler import handler
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, Delivery, DesktopError, Focus, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.recent import REPEAT_S
 from novakey.secret import Secret
@@ -43,13 +43,13 @@ class Page(Backend):
     def focus(self, deadline_s: float) -> Focus | None:
         return Focus(1)
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
-        permit(Focus(1))
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
+        delivery.check_target(Focus(1))
         if self.broken:
             raise DesktopError("broken")
         self.typed.append(text.reveal())
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         raise DesktopError("no clipboard")
 
     def copy(self, text: Secret, deadline_s: float) -> None:

@@ -13,20 +13,20 @@ from gevent.event import Event
 from support.handler import handler
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals, Question
-from novakey.messages.delivery import Courier
 from novakey.messages.exchange import EXCHANGE_S, Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered
 from novakey.messages.inject import Injector
-from novakey.messages.refused import Refused
+from novakey.messages.output import Output
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.session import atspi
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 HERE, ELSEWHERE = Focus(1, program="xterm"), Focus(2, program="chat")
@@ -50,12 +50,12 @@ class Screen(Backend):
     def focus(self, deadline_s: float) -> Focus:
         return self.shown
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         self.ready.wait(5)
-        permit(self.shown)
+        delivery.check_target(self.shown)
         self.typed.append(self.shown.program)
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         raise AssertionError("not in this test")
 
     def copy(self, text: Secret, deadline_s: float) -> None:
@@ -83,18 +83,19 @@ class Scene:
         made = Settings(**{"two_man_approver": "computer", **settings})  # type: ignore[arg-type]
         self.screen = Screen()
         self.looked = Event()
+        self.locked = False
         self.confirmed = Event()
         self.devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
         self.gates = Gates()
-        courier = Courier(made, lambda: self.screen)
+        output = Output(made, lambda: self.screen)
         self.asked: list[str] = []
         self.allows = True
         self.thinks_s = 0.0
         self.sent = 0
-        self.approvals = Approvals(made, self.gates, courier.focus, self._ask)
+        self.approvals = Approvals(made, self.gates, output.focus, self._ask)
         self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5) and self.allows)
         self.injector = Injector(
-            made, self.devices, courier, self.gates, self.approvals, self.asks, self._look_for_the_lock
+            made, self.devices, output, self.gates, self.approvals, self.asks, self._look_for_the_lock
         )
 
     def _ask(self, question: Question, seconds: float) -> str | None:
@@ -104,7 +105,7 @@ class Scene:
 
     def _look_for_the_lock(self) -> bool:
         self.looked.wait(5)
-        return False
+        return self.locked
 
     def arm(self) -> None:
         self.gates.arming.open("phone", self.injector.monotonic() * 1000, 20_000)
@@ -210,7 +211,7 @@ def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_ow
 class Held(Screen):
     """Another program holds the keyboard, which is found before the window is looked at."""
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         raise DesktopError("another program holds the keyboard")
 
 
@@ -220,7 +221,7 @@ class Hidden(Screen):
     def focus(self, deadline_s: float) -> Focus | None:  # type: ignore[override]
         return None
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         raise CannotType("this session lets nobody type")
 
 
@@ -283,9 +284,9 @@ def test_a_field_that_may_not_be_typed_into_gets_nothing_by_the_clipboard_either
 
 def test_a_screen_that_is_locked_while_typing_fails_gets_nothing_by_the_clipboard(tmp_path: Path) -> None:
     class LockedMeanwhile(Held):
-        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
-            scene.injector.locked = lambda: True
-            super().type_text(text, deadline_s, permit)
+        def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
+            scene.locked = True
+            super().type_text(text, deadline_s, delivery)
 
     scene = Scene(tmp_path, two_man_enabled=False, allow_clipboard_on_inject_failure=True)
     scene.screen = LockedMeanwhile()
@@ -299,7 +300,7 @@ def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_windo
     class Unfocused(Screen):
         """Nothing to paste into: it goes on the clipboard, and nobody is asked about a window."""
 
-        def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
+        def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
             self.typed.append("clipboard")
             return False
 
@@ -518,10 +519,10 @@ def test_a_secret_has_ten_seconds_from_when_its_message_was_read(
     now = 1000.0
 
     class Slow(Screen):
-        def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
+        def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
             nonlocal now
             now += waited
-            super().type_text(text, deadline_s, permit)
+            super().type_text(text, deadline_s, delivery)
 
     screen, server = Slow(), crypto.ExpandedKey.generate()
     screen.ready.set()

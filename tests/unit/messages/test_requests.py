@@ -13,7 +13,6 @@ import pytest
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
-from novakey.messages.refused import Refused, full
 from novakey.messages.requests import (
     AFTER_IGNORED_S,
     AGAIN_S,
@@ -24,6 +23,7 @@ from novakey.messages.requests import (
     UnansweredError,
 )
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, full
 from novakey.wire.reply import Outcome
 
 SECRET = Secret(b"correct horse")

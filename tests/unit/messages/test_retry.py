@@ -11,17 +11,17 @@ import pytest
 from gevent.event import Event
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Backend, CannotType, DesktopError, Focus, Permit, Unusable
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.delivery import Courier
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
+from novakey.messages.output import Output
 from novakey.messages.recent import REPEAT_S, RETRY_S
-from novakey.messages.refused import Refused
 from novakey.messages.requests import Asks
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 TEXT = b"correct horse battery staple"
@@ -47,13 +47,13 @@ class Window(Backend):
     def focus(self, deadline_s: float) -> Focus:
         return self.shown
 
-    def type_text(self, text: Secret, deadline_s: float, permit: Permit) -> None:
-        permit(self.shown)
+    def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
+        delivery.check_target(self.shown)
         self.ends()
         self.got.append((self.shown.window, text.text()))
 
-    def paste(self, text: Secret, deadline_s: float, permit: Permit) -> bool:
-        self.type_text(text, deadline_s, permit)
+    def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
+        self.type_text(text, deadline_s, delivery)
         return True
 
     def copy(self, text: Secret, deadline_s: float) -> None:
@@ -71,14 +71,14 @@ class Scene:
         self.gates = Gates()
         phones = {name: Device(name, Secret(bytes(32))) for name in ("phone", "other")}
         devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), phones, None)
-        self.courier = Courier(self.settings, lambda: self.window)
+        self.output = Output(self.settings, lambda: self.window)
         self.approvals = Approvals(self.settings, self.gates, monotonic=lambda: self.now)
         self.locked = False
         self.asks = Asks(self.gates, monotonic=lambda: self.now)
         self.injector = Injector(
             self.settings,
             devices,
-            self.courier,
+            self.output,
             self.gates,
             self.approvals,
             self.asks,
@@ -120,7 +120,7 @@ def faulty(scene: Scene) -> None:
 
 
 def killed(scene: Scene) -> None:
-    """As by `Courier.stop`: the greenlet of the delivery ends in the middle."""
+    """As by `Output.stop`: the greenlet of the delivery ends in the middle."""
 
     def end() -> None:
         raise gevent.GreenletExit
@@ -129,7 +129,7 @@ def killed(scene: Scene) -> None:
 
 
 def hanging(scene: Scene) -> None:
-    scene.courier._deadline_s = -0.9  # a tenth of a second in all
+    scene.output._deadline_s = -0.9  # a tenth of a second in all
     scene.window.ends = lambda: gevent.sleep(30)
 
 

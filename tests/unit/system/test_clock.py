@@ -19,12 +19,12 @@ from novakey.messages.clearing import ClipboardEnds
 from novakey.messages.exchange import Exchange
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
-from novakey.messages.refused import Refused
 from novakey.messages.requests import Asks
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
 from novakey.secret import Secret
 from novakey.system.clock import boottime
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 NIGHT_S = 8 * 3600.0

@@ -12,16 +12,18 @@ from typing import Any
 import gevent
 import pytest
 from support.calls_double import LINES, SCRIPTS, DoubleWindow, expect
+from support.delivery import Checks, anywhere
 from support.desktop_conformance import Conformance, Stage
 from support.macos_double import CONCEALED, DVORAK, QWERTY, SHIFT, TEXT, Mac, Window
 from support.random_text import random_secret
 
 from novakey.desktop import chunks
-from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
+from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError
 from novakey.desktop.macos import calls as macos_calls
 from novakey.desktop.macos.backend import MacBackend
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, target_refused
 from novakey.wire.reply import Outcome
 
 DEADLINE_S = 5.0
@@ -44,10 +46,6 @@ def backend(system: Mac) -> Iterator[MacBackend]:
     yield made
     made.close()
     assert sorted(thing.kind for thing in system.things.values()) == [], "objects that nobody released"
-
-
-def anywhere(focus: Focus | None) -> None:
-    pass
 
 
 def type_it(backend: MacBackend, text: str) -> None:
@@ -94,7 +92,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(
         system.focused = system.first
         text = random_secret(rng, SCRIPTS)[:1] * 250
         try:
-            backend.type_text(Secret(text.encode()), DEADLINE_S, permit)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(permit))
         except DesktopError as error:
             stopped += 1
             assert error.typed == len(system.first.text) + len(window.text)
@@ -112,7 +110,7 @@ def test_a_focus_that_moves_before_the_first_key_leaves_nothing_anywhere(
         system.focused = system.other
 
     with pytest.raises(DesktopError) as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S, permit)
+        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(permit))
     assert caught.value.typed == 0
     assert (system.first.text, system.other.text) == ("", "")
 
@@ -159,11 +157,11 @@ def test_the_permit_is_asked_about_the_focused_window_and_obeyed(system: Mac, ba
 
     def permit(focus: Focus | None) -> None:
         asked.append(focus and focus.program)
-        raise TargetRefusedError("not there")
+        raise target_refused("not there")
 
     for way in (backend.type_text, backend.paste):
-        with pytest.raises(TargetRefusedError):
-            way(Secret(b"secret"), DEADLINE_S, permit)
+        with pytest.raises(Refused):
+            way(Secret(b"secret"), DEADLINE_S, Checks(permit))
     assert asked == ["Vault", "Vault"]
     assert (system.first.text, system.changes) == ("", 40)
 
@@ -174,10 +172,10 @@ def test_a_permit_that_ends_while_pasting_takes_the_text_back(system: Mac, backe
     def once(focus: Focus | None) -> None:
         asked.append(focus)
         if len(asked) > 1:
-            raise TargetRefusedError("no more")
+            raise target_refused("no more")
 
-    with pytest.raises(TargetRefusedError):
-        backend.paste(Secret(b"secret"), DEADLINE_S, once)
+    with pytest.raises(Refused):
+        backend.paste(Secret(b"secret"), DEADLINE_S, Checks(once))
     assert (system.first.text, system.changes > 40, system.board) == ("", True, {})
 
 
@@ -308,7 +306,7 @@ def test_a_paste_while_the_focus_moves_is_no_success(system: Mac, backend: MacBa
         system.focused = system.first
         asked.clear()
         system.at_call(number, lambda: setattr(system, "focused", system.second))
-        if backend.paste(Secret(b"secret"), DEADLINE_S, permit):
+        if backend.paste(Secret(b"secret"), DEADLINE_S, Checks(permit)):
             meant = {"Vault": system.first, "chat": system.second}[str(asked[-1])]
             expect(meant.text, "secret")
         system._at.clear()
@@ -328,8 +326,8 @@ def test_the_preference_for_the_clipboard_decides_between_pasting_and_typing(
 ) -> None:
     for prefer, wanted, changes in ((True, Outcome.PASTED, 1), (False, Outcome.TYPED, 0)):
         system.first.text, before = "", system.changes
-        courier = Courier(_Settings(macos_prefer_clipboard=prefer), lambda: backend)
-        outcome = courier.deliver(Secret(b"secret"), anywhere).outcome
+        output = Output(_Settings(macos_prefer_clipboard=prefer), lambda: backend)
+        outcome = output.deliver(Secret(b"secret"), anywhere).outcome
         assert outcome is wanted
         expect(system.first.text, "secret")
         assert system.changes - before == changes

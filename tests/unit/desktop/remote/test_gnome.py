@@ -11,18 +11,20 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from support.dbus import Answer, double
+from support.delivery import anywhere
 from support.desktop_conformance import Conformance, Stage
 from support.mutter import Mutter, MutterFoot, MutterGtkEntry
 from support.random_text import ALL, random_secret
 from support.wayland import QUIET, session_of
-from support.x11 import Recorder, anywhere, differs, wait_until
+from support.x11 import Recorder, differs, wait_until
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import DesktopError, TargetRefusedError
+from novakey.desktop.base import DesktopError
 from novakey.desktop.remote.gnome import SHELL, MutterBackend
 from novakey.desktop.select import Chooser
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 DEADLINE_S = 20.0  # long enough for a busy machine
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
@@ -184,8 +186,8 @@ def test_a_shell_that_does_not_tell_counts_as_one_with_its_overview_open(
 def test_a_policy_that_cannot_be_checked_refuses(mutter: Mutter) -> None:
     with MutterFoot(mutter) as foot:
         policy = TargetPolicy(Settings(target_policy_enabled=True))
-        with pytest.raises(TargetRefusedError, match="cannot be read"):
-            MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, policy.permit)
+        with pytest.raises(Refused, match="cannot be read"):
+            MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, policy)
         assert foot.text() == ""
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 from support.dbus import message_bus
+from support.delivery import anywhere
 from support.mutter import Mutter, MutterFoot
 from support.portal import INTERFACES, REMOTE, Behind, Portal
 from support.wayland import session_of
-from support.x11 import anywhere, differs
+from support.x11 import differs
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import CannotType, DesktopError
 from novakey.desktop.remote.portal import ASKS, PortalBackend
 from novakey.desktop.select import Chooser
 from novakey.devices.portal_token import SealedPermission
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
 
@@ -204,9 +205,9 @@ def test_when_what_is_behind_stops_in_the_middle_that_is_no_success(
 def test_the_reply_says_that_nothing_shows_whether_it_arrived(
     backend: PortalBackend, portal: Portal, foot: MutterFoot
 ) -> None:
-    courier = Courier(Settings(), lambda: backend)
+    output = Output(Settings(), lambda: backend)
     foot.clear()
-    delivered = courier.deliver(Secret(b"abc"), anywhere)
+    delivered = output.deliver(Secret(b"abc"), anywhere)
     assert delivered.outcome is Outcome.TYPED
     assert delivered.msg.startswith("sent to the desktop")
     assert foot.wait_for("abc") == "abc", "the next test begins with an empty window"

@@ -17,17 +17,19 @@ from typing import Any
 import gevent
 import pytest
 from support import needs
+from support.delivery import Checks, anywhere
 from support.random_text import ALL, random_secret
 from support.wayland import RecordingFoot, Sway, SwayGtkEntry, session_of
-from support.x11 import _READER, Recorder, anywhere, differs, wait_until
+from support.x11 import _READER, Recorder, differs, wait_until
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
+from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.wayland.keymap import CONTROL, SHIFT
 from novakey.desktop.wayland.typing import CHUNK
 from novakey.desktop.wayland.wlroots import WlrootsBackend
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
+from novakey.wire.refused import Refused
 
 DEADLINE_S = 20.0  # long enough for a busy machine
 CAPS_LOCK, ALT, SUPER = 2, 8, 64
@@ -160,7 +162,7 @@ def race(sway: Sway, times: int) -> dict[str, int]:
 
             typed = len(text)
             try:
-                WlrootsBackend().type_text(Secret(text.encode()), DEADLINE_S, move_soon)
+                WlrootsBackend().type_text(Secret(text.encode()), DEADLINE_S, Checks(move_soon))
                 counts["whole"] += 1
             except DesktopError as error:
                 typed = error.typed
@@ -210,17 +212,17 @@ def test_without_sways_socket_the_focus_is_read_as_docks_read_it(sway: Sway, tmp
 
         first.clear()
         with pytest.raises(DesktopError, match="another window took the focus") as caught:
-            WlrootsBackend().type_text(Secret(b"x" * 250), DEADLINE_S, move)
+            WlrootsBackend().type_text(Secret(b"x" * 250), DEADLINE_S, Checks(move))
         assert caught.value.typed == CHUNK
         assert WlrootsBackend().focus(DEADLINE_S).classes == ("keepassxc",)
         sway.focus(first.window)  # where there is no process, the window's own word is all there is
         for names, outcome in (
-            (("keepassxc",), pytest.raises(TargetRefusedError)),
+            (("keepassxc",), pytest.raises(Refused)),
             (("foot",), nullcontext()),
         ):
             policy = TargetPolicy(Settings(target_policy_enabled=True, allowed_process_names=names))
             with outcome:
-                WlrootsBackend().type_text(Secret(b"typed"), DEADLINE_S, policy.permit)
+                WlrootsBackend().type_text(Secret(b"typed"), DEADLINE_S, policy)
 
 
 # The windows that each policy permits.
@@ -247,12 +249,12 @@ def test_a_window_is_typed_into_only_when_the_policy_permits_it(sway: Sway) -> N
                 policy = TargetPolicy(Settings(target_policy_enabled=True, **chosen))
                 backend = WlrootsBackend()
                 if name in permitted:
-                    backend.type_text(Secret(b"typed"), DEADLINE_S, policy.permit)
+                    backend.type_text(Secret(b"typed"), DEADLINE_S, policy)
                     assert window.wait_for("typed") == "typed", (name, lists)
                     continue
                 for way in (backend.type_text, backend.paste):
-                    with pytest.raises(TargetRefusedError):
-                        way(Secret(b"refused"), DEADLINE_S, policy.permit)
+                    with pytest.raises(Refused):
+                        way(Secret(b"refused"), DEADLINE_S, policy)
                 assert backend._owner is None, "nor is it on the clipboard"
                 assert window.text() == "", (name, lists)
 

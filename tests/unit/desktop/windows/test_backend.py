@@ -16,17 +16,19 @@ from typing import Any
 import gevent
 import pytest
 from support.calls_double import LINES, SCRIPTS, DoubleWindow, expect
+from support.delivery import Checks, anywhere
 from support.desktop_conformance import Conformance, Stage
 from support.random_text import random_secret
 from support.windows_double import CF_UNICODETEXT, HIGH, KEYUP, MEDIUM, OUR_PID, Process, Windows
 
 from novakey.desktop import chunks, select
-from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError, TargetRefusedError
+from novakey.desktop.base import CannotType, DesktopError, Focus, NoDisplayError
 from novakey.desktop.select import candidates
 from novakey.desktop.windows import calls as windows_calls
 from novakey.desktop.windows.backend import WindowsBackend
-from novakey.messages.delivery import Courier
+from novakey.messages.output import Output
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, target_refused
 from novakey.wire.reply import Outcome
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -49,10 +51,6 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[Windows]:
 @pytest.fixture
 def backend(system: Windows) -> WindowsBackend:
     return WindowsBackend()
-
-
-def anywhere(focus: Focus | None) -> None:
-    pass
 
 
 def type_it(backend: WindowsBackend, text: str) -> None:
@@ -130,7 +128,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(system: Windows, backe
         system.foreground = system.first
         text = random_secret(rng, SCRIPTS)[:1] * 250
         try:
-            backend.type_text(Secret(text.encode()), DEADLINE_S, permit)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(permit))
         except DesktopError as error:
             stopped += 1
             assert error.typed == len(system.first.text) + len(system.second.text)
@@ -148,7 +146,7 @@ def test_a_focus_that_moves_before_the_first_key_leaves_nothing_anywhere(
         system.foreground = system.second
 
     with pytest.raises(DesktopError) as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S, permit)
+        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(permit))
     assert caught.value.typed == 0
     assert system.first.units == system.second.units == []
 
@@ -255,11 +253,11 @@ def test_the_permit_is_asked_about_the_focused_window_and_obeyed(
 
     def permit(focus: Focus | None) -> None:
         asked.append(focus and focus.program)
-        raise TargetRefusedError("not there")
+        raise target_refused("not there")
 
     for way in (backend.type_text, backend.paste):
-        with pytest.raises(TargetRefusedError):
-            way(Secret(b"secret"), DEADLINE_S, permit)
+        with pytest.raises(Refused):
+            way(Secret(b"secret"), DEADLINE_S, Checks(permit))
     assert asked == ["Vault.exe", "Vault.exe"]
     assert (system.sends, system.sets) == (0, 0)
 
@@ -272,10 +270,10 @@ def test_a_permit_that_ends_while_pasting_takes_the_text_back(
     def once(focus: Focus | None) -> None:
         asked.append(focus)
         if len(asked) > 1:
-            raise TargetRefusedError("no more")
+            raise target_refused("no more")
 
-    with pytest.raises(TargetRefusedError):
-        backend.paste(Secret(b"secret"), DEADLINE_S, once)
+    with pytest.raises(Refused):
+        backend.paste(Secret(b"secret"), DEADLINE_S, Checks(once))
     assert (system.sends, system.sets > 0, system.formats) == (0, True, {})
 
 
@@ -448,11 +446,11 @@ def test_a_text_that_may_not_be_typed_is_copied_and_the_reply_does_not_speak_of_
     system: Windows, backend: WindowsBackend
 ) -> None:
     system.processes[5].integrity = HIGH
-    outcome = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
+    outcome = Output(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
     assert outcome is Outcome.COPIED
     expect(system.clipboard_text() or "", "secret")
     system.processes[5].integrity = MEDIUM
-    outcome = Courier(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
+    outcome = Output(_Settings(), lambda: backend).deliver(Secret(b"secret"), anywhere).outcome
     assert outcome is Outcome.TYPED, "the preference of macOS is for macOS alone"
     backend.close()
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import gevent
 import gevent.event
 import pytest
+from support.delivery import Checks, anywhere
 from support.random_text import EMOJI, random_secret
 from support.x11 import (
     Recorder,
     RecordingGtkEntry,
     RecordingXterm,
     XServer,
-    anywhere,
     at_most,
     differs,
     display_of,
@@ -28,13 +28,14 @@ from support.xkb import lock_group
 from Xlib import X
 from Xlib.protocol import rq
 
-from novakey.desktop.base import DesktopError, Focus, TargetRefusedError
+from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection, ServerError
 from novakey.desktop.x11.display import GuardedDisplay
 from novakey.desktop.x11.recovery import Notes
 from novakey.secret import Secret
+from novakey.wire.refused import Refused, target_refused
 
 DEADLINE_S = 20.0  # long enough for a busy machine
 
@@ -332,7 +333,7 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
 
     def permit(focus: Focus | None) -> None:
         if asked.is_set():
-            raise TargetRefusedError("denied meanwhile")
+            raise target_refused("denied meanwhile")
         asked.set()
 
     def go_on() -> None:
@@ -342,8 +343,8 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
     os.kill(entry.process.pid, signal.SIGSTOP)
     going_on = gevent.spawn(go_on)
     try:
-        with pytest.raises(TargetRefusedError, match="denied meanwhile"):
-            backend.type_text(Secret("字é".encode()), DEADLINE_S, permit)
+        with pytest.raises(Refused, match="denied meanwhile"):
+            backend.type_text(Secret("字é".encode()), DEADLINE_S, Checks(permit))
     finally:
         os.kill(entry.process.pid, signal.SIGCONT)
     going_on.get()
@@ -381,7 +382,7 @@ def test_borrowed_keys_that_another_program_takes_before_the_window_has_read_the
     os.kill(terminal.process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(DesktopError, match="the keyboard was changed meanwhile") as caught:
-            backend.type_text(Secret("字符".encode()), DEADLINE_S, permit)
+            backend.type_text(Secret("字符".encode()), DEADLINE_S, Checks(permit))
     finally:
         os.kill(terminal.process.pid, signal.SIGCONT)
     gevent.joinall(changing, raise_error=True)
@@ -460,12 +461,12 @@ def test_the_window_with_the_focus_counts_and_not_the_one_that_had_it_when_the_p
     backend.prepare()
     asked: list[Focus | None] = []
     with RecordingGtkEntry(server) as other:
-        backend.type_text(Secret("abé字".encode()), DEADLINE_S, asked.append)
+        backend.type_text(Secret("abé字".encode()), DEADLINE_S, Checks(asked.append))
         assert differs(other.wait_for("abé字"), "abé字") is None
         backend.prepare()
     server.focus(window.window)
     # The window that was there when the phone armed is gone.
-    backend.type_text(Secret("ab字".encode()), DEADLINE_S, asked.append)
+    backend.type_text(Secret("ab字".encode()), DEADLINE_S, Checks(asked.append))
     assert differs(window.wait_for("ab字"), "ab字") is None
     # Once or, where a window has to learn what keys mean first, twice.
     pids = dict.fromkeys(focus and focus.pid for focus in asked)
@@ -496,7 +497,7 @@ def test_without_a_manager_the_window_under_the_pointer_is_typed_into() -> None:
             backend.type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         bare.run("xdotool", "mousemove", "--sync", "50", "50")
         seen: list[Focus | None] = []
-        backend.type_text(Secret("abC 字".encode()), DEADLINE_S, seen.append)
+        backend.type_text(Secret("abC 字".encode()), DEADLINE_S, Checks(seen.append))
         assert terminal.wait_for("abC 字") == "abC 字"
         assert [focus.program for focus in seen if focus is not None][:1] == ["xterm"]
         backend.close()

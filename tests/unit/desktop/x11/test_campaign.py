@@ -8,9 +8,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from support.delivery import anywhere
 from support.late_server import serving_late
 from support.random_text import ALL, GREEK, random_secret
-from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, anywhere, differs, display_of
+from support.x11 import (
+    Recorder,
+    RecordingGtkEntry,
+    RecordingXterm,
+    XServer,
+    differs,
+    display_of,
+)
 from support.x11_windows import RecordingPage, RecordingQtEntry, RecordingTkEntry
 from support.xkb import lock_group
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from support.delivery import Checks, anywhere
 from support.random_text import ALL, random_secret
 from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs
 from Xlib import X
@@ -71,7 +72,7 @@ def type_disturbed(server: XServer, window: Recorder, rounds: int) -> None:
         for _ in range(rounds):
             text = random_secret(rng, ALL, different=rng.choice((5, 30, 80)))
             window.clear()
-            backend.type_text(Secret(text.encode()), DEADLINE_S, lambda focus: None)
+            backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
             results.append(differs(window.wait_for(text), text))
 
     before = server.keymap()
@@ -149,7 +150,7 @@ def move_focus(server: XServer, first: Recorder, rounds: int) -> tuple[int, int]
                     moving.append(mover.later(second.window, rng.random() * 0.6))
 
             try:
-                backend.type_text(Secret(text.encode()), DEADLINE_S, begin)
+                backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(begin))
             except DesktopError as error:
                 cut += 1
                 assert 0 <= error.typed < len(text)

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 
 import gevent
 import pytest
-from support.x11 import XServer, anywhere, display_of, wait_until
+from support.delivery import anywhere
+from support.x11 import XServer, display_of, wait_until
 
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11.backend import X11Backend

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import Focus, TargetRefusedError
+from novakey.desktop.base import Focus
 from novakey.messages.policy.target import BUILT_IN, TargetPolicy
-from novakey.messages.refused import full
+from novakey.wire.refused import Refused, full
 
 XTERM = Focus(window=1, pid=10, program="xterm", classes=("xterm",), title="alice@host: ~")
 BROWSER = Focus(
@@ -27,9 +27,9 @@ ON = {"target_policy_enabled": True}
 def decide(focus: Focus | None, **settings: Any) -> str | None:
     """None when permitted, else why not."""
     try:
-        TargetPolicy(Settings(**settings)).permit(focus)
-    except TargetRefusedError as error:
-        return full(error.args[0])
+        TargetPolicy(Settings(**settings)).check_target(focus)
+    except Refused as error:
+        return full(error.msg)
     return None
 
 
