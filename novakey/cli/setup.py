@@ -156,10 +156,10 @@ def _asks_for_passphrase(settings: Settings) -> bool:
 def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
     from novakey.setup import installation
-    from novakey.system import files
+    from novakey.system.folder_lock import FolderLock
 
     say = common.printer()
-    holder = files.FolderLock.holder(common.paths(words).data)
+    holder = FolderLock.holder(common.paths(words).data)
     if answers.service and _asks_for_passphrase(common.settings(words)):
         say("what starts by itself has nobody to ask for the passphrase, so it is not started")
         say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")

@@ -162,10 +162,10 @@ def _status(words: argparse.Namespace) -> int:
 def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
     from novakey.control.client import BusyError
     from novakey.pairing import status
-    from novakey.system import files
+    from novakey.system.folder_lock import FolderLock
 
     paths = common.paths(words)
-    holder = files.FolderLock.holder(paths.data)
+    holder = FolderLock.holder(paths.data)
     found = status.read(paths, common.settings(words))
     if words.json:
         print(json.dumps({"running": isinstance(error, BusyError), "pid": holder, **found._asdict()}))

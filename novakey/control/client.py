@@ -11,7 +11,7 @@ from novakey.control import listener
 from novakey.errors import NovaKeyError
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.secret import Secret
-from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, control, jsonline
 from novakey.wire.control import Done, Event, Refused, Request
@@ -98,7 +98,7 @@ def _connected(paths: Paths) -> socket.socket:
 
 
 def _busy(paths: Paths) -> BusyError:
-    holder = files.FolderLock.holder(paths.data)
+    holder = FolderLock.holder(paths.data)
     process = "" if holder is None else f" (process {holder})"
     return BusyError(
         f"the daemon{process} is there, but it is too busy to answer",
@@ -107,7 +107,7 @@ def _busy(paths: Paths) -> BusyError:
 
 
 def _no_daemon(paths: Paths) -> NoDaemonError:
-    holder = files.FolderLock.holder(paths.data)
+    holder = FolderLock.holder(paths.data)
     if holder is None:
         return NoDaemonError("no daemon runs", "start it: novakey.py serve")
     return NoDaemonError(

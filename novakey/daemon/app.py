@@ -43,7 +43,8 @@ from novakey.pairing.handshake import Handshake
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.window import Windows
 from novakey.system import systemd
-from novakey.system.files import FolderLock, private_folder
+from novakey.system.files import private_folder
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import crypto
 from novakey.wire.uri import PairingUri

@@ -31,6 +31,7 @@ from novakey.errors import NovaKeyError, StoreError
 from novakey.pairing import record
 from novakey.secret import Secret
 from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, ProtocolError, jsonline
 
@@ -161,7 +162,7 @@ def restore(backup: Backup, paths: Paths, settings: Settings, reload: Callable[[
     """
     other_daemon.refuse(paths, settings)
     paths.prepare()
-    with files.FolderLock(paths.data):
+    with FolderLock(paths.data):
         known = record.load(paths.pairing)
         config = _put_config(backup, paths)
         try:

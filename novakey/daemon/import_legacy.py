@@ -32,6 +32,7 @@ from novakey.pairing import record
 from novakey.pairing.model import Record
 from novakey.secret import Secret
 from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import Malformed, jsonline
 
@@ -131,7 +132,7 @@ def import_from(folder: Path, paths: Paths, settings: Settings, unit: Unit | Non
         folders=[str(path) for path in _missing(paths.config, paths.data)],
     )
     paths.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with files.FolderLock(paths.data):
+    with FolderLock(paths.data):
         _refuse_paired(paths, settings, theirs.files if shared else [])
         known = record.load(paths.pairing)
         if known.device_stored:  # the store was removed, which is no reset
@@ -173,7 +174,7 @@ def undo(paths: Paths, settings: Settings) -> ImportRecord:
     done = import_record.load(paths.data)
     if done is None:
         raise NovaKeyError(f"nothing was imported to {paths.data}", "there is nothing to undo")
-    with files.FolderLock(paths.data):
+    with FolderLock(paths.data):
         for source, target in done.moved:
             if source == done.unit and Path(source).exists() and Path(target).exists():
                 raise NovaKeyError(
@@ -193,7 +194,7 @@ def _ours(paths: Paths, settings: Settings) -> list[Path]:
     """Every file that an import, or a daemon after it, makes in our folders."""
     state = (*paths.kept(settings.devices_file, settings.server_keys_file), paths.activity)
     config = [paths.config / name for name in load.FILE_NAMES]
-    return [*state, paths.data / files.FolderLock.NAME, config[0]]
+    return [*state, paths.data / FolderLock.NAME, config[0]]
 
 
 def _missing(*folders: Path) -> Iterator[Path]:

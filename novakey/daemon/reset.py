@@ -11,6 +11,7 @@ from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError, StoreError
 from novakey.pairing import record
 from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paste import command
 from novakey.system.paths import Paths
 
@@ -24,7 +25,7 @@ def reset(paths: Paths, settings: Settings) -> None:
     """
     other_daemon.refuse(paths, settings)
     paths.prepare()
-    with files.FolderLock(paths.data):
+    with FolderLock(paths.data):
         store, keys = paths.data / settings.devices_file, paths.data / settings.server_keys_file
         for path in (
             store,
@@ -45,7 +46,7 @@ def reset(paths: Paths, settings: Settings) -> None:
 
 def refuse_running(paths: Paths, verb: str = "removed") -> None:
     """Raise `NovaKeyError` while a daemon runs: to ask for a confirmation would be in vain."""
-    pid = files.FolderLock.holder(paths.data)
+    pid = FolderLock.holder(paths.data)
     if pid is not None:
         raise NovaKeyError(
             f"the daemon runs as process {pid}, so nothing is {verb}",

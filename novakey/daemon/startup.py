@@ -25,6 +25,7 @@ from novakey.pairing import record
 from novakey.pairing.state import Pairing, Record, State
 from novakey.secret import Secret
 from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import crypto
 
@@ -68,7 +69,7 @@ def check_names(paths: Paths, settings: Settings) -> None:
     """Raise `ConfigError` where a key names a file that holds something else of ours."""
     kept = paths.kept(settings.devices_file, settings.server_keys_file)
     store_file, keys_file, *others = (path.parent.resolve() / path.name for path in kept)
-    reserved = {*others, paths.data.resolve() / files.FolderLock.NAME}
+    reserved = {*others, paths.data.resolve() / FolderLock.NAME}
     if store_file == keys_file or {store_file, keys_file} & reserved:
         raise ConfigError(
             "devices_file or server_keys_file is the name of another file of this program",

@@ -14,7 +14,7 @@ from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.messages.replay import MAX_AGE_S, MAX_AHEAD_S
 from novakey.pairing.display import Lack, advertised_as, lack
-from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paste import command
 from novakey.system.paths import Paths
 from novakey.wire.uri import listener
@@ -29,7 +29,7 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 def _port(paths: Paths, settings: Settings) -> Finding:
     about = About("port", "phones connect to it")
     host, port = parse_listen_addr(settings.listen_addr)
-    pid = files.FolderLock.holder(paths.data)
+    pid = FolderLock.holder(paths.data)
     if pid is not None and port:
         if _connects(_local(host), port):
             return about.ok(f"the daemon (process {pid}) answers on port {port}")
@@ -74,7 +74,7 @@ def _address(paths: Paths, settings: Settings) -> Finding:
             f"{shown} is this computer itself: no phone can reach it",
             "set listen_addr to an address of the network, or advertise_host",
         )
-    running = port and files.FolderLock.holder(paths.data) is not None
+    running = port and FolderLock.holder(paths.data) is not None
     if running and not _connects(shown, port):
         return about.fault(
             f"the daemon does not answer at {shown} port {port}",

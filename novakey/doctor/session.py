@@ -20,7 +20,7 @@ from novakey.doctor.finding import About, Check, Finding
 from novakey.errors import NovaKeyError
 from novakey.session import screen_lock
 from novakey.session.notifications import Notifier
-from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 
 FOCUS_S = 2.0
@@ -58,7 +58,7 @@ def _display(paths: Paths, settings: Settings) -> Finding:
 
 def _display_of_daemon(paths: Paths) -> dict[str, Any] | None:
     """Return a running daemon's word on its display, which may be in another session."""
-    if files.FolderLock.holder(paths.data) is None:
+    if FolderLock.holder(paths.data) is None:
         return None
     try:
         display: dict[str, Any] = client.ask(paths, "status")["display"]
@@ -163,7 +163,7 @@ def _screen_lock(paths: Paths, settings: Settings) -> Finding:
 
 def _socket(paths: Paths, settings: Settings) -> Finding:
     about = About("owner's socket", "the commands to a running daemon go over it")
-    pid = files.FolderLock.holder(paths.data)
+    pid = FolderLock.holder(paths.data)
     if pid is None:
         return about.note("no daemon runs", "start it: novakey.py serve")
     try:

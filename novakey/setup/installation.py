@@ -21,6 +21,7 @@ from novakey.setup import autostart, configuration, record, service
 from novakey.setup.answers import Answers
 from novakey.setup.record import Record
 from novakey.system import files
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paste import command
 from novakey.system.paths import Paths
 from novakey.wire.control import SOCKET_NAME
@@ -106,7 +107,7 @@ def removable(paths: Paths, settings: Settings) -> Record:
     done = record.load(paths)
     if done is None:
         raise NovaKeyError("setup has put nothing here", "to forget phones and keys alone: novakey.py reset")
-    holder = files.FolderLock.holder(paths.data)
+    holder = FolderLock.holder(paths.data)
     if holder is not None and not (done.unit and service.process_id() == holder):
         raise NovaKeyError(
             f"a daemon runs (process {holder}), so nothing was removed",
@@ -132,7 +133,7 @@ def uninstall(paths: Paths, settings: Settings, say: Say) -> None:
     say("phones, keys and the state of pairing are gone")
     _remove_logs(settings, paths)
     for folder in dict.fromkeys((paths.data, paths.runtime)):
-        for name in (files.FolderLock.NAME, SOCKET_NAME):
+        for name in (FolderLock.NAME, SOCKET_NAME):
             if folder.is_dir():
                 files.remove(folder / name)
     for text in (done.config, *done.kept):
@@ -162,13 +163,13 @@ def _remove_service(unit: Path, say: Say) -> None:
 
 def _stop_service(paths: Paths, say: Say) -> None:
     """End the daemon that the service runs, if one does: `reset` refuses while one is there."""
-    holder = files.FolderLock.holder(paths.data)
+    holder = FolderLock.holder(paths.data)
     if holder is None:
         return
     say(f"stopping the service (process {holder}), and waiting until it has ended")
     why_not = service.systemctl("stop", service.UNIT)
     until = time.monotonic() + _STOP_S
-    while (holder := files.FolderLock.holder(paths.data)) is not None:
+    while (holder := FolderLock.holder(paths.data)) is not None:
         if why_not is not None or time.monotonic() > until:
             problem = f"the service does not stop (process {holder}), so nothing was removed"
             raise NovaKeyError(

@@ -3,6 +3,7 @@
 attended   whether somebody sees a terminal
 clock      the clock that counts the time asleep
 files      files of the owner's alone, replaced whole
+folder_lock  one daemon for each data folder
 interfaces  the addresses and networks of this computer
 paste      commands for people to paste
 paths      the folders of this user, or of --data-dir

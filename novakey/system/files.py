@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections import defaultdict
 from glob import escape
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import BinaryIO
 
 import gevent
 from gevent.util import wrap_errors
 
-from novakey.errors import NovaKeyError, StoreError
+from novakey.errors import StoreError
 from novakey.system.paste import command
 
 MAX_SIZE = 8 * 1024 * 1024  # far above any store of ours; a fence against a planted giant
@@ -57,7 +55,7 @@ def private_folder(path: Path) -> None:
             f"{path} is not a folder", f"move it away: {command('mv', path, '/elsewhere')}"
         ) from None
     except OSError as error:
-        raise _failed(f"the folder {path} cannot be made", path.parent, error) from error
+        raise failed(f"the folder {path} cannot be made", path.parent, error) from error
     if stat.S_ISLNK(status.st_mode):
         raise StoreError(
             f"{path} is a link, and links are not followed here",
@@ -75,7 +73,7 @@ def read_private(path: Path, limit: int = MAX_SIZE) -> bytes | None:
         with file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise _failed(f"{path} cannot be read", path, error) from error
+        raise failed(f"{path} cannot be read", path, error) from error
     if len(data) > limit:
         raise StoreError(
             f"{path} is larger than {limit} bytes, so it is not ours",
@@ -100,7 +98,7 @@ def open_private(path: Path) -> BinaryIO | None:
                 f"{path} is a link, and links are not followed here",
                 f"remove the link: {command('rm', foreign=path)}",
             ) from None
-        raise _failed(f"{path} cannot be read", path, error) from error
+        raise failed(f"{path} cannot be read", path, error) from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -111,7 +109,7 @@ def open_private(path: Path) -> BinaryIO | None:
         return open(handle, "rb")
     except OSError as error:
         os.close(handle)
-        raise _failed(f"{path} cannot be read", path, error) from error
+        raise failed(f"{path} cannot be read", path, error) from error
     except StoreError:
         os.close(handle)
         raise
@@ -133,7 +131,7 @@ def replace_private(path: Path, data: bytes, durable: bool = True) -> None:
             if durable:
                 _sync_or_put_back(path, before)
         except OSError as error:
-            raise _failed(f"{path} cannot be written", path.parent, error) from error
+            raise failed(f"{path} cannot be written", path.parent, error) from error
         finally:
             for leftover in (beside, before):
                 with contextlib.suppress(OSError):
@@ -154,7 +152,7 @@ def create_private(path: Path, data: bytes) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise _failed(f"{path} cannot be written", path.parent, error) from error
+        raise failed(f"{path} cannot be written", path.parent, error) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
@@ -172,7 +170,7 @@ def write_private(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise _failed(f"{path} cannot be written", path.parent, error) from error
+        raise failed(f"{path} cannot be written", path.parent, error) from error
 
 
 def free_name(path: Path) -> Path:
@@ -193,7 +191,7 @@ def remove(path: Path, durable: bool = True) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _failed(f"{path} cannot be removed", path.parent, error) from error
+        raise failed(f"{path} cannot be removed", path.parent, error) from error
     return True
 
 
@@ -212,59 +210,6 @@ def sync_folder(folder: Path) -> None:
         _sync(handle)
     finally:
         os.close(handle)
-
-
-class FolderLock:
-    """One daemon per data folder: an exclusive lock that dies with the process."""
-
-    NAME = "novakey.lock"
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / self.NAME
-        self._handle: int | None = None
-
-    def __enter__(self) -> FolderLock:
-        """Take the lock; `NovaKeyError` when another process holds it."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            self._handle = os.open(self._path, flags, 0o600)
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(OSError):  # paired phones are served from a full disk too
-                os.ftruncate(self._handle, 0)
-                os.write(self._handle, f"{os.getpid()}\n".encode())
-        except BlockingIOError:
-            self.__exit__(None, None, None)
-            raise NovaKeyError(
-                f"another daemon already uses {self._path.parent}",
-                "stop it first, or give this one its own folder with --data-dir, and another listen_addr",
-            ) from None
-        except OSError as error:
-            raise _failed(f"{self._path} cannot be locked", self._path, error) from error
-        return self
-
-    @classmethod
-    def holder(cls, folder: Path) -> int | None:
-        """Return the process id of the holder of the folder's lock, or None."""
-        path = folder / cls.NAME
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.read(handle, 20).strip()
-            return int(text) if text.isdigit() else 0
-        finally:
-            os.close(handle)
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
 
 
 def _beside(path: Path) -> Path:
@@ -295,7 +240,7 @@ def _sync_or_put_back(path: Path, before: Path) -> None:
     raise failure
 
 
-def _failed(what: str, path: Path, error: OSError) -> StoreError:
+def failed(what: str, path: Path, error: OSError) -> StoreError:
     """Return the error that a person sees for what the system said about `path`."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:

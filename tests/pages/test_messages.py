@@ -114,7 +114,7 @@ CALLS = {
     "ok": (0,),
     "note": (0,),
     "fault": (0,),
-    "_failed": (0,),
+    "failed": (0,),
     "Found": (0, 2, 3),
     "Refusal": (1,),
     "RefusedHelloError": (1,),

@@ -18,7 +18,7 @@ from support.x11 import RecordingXterm, XServer, end, wait_until
 
 from novakey import phone
 from novakey.setup import autostart
-from novakey.system.files import FolderLock
+from novakey.system.folder_lock import FolderLock
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
 

@@ -22,7 +22,7 @@ from support.x11 import wait_until
 from novakey import phone
 from novakey.config.load import load
 from novakey.secret import Secret
-from novakey.system.files import FolderLock
+from novakey.system.folder_lock import FolderLock
 from novakey.wire.message import MessageType
 
 UNIT = ".config/systemd/user/novakey.service"

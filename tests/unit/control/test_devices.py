@@ -36,7 +36,7 @@ from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.phone import Profile
 from novakey.secret import Secret
-from novakey.system.files import FolderLock
+from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
 from novakey.wire import crypto, message, preface, uri
 from novakey.wire.control import Done, Event
