@@ -11,6 +11,9 @@ focus       the window with the focus
 window      one window
 keymap      from keysyms to keys
 typing      the steps under the grab of the server
+machines    windows that show another machine
+holder      who holds the keyboard
+record      the bytes of the RECORD extension
 held_keys   keys that are down while we type
 settle      when a program has read its keys
 recovery    what a killed delivery left

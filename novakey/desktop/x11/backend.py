@@ -3,9 +3,7 @@
 This module loads without python-xlib; the modules that use it (`x11_connection`,
 `x11_target`, `x11_typist`, `x11_clipboard`) are imported when a display is reached for.
 
-Known limits. While another client holds the keyboard nothing is typed, not even
-into a password prompt that holds it itself: the server tells nobody who holds it.
-An input method that turns keys into other characters sees these keys too.
+Known limit: an input method that turns keys into other characters sees these keys too.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from novakey.desktop.x11.display import GuardedDisplay
 from novakey.desktop.x11.transport import Reply, Told, send_and_wipe
 from novakey.desktop.x11.wire import KeyboardState
 
-XKB, XTEST, RESOURCE = "XKEYBOARD", "XTEST", "X-Resource"
+XKB, XTEST, RESOURCE, RECORD = "XKEYBOARD", "XTEST", "X-Resource", "RECORD"
 
 # What a server that goes away, refuses us or answers with an error can raise.
 ERRORS = (error.DisplayError, error.XError, error.ConnectionClosedError, error.XauthError, OSError)

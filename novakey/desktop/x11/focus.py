@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection, Expected
+from novakey.desktop.x11.machines import shows_another
 from novakey.desktop.x11.snapshot import MAX_DEPTH, Glance
 from novakey.desktop.x11.window import Window
 from novakey.system.procfs import executable
@@ -24,6 +25,11 @@ class Target:
     top: int
     focus: Focus
     answers_ping: bool
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether it shows another machine."""
+        return shows_another(self.focus)
 
 
 def find(connection: Connection, glance: Glance) -> Target:

@@ -23,6 +23,10 @@ from novakey.desktop import keysyms
 
 SHIFT, LOCK, CONTROL, MOD1 = 1, 2, 4, 8
 
+# The keys that keyboards have. Other keys have symbols too, as 187 has a parenthesis, but a program that
+# looks at the position of a key does not know them.
+_REAL = frozenset({*range(10, 22), *range(23, 62), 65, 94, 97, 108})
+
 Pair = tuple[int, int]
 """What a borrowed key gives, without Shift and with it. The same, where there are keys enough."""
 
@@ -132,6 +136,11 @@ class Stroke:
     keycode: int
     holding: tuple[int, ...] = ()
 
+    @property
+    def is_real(self) -> bool:
+        """Whether a keyboard has all of these keys."""
+        return _REAL.issuperset((self.keycode, *self.holding))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -151,6 +160,15 @@ class Layout:
         self._without = frozenset(without)
 
     @property
+    def real(self) -> dict[int, Stroke]:
+        """The strokes of keys that keyboards have."""
+        return {
+            symbol: stroke
+            for symbol, stroke in self.strokes.items()
+            if _REAL.issuperset((stroke.keycode, *stroke.holding))
+        }
+
+    @property
     def strokes(self) -> dict[int, Stroke]:
         """The easiest stroke for each canonical keysym."""
         key = (self._group, self._residual, self._without)
@@ -160,15 +178,22 @@ class Layout:
 
     def _find_strokes(self) -> dict[int, Stroke]:
         found: dict[int, Stroke] = {}
-        for holding, bits in self._chords():
-            for code, key in self._keymap.keys.items():
-                row = key.row(self._group)
-                if row is None or code in self._without or any(map(keysyms.is_keypad, row[1])):
-                    continue
-                symbol = key.symbol(self._group, self._residual | bits)
-                if symbol:
-                    found.setdefault(keysyms.canonical(symbol), Stroke(code, holding))
+        keys = self._keymap.keys
+        # Every way on real keys before any other, also where another key gives a sign without Shift.
+        for codes in (keys.keys() & _REAL, keys.keys() - _REAL):
+            for holding, bits in self._chords():
+                for code in sorted(codes):
+                    self._find_stroke(found, Stroke(code, holding), self._residual | bits)
         return found
+
+    def _find_stroke(self, found: dict[int, Stroke], stroke: Stroke, modifiers: int) -> None:
+        key = self._keymap.keys[stroke.keycode]
+        row = key.row(self._group)
+        if row is None or stroke.keycode in self._without or any(map(keysyms.is_keypad, row[1])):
+            return
+        symbol = key.symbol(self._group, modifiers)
+        if symbol:
+            found.setdefault(keysyms.canonical(symbol), stroke)
 
     def symbol(self, code: int) -> int:
         """Return the keysym that a key gives by itself; 0 for none."""
@@ -182,11 +207,18 @@ class Layout:
         return key[0] if key else None
 
     def key_of(self, wanted: Iterable[int], allowed: int = 0xFF) -> tuple[int, int] | None:
-        """Return the first key that gives one of these keysyms by itself, and the modifiers it sets."""
+        """Return the first key that gives one of these keysyms by itself, and the modifiers it sets.
+
+        The modifier map names one key of a modifier, as 92 for AltGr. Another key with the same keysym sets
+        the same modifier, and it may be the one that a keyboard has.
+        """
         wanted = frozenset(wanted)
-        for code, bits in sorted(self._keymap.modifiers.items()):
-            if bits and not bits & ~allowed and self.symbol(code) in wanted:
-                return code, bits
+        for code in sorted(self._keymap.keys, key=lambda code: (code not in _REAL, code)):
+            symbol = self.symbol(code)
+            if symbol in wanted:
+                bits = self._keymap.modifiers.get(code) or self._keymap.bits_of(symbol)
+                if bits and not bits & ~allowed:
+                    return code, bits
         return None
 
     def _chords(self) -> list[tuple[tuple[int, ...], int]]:

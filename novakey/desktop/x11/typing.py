@@ -8,8 +8,11 @@ goes out in several such steps, each of which looks again at all of this.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import gevent
 
 from novakey.desktop import keysyms
 from novakey.desktop.base import Delivery, DesktopError
@@ -17,6 +20,7 @@ from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.focus import Target, find
 from novakey.desktop.x11.held_keys import HeldKeys
+from novakey.desktop.x11.holder import Holder, has_menu
 from novakey.desktop.x11.keymap import (
     NOTHING,
     Batch,
@@ -27,11 +31,18 @@ from novakey.desktop.x11.keymap import (
     UnreachableError,
     next_batch,
 )
+from novakey.desktop.x11.machines import PACE_S
 from novakey.desktop.x11.recovery import Notes
 from novakey.desktop.x11.settle import Listener
 from novakey.desktop.x11.snapshot import Glance
 
+FOREIGN = "a window that shows another machine is given keys only, and this layout lacks a character"
+BY_LAYOUT = "what the keys give is up to the layout of the other machine"
 GRABBED = "another program holds the keyboard (a menu, a screen locker, a password prompt)"
+
+
+class _IsHeldError(Exception):
+    """The keyboard is held, and nobody listens yet for whom."""
 
 
 class Typist:
@@ -44,6 +55,7 @@ class Typist:
         self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
         self._unlocked = 0  # modifiers that are unlocked meanwhile
         self._target: Target | None = None
+        self._holder: Holder | None = None
         self.sent = 0
         self.struck = 0  # those that the server has been given
 
@@ -52,11 +64,37 @@ class Typist:
 
         A modifier key with one of the keysyms `always` is held throughout.
         """
-        while self.sent < len(wanted):
-            before = self.sent
-            target = self._step(wanted[before:], always)  # of a view, which makes no copy
-            if self._lent:
-                self._wait(Listener(self._connection, target), until, typed=self.sent > before)
+        try:
+            while self.sent < len(wanted):
+                before = self.sent
+                target = self._next_step(wanted[before:], always)  # of a view, which makes no copy
+                if self._lent:
+                    self._wait(Listener(self._connection, target), until, typed=self.sent > before)
+                elif target.is_machine:
+                    self._pace(until)
+        finally:
+            if self._holder is not None:
+                self._holder.close()
+        if target.is_machine and not always:
+            raise DesktopError(BY_LAYOUT, self.sent, whole=True)
+
+    def _next_step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+        """Do a step; where the keyboard is held, see to it that the step can tell by whom."""
+        try:
+            return self._step(wanted, always)
+        except _IsHeldError:
+            self._holder = self._holder or Holder(self._connection)
+            self._holder.listen()
+        try:
+            return self._step(wanted, always)
+        except _IsHeldError:  # taken and let go of between these
+            raise DesktopError(GRABBED, self.sent) from None
+
+    def _pace(self, until: float) -> None:
+        """Leave the other machine the time to take a key in."""
+        gevent.sleep(PACE_S)
+        if time.monotonic() >= until:
+            raise DesktopError("the text was not typed in time", self.sent)
 
     def _wait(self, listener: Listener, until: float, typed: bool) -> None:
         """Until the window has read what was typed or, where nothing was, what the keys now mean."""
@@ -80,7 +118,13 @@ class Typist:
             target = self._aim(glance)
             keyboard = glance.keymap(none_is_lent=not self._lent)
             with self._sticky_keys_stay_on(glance), self._neutral(keyboard, glance, held) as layout:
-                batch = self._plan(wanted, layout, sorted({*self._lent, *keyboard.free}))
+                if target.is_machine:
+                    batch = self._plan_for_machine(wanted, layout)
+                else:
+                    free = {*self._lent, *keyboard.free} - (
+                        {self._mute_key(keyboard)} if self._holder else set()
+                    )
+                    batch = self._plan(wanted, layout, sorted(free))
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")
@@ -95,6 +139,10 @@ class Typist:
                 self.struck = self.sent
         return target
 
+    def _to_borrow(self, keyboard: Keymap) -> list[int]:
+        mute = self._mute_key(keyboard) if self._holder else None
+        return sorted(code for code in {*self._lent, *keyboard.free} if code != mute)
+
     def _plan(self, wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Batch:
         try:
             return next_batch(wanted, layout, free)
@@ -102,13 +150,21 @@ class Typist:
             problem = "the layout lacks a character and the keyboard has no free key for it"
             raise DesktopError(problem, self.sent) from None
 
+    def _plan_for_machine(self, wanted: Sequence[int], layout: Layout) -> Batch:
+        """Plan the next character, where all of the text is on keys that keyboards have."""
+        reach = layout.real
+        if not all(symbol in reach for symbol in wanted):
+            raise DesktopError(FOREIGN, self.sent)
+        return Batch((reach[wanted[0]],), {})
+
     def _aim(self, glance: Glance) -> Target:
         """Return the window to type into: the same in every step."""
-        if glance.keyboard_is_held:
-            raise DesktopError(GRABBED, self.sent)
+        self._check_holder(glance)
         if glance.quick_keys_are_rejected:
             raise DesktopError("slow keys or bounce keys are on: they swallow typed keys", self.sent)
         target = find(self._connection, glance)
+        if glance.keyboard_is_held and has_menu(self._connection, target):
+            raise DesktopError(GRABBED, self.sent)
         if self._target is not None and self._target.window != target.window:
             raise DesktopError("another window took the focus", self.sent)
         if not self.sent:
@@ -116,6 +172,23 @@ class Typist:
             self._delivery.check_target(target.focus)
         self._target = target
         return target
+
+    def _check_holder(self, glance: Glance) -> None:
+        """Raise unless the keyboard is free, or held by the program of the focused window."""
+        holder = self._holder
+        if not glance.keyboard_is_held:
+            if holder is not None and holder.listens:
+                holder.end()
+        elif holder is None or not holder.listens:
+            raise _IsHeldError
+        else:
+            key = self._mute_key(glance.keymap(none_is_lent=not self._lent))
+            if key is None or holder.clients(key) != {self._connection.client_of(glance.focus)}:
+                raise DesktopError(GRABBED, self.sent)
+
+    def _mute_key(self, keyboard: Keymap) -> int | None:
+        """Return the key that is pressed to see who gets it; it is not borrowed."""
+        return min((code for code in keyboard.free if code not in self._lent), default=None)
 
     @contextmanager
     def _sticky_keys_stay_on(self, glance: Glance) -> Iterator[None]:

@@ -26,12 +26,13 @@ _STICKY_KEYS = 8
 _SLAVE_KEYBOARD = 4
 _LOCAL_CLIENT_PID = 2
 _KEY_CLASS = 0
+_INPUT_OUTPUT = 1
 _ASYNC = 1
 _ALREADY_GRABBED, _FROZEN = 1, 4
 _FAKE_KEY = struct.Struct("=BBHBB2xI24x")
 
 
-def _request(opcode: int, minor: int, body: bytes = b"") -> bytes:
+def request(opcode: int, minor: int, body: bytes = b"") -> bytes:
     return struct.pack("=BBH", opcode, minor, 1 + len(body) // 4) + body
 
 
@@ -51,11 +52,11 @@ class KeyboardState:
 
 
 def xkb_use_extension(opcode: int) -> bytes:
-    return _request(opcode, 0, struct.pack("=HH", 1, 0))
+    return request(opcode, 0, struct.pack("=HH", 1, 0))
 
 
 def xkb_get_state(opcode: int) -> bytes:
-    return _request(opcode, 4, struct.pack("=HH", CORE_KEYBOARD, 0))
+    return request(opcode, 4, struct.pack("=HH", CORE_KEYBOARD, 0))
 
 
 def keyboard_state(reply: bytes) -> KeyboardState:
@@ -65,11 +66,11 @@ def keyboard_state(reply: bytes) -> KeyboardState:
 def xkb_latch_lock_state(opcode: int, affected: int, locked: int, latched: int) -> bytes:
     """Which of the affected modifiers are locked, and which modifiers are latched; the group stays."""
     body = struct.pack("=HBBBBBBHH", CORE_KEYBOARD, affected, locked, 0, 0, 0xFF, latched, 0, 0)
-    return _request(opcode, 5, body)
+    return request(opcode, 5, body)
 
 
 def xkb_get_controls(opcode: int) -> bytes:
-    return _request(opcode, 6, struct.pack("=HH", CORE_KEYBOARD, 0))
+    return request(opcode, 6, struct.pack("=HH", CORE_KEYBOARD, 0))
 
 
 def rejects_quick_keys(reply: bytes) -> bool:
@@ -87,12 +88,12 @@ def sticky_options(reply: bytes) -> int | None:
 def xkb_set_sticky_options(opcode: int, options: int) -> bytes:
     """Set the options of Sticky Keys, and nothing else; what is on stays on."""
     body = struct.pack("=HBBBBHHHHBBH2xIII", CORE_KEYBOARD, *[0] * 10, options, 0, 0, _STICKY_KEYS)
-    return _request(opcode, 7, body + bytes(64))
+    return request(opcode, 7, body + bytes(64))
 
 
 def xkb_get_map(opcode: int, device: int = CORE_KEYBOARD) -> bytes:
     """Of all types, symbols and modifiers; `x11_keymap.parse` reads the reply."""
-    return _request(opcode, 8, struct.pack("=HHHHHHHHHHHH", device, _TYPES_SYMBOLS_AND_MODIFIERS, *[0] * 10))
+    return request(opcode, 8, struct.pack("=HHHHHHHHHHHH", device, _TYPES_SYMBOLS_AND_MODIFIERS, *[0] * 10))
 
 
 def xkb_set_map(
@@ -101,12 +102,12 @@ def xkb_set_map(
     """Set the symbols of a run of keys, and nothing else."""
     head = struct.pack("=HHH", CORE_KEYBOARD, _SYMBOLS, 0)
     body = struct.pack("=BBBBBBH18x", *keycodes, 0, 0, first, count, symbols)
-    return _request(opcode, 9, head + body + wire)
+    return request(opcode, 9, head + body + wire)
 
 
 def fake_key(opcode: int, kind: int, keycode: int) -> bytes:
     """XTestFakeInput: a key of the XTEST keyboard, now."""
-    return _request(opcode, 2, struct.pack("=BB2xI24x", kind, keycode, 0))
+    return request(opcode, 2, struct.pack("=BB2xI24x", kind, keycode, 0))
 
 
 def fake_keys(opcode: int, keys: Iterable[tuple[int, bool]], count: int) -> bytearray:
@@ -120,11 +121,11 @@ def fake_keys(opcode: int, keys: Iterable[tuple[int, bool]], count: int) -> byte
 
 def fake_device_key(opcode: int, kind: int, keycode: int, device: int) -> bytes:
     """Return the same for an extension device; its number is the event's last byte."""
-    return _request(opcode, 2, struct.pack("=BB2xI23xB", kind, keycode, 0, device))
+    return request(opcode, 2, struct.pack("=BB2xI23xB", kind, keycode, 0, device))
 
 
 def query_device_state(opcode: int, device: int) -> bytes:
-    return _request(opcode, 30, struct.pack("=B3x", device))
+    return request(opcode, 30, struct.pack("=B3x", device))
 
 
 def device_keys_down(reply: bytes) -> set[int]:
@@ -139,7 +140,7 @@ def device_keys_down(reply: bytes) -> set[int]:
 
 def xi_query_devices(opcode: int) -> bytes:
     """All devices; XIQueryVersion must have been asked before."""
-    return _request(opcode, 48, struct.pack("=HH", 0, 0))
+    return request(opcode, 48, struct.pack("=HH", 0, 0))
 
 
 def keyboards(reply: bytes) -> list[tuple[int, str]]:
@@ -160,7 +161,7 @@ def keyboards(reply: bytes) -> list[tuple[int, str]]:
 
 
 def query_keymap() -> bytes:
-    return _request(44, 0)
+    return request(44, 0)
 
 
 def keys_down(reply: bytes) -> set[int]:
@@ -174,15 +175,15 @@ def _codes(bits: bytes) -> set[int]:
 
 
 def grab_server() -> bytes:
-    return _request(36, 0)
+    return request(36, 0)
 
 
 def ungrab_server() -> bytes:
-    return _request(37, 0)
+    return request(37, 0)
 
 
 def grab_keyboard(window: int) -> bytes:
-    return _request(31, 0, struct.pack("=IIBB2x", window, 0, _ASYNC, _ASYNC))
+    return request(31, 0, struct.pack("=IIBB2x", window, 0, _ASYNC, _ASYNC))
 
 
 def is_grabbed_by_another(reply: bytes) -> bool:
@@ -190,11 +191,11 @@ def is_grabbed_by_another(reply: bytes) -> bool:
 
 
 def ungrab_keyboard() -> bytes:
-    return _request(32, 0, struct.pack("=I", 0))
+    return request(32, 0, struct.pack("=I", 0))
 
 
 def get_input_focus() -> bytes:
-    return _request(43, 0)
+    return request(43, 0)
 
 
 def focus_window(reply: bytes) -> int:
@@ -204,7 +205,7 @@ def focus_window(reply: bytes) -> int:
 
 
 def query_pointer(window: int) -> bytes:
-    return _request(38, 0, struct.pack("=I", window))
+    return request(38, 0, struct.pack("=I", window))
 
 
 def child_under_pointer(reply: bytes) -> int:
@@ -214,7 +215,7 @@ def child_under_pointer(reply: bytes) -> int:
 
 
 def query_tree(window: int) -> bytes:
-    return _request(15, 0, struct.pack("=I", window))
+    return request(15, 0, struct.pack("=I", window))
 
 
 def parent(reply: bytes) -> int:
@@ -228,16 +229,22 @@ def children(reply: bytes) -> list[int]:
 
 
 def get_window_attributes(window: int) -> bytes:
-    return _request(3, 0, struct.pack("=I", window))
+    return request(3, 0, struct.pack("=I", window))
 
 
 def map_state(reply: bytes) -> int:
     return reply[26]
 
 
+def is_shown_unmanaged(reply: bytes) -> bool:
+    """Whether these attributes are those of a window on the screen that asks no window manager."""
+    (kind,) = struct.unpack_from("=H", reply, 12)
+    return kind == _INPUT_OUTPUT and reply[26] == VIEWABLE and bool(reply[27])
+
+
 def get_property(window: int, atom: int) -> bytes:
     """Up to 64 KiB of a property of any type."""
-    return _request(20, 0, struct.pack("=IIIII", window, atom, 0, 0, 16384))
+    return request(20, 0, struct.pack("=IIIII", window, atom, 0, 0, 16384))
 
 
 def property_value(reply: bytes) -> list[int] | bytes | None:
@@ -259,7 +266,7 @@ def property_numbers(reply: bytes) -> list[int]:
 def change_property(window: int, atom: int, kind: int, numbers: Sequence[int]) -> bytes:
     """Put numbers of 32 bits in the place of what was there."""
     head = struct.pack("=IIIB3xI", window, atom, kind, 32, len(numbers))
-    return _request(18, 0, head + struct.pack(f"={len(numbers)}I", *numbers))
+    return request(18, 0, head + struct.pack(f"={len(numbers)}I", *numbers))
 
 
 def change_text_property(window: int, atom: int, kind: int, text: bytearray) -> bytearray:
@@ -273,12 +280,12 @@ def change_text_property(window: int, atom: int, kind: int, text: bytearray) -> 
 
 
 def delete_property(window: int, atom: int) -> bytes:
-    return _request(19, 0, struct.pack("=II", window, atom))
+    return request(19, 0, struct.pack("=II", window, atom))
 
 
 def query_client_ids(opcode: int, window: int) -> bytes:
     """Whose a window is; with 0 for the window, of every connection."""
-    return _request(opcode, 4, struct.pack("=III", 1, window, _LOCAL_CLIENT_PID))
+    return request(opcode, 4, struct.pack("=III", 1, window, _LOCAL_CLIENT_PID))
 
 
 def client_pids(reply: bytes) -> dict[int, int]:
