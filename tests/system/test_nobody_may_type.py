@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,25 @@ def test_the_clipboard_is_taken_back_after_its_time(
         arm_and_approve(phone)
         assert say(phone, MessageType.INJECT, SECRET.encode()).outcome is Outcome.COPIED_WAYLAND
         wait_until(lambda: is_gone(mutter), "taking it back", 30)
+        wait_until(foot._takes_keys, "the focus, back where it was")
+
+
+def test_the_clipboard_is_taken_back_from_a_compositor_that_was_busy(
+    mutter: Mutter, bare: dict[str, str]
+) -> None:
+    with session_of(bare), MutterFoot(mutter) as foot:
+        backend = Chooser("wayland")()
+        backend.copy(Secret(SECRET.encode()), 5)
+        assert differs(clipboard(mutter), SECRET) is None
+        assert mutter.process is not None
+        mutter.process.send_signal(signal.SIGSTOP)
+        try:
+            clearing = gevent.spawn(backend.clear_clipboard)
+            gevent.sleep(4)
+        finally:
+            mutter.process.send_signal(signal.SIGCONT)
+        clearing.join(20)
+        assert clearing.dead and clipboard(mutter) == ""
         wait_until(foot._takes_keys, "the focus, back where it was")
 
 

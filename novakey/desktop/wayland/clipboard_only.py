@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.desktop.wayland import selection, session
-from novakey.desktop.wayland.selection import SelectionOwner
+from novakey.desktop.wayland.selection import CLEARING_TRIES, SelectionOwner
 from novakey.desktop.wayland.session import within
 from novakey.secret import Secret
 
@@ -52,8 +52,15 @@ class ClipboardBackend(Backend):
             except KeyError:
                 raise DesktopError("this compositor lets no program own the clipboard") from None
 
+    def clear_clipboard(self) -> None:
+        """See `Backend.clear_clipboard`."""
+        self._let_go(CLEARING_TRIES)
+
     def close(self) -> None:
         """See `Backend.close`."""
+        self._let_go(1)
+
+    def _let_go(self, tries: int) -> None:
         owner, self._owner = self._owner, None
         if owner is not None:
-            owner.close()
+            owner.close(tries)

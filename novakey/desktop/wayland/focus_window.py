@@ -26,25 +26,32 @@ class MomentaryWindow:
         self._connection = connection
         self.serial = 0
         self._configured: int | None = None
+        self._made: list[int] = []
         connection.make(seat, 1, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard)
-        self._surface, self._roles = self._map()
-        while not self.serial:
-            connection.dispatch()
+        try:
+            self._map()
+            while not self.serial:
+                connection.dispatch()
+        except BaseException:
+            self.close()  # with the next request; one that never got the focus must not stay on the screen
+            raise
 
     def close(self) -> None:
         """Take it off the screen."""
-        for role in self._roles:
-            self._connection.request(role, 0)
-        self._connection.request(self._surface, 0)
+        while self._made:
+            self._connection.request(self._made.pop(), 0)
 
-    def _map(self) -> tuple[int, tuple[int, int]]:
+    def _map(self) -> None:
         connection = self._connection
         compositor = connection.bind("wl_compositor", 1, (), lambda opcode, values: None)
         shell = connection.bind("xdg_wm_base", 1, ("u",), self._on_shell)
         self._shell = shell
         surface = connection.make(compositor, 0, "wl_surface", ("o", "o"))
+        self._made.append(surface)
         window = connection.make(shell, 2, "xdg_surface", ("u",), self._on_window, after=(surface,))
+        self._made.append(window)
         toplevel = connection.make(window, 1, "xdg_toplevel", ("iia", ""))
+        self._made.append(toplevel)
         connection.request(toplevel, 2, "s", _TITLE)
         connection.request(surface, 6)  # an empty commit asks for the size
         connection.flush()
@@ -54,7 +61,6 @@ class MomentaryWindow:
         connection.request(surface, 1, "oii", self._pixel(), 0, 0)
         connection.request(surface, 6)
         connection.flush()
-        return surface, (toplevel, window)
 
     def _pixel(self) -> int:
         """Return a buffer of one transparent pixel."""

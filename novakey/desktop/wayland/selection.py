@@ -8,7 +8,6 @@ the text is replaced by nothing, if it is still ours.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence, Set
 from typing import Any
@@ -32,6 +31,7 @@ TEXTS = ("text/plain;charset=utf-8", "text/plain", "UTF8_STRING", "TEXT", "STRIN
 NOTHING = ("application/x-nothing",)  # a type that nobody wants and no compositor keeps
 
 _FORGET_S = 3.0
+CLEARING_TRIES = 10
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +62,26 @@ class SelectionOwner:
             raise
         self._server = gevent.spawn(self._serve)
 
-    def close(self) -> None:
-        """Let go of the clipboard; the compositor drops it with the connection."""
+    def close(self, tries: int = 1) -> None:
+        """Let go of the clipboard. Where the compositor is too busy to take our nothing, try again."""
         if self._server is not None and not self._server.dead:
             self._server.kill()
-            with contextlib.suppress(DesktopError), within(_FORGET_S):
+            self._text.wipe()
+            if not any(self._replace() for _ in range(tries)):
+                _log.warning("the compositor may still have a text that was copied: copy something else")
+        self._end()
+
+    def _replace(self) -> bool:
+        """Put nothing in place of the text, if it is still ours; return False where that failed."""
+        try:
+            with within(_FORGET_S):
                 self._connection.roundtrip()  # another program may have copied something just now
                 if self._ours:
                     self._offer(NOTHING)
-        self._end()
+        except DesktopError as error:
+            _log.info("the clipboard is not taken back yet: %s", error)
+            return False
+        return True
 
     @property
     def ended(self) -> bool:
@@ -107,12 +118,14 @@ class SelectionOwner:
         connection = self._connection
         source = self._source(kinds, ("s", "sh", ""), self._on_plain_source)
         window = MomentaryWindow(connection, self._seat)
-        connection.roundtrip()  # the focus itself brings word of what was there before
-        told = self._told
-        connection.request(self._device, 1, "ou", source, window.serial)
-        connection.roundtrip()
-        accepted = self._told > told
-        window.close()
+        try:
+            connection.roundtrip()  # the focus itself brings word of what was there before
+            told = self._told
+            connection.request(self._device, 1, "ou", source, window.serial)
+            connection.roundtrip()
+            accepted = self._told > told
+        finally:
+            window.close()
         connection.roundtrip()
         return accepted
 

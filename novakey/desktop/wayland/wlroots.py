@@ -111,11 +111,18 @@ class WlrootsBackend(Backend):
         """See `Backend.copy`."""
         self._own(text, deadline_s)
 
+    def clear_clipboard(self) -> None:
+        """See `Backend.clear_clipboard`."""
+        self._let_go(selection.CLEARING_TRIES)
+
     def close(self) -> None:
         """See `Backend.close`."""
+        self._let_go(1)
+
+    def _let_go(self, tries: int) -> None:
         owner, self._owner = self._owner, None
         if owner is not None:
-            owner.close()
+            owner.close(tries)
 
     def _own(self, text: Secret, deadline_s: float) -> SelectionOwner:
         self.close()
