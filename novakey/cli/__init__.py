@@ -95,7 +95,7 @@ def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
     if words is None:
         from novakey.cli import parser
 
-        return parser.parser().parse_args(argv)
+        return parser.parser().parse_args(parser.usual(argv))
     return words
 
 

@@ -64,9 +64,10 @@ def _add_config(commands: Commands) -> None:
         "config",
         help="check or show the configuration",
         description="`check` reports every fault at once, with file, line and key, and exits 2 if there is "
-        "one. `show` prints every key with its value and where that came from.",
+        "one. `show` prints every key with its value and where that came from. `example` prints a file "
+        "with every key, its default and its meaning, to begin your own with.",
     )
-    parser.add_argument("action", choices=("check", "show"))
+    parser.add_argument("action", choices=("check", "show", "example"))
     parser.add_argument("--json", action="store_true", help="print JSON (with show)")
     parser.set_defaults(run=_config)
 
@@ -82,6 +83,11 @@ def serve(words: argparse.Namespace) -> int:
 
 
 def _config(words: argparse.Namespace) -> int:
+    if words.action == "example":
+        from novakey.setup import configuration
+
+        common.say(configuration.shipped("novakey.yaml").read_text().rstrip("\n"))
+        return 0
     settings = common.settings(words)
     if words.action == "check":
         found = settings.read_from

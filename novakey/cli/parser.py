@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ class _Parser(argparse.ArgumentParser):
             if near:
                 raise argparse.ArgumentError(action, f"there is no {value!r}; did you mean {near[0]}?")
         super()._check_value(action, value)
+
+
+def usual(argv: Sequence[str]) -> Sequence[str]:
+    """Return the arguments with `help` and `version`, as other programs have them, as options."""
+    match list(argv):
+        case ["version", *rest]:
+            return ["--version", *rest]
+        case ["help", *rest]:
+            return [*rest, "--help"]
+    return argv
 
 
 def parser() -> argparse.ArgumentParser:

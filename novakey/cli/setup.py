@@ -81,6 +81,9 @@ def _answers(words: argparse.Namespace) -> Answers:
     from novakey.setup import answers
     from novakey.setup.answers import HERE, NETWORK, PROFILES, Answers
 
+    for given, check in ((words.listen, answers.reach), (words.profile, answers.strict)):
+        if given is not None:
+            check(given)
     if not words.yes and not sys.stdin.isatty():
         raise NovaKeyError("there is no terminal to ask on", "give --yes, and what you want as options")
     usual = Answers()

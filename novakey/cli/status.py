@@ -76,7 +76,8 @@ def _add_devices(commands: Commands) -> None:
         help="list, rename or revoke the paired phones",
         description="The paired phones. A revoked one is a stranger from the next byte on.",
     )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    parser.set_defaults(run=_devices, json=False)  # alone it lists
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
     listing = actions.add_parser(
         "list",
         help="who is paired, since when, and when last heard",
