@@ -162,11 +162,7 @@ class Layout:
     @property
     def real(self) -> dict[int, Stroke]:
         """The strokes of keys that keyboards have."""
-        return {
-            symbol: stroke
-            for symbol, stroke in self.strokes.items()
-            if _REAL.issuperset((stroke.keycode, *stroke.holding))
-        }
+        return {symbol: stroke for symbol, stroke in self.strokes.items() if stroke.is_real}
 
     @property
     def strokes(self) -> dict[int, Stroke]:

@@ -121,10 +121,7 @@ class Typist:
                 if target.is_machine:
                     batch = self._plan_for_machine(wanted, layout)
                 else:
-                    free = {*self._lent, *keyboard.free} - (
-                        {self._mute_key(keyboard)} if self._holder else set()
-                    )
-                    batch = self._plan(wanted, layout, sorted(free))
+                    batch = self._plan(wanted, layout, self._to_borrow(keyboard))
                 modifier = layout.key_of(always) if always else None
                 if always and modifier is None:
                     raise DesktopError("the keyboard lacks the modifier key for the shortcut")
@@ -140,6 +137,7 @@ class Typist:
         return target
 
     def _to_borrow(self, keyboard: Keymap) -> list[int]:
+        """Return the keys that may get other symbols. The key that tells who holds the keyboard may not."""
         mute = self._mute_key(keyboard) if self._holder else None
         return sorted(code for code in {*self._lent, *keyboard.free} if code != mute)
 
