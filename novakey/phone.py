@@ -7,6 +7,7 @@ holds its key, so the file is owner-only and replaced whole.
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import socket
 import subprocess
@@ -146,7 +147,8 @@ def _pair(
     nonce = secrets.token_bytes(crypto.NONCE_SIZE)
     frame, ciphertext, key = pair.seal_registration(registration, answer.public, target.token, nonce)
     stream.send(frame)
-    sock.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):  # reset already: reading says so
+        sock.shutdown(socket.SHUT_WR)
     acknowledgement = b""
     while piece := stream.some():
         acknowledgement += piece
