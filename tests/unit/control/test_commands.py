@@ -60,7 +60,7 @@ def test_every_command_prints_one_line_of_json_and_exits_for_scripts(
         ):
             code, members, err = told(capsys, folder, *words, "--json")
             assert (code, members) == (1, None) and err.count("\n") == 2, "the problem, and its cure"
-        for words in (("arm", "--ms", "x"), ("devices",), ("devices", "revoke"), ("pair", "--what")):
+        for words in (("arm", "--ms", "x"), ("devices", "revoke"), ("pair", "--what")):
             with pytest.raises(SystemExit) as usage:
                 told(capsys, folder, *words)
             assert usage.value.code == 2
