@@ -18,14 +18,7 @@ from typing import TYPE_CHECKING
 import gevent
 
 from novakey.desktop import keysyms
-from novakey.desktop.base import (
-    OUTSIDE_SESSION,
-    Backend,
-    Delivery,
-    DesktopError,
-    Focus,
-    Unusable,
-)
+from novakey.desktop.base import OUTSIDE_SESSION, Backend, Delivery, DesktopError, Focus, Unusable
 from novakey.secret import Secret
 from novakey.wire.refused import Refused
 

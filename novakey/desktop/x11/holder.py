@@ -45,6 +45,7 @@ class Holder:
 
     def listen(self) -> None:
         """Begin a record. Not to be called under a server grab, in which only we are served."""
+        self._total = 0
         self._socket.sendall(record.enable_context(self._opcode, self._context))
         while self._next()[0] != record.BEGINS:
             pass
@@ -71,7 +72,8 @@ class Holder:
         while (size := record.size(self._came)) == 0:
             part = self._socket.recv(_MOST)
             self._came += part
-            if not part or len(self._came) > _MOST:
+            self._total += len(part)
+            if not part or self._total > _MOST:  # a flood of keys must not hold the loop
                 raise ServerError("the x server ended its record")
         packet = bytes(self._came[:size])
         self._came[:size] = b""

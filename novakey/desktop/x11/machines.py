@@ -11,6 +11,7 @@ from __future__ import annotations
 from novakey.desktop.base import Focus
 
 PACE_S = 0.02  # after each character
+EACH_S = 0.03  # for each, with its step, on a busy machine
 
 # Of programs, and of classes where the program is an interpreter. Viewers of VNC pass on what a key gives.
 _PROGRAMS = """

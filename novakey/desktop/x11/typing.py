@@ -31,12 +31,16 @@ from novakey.desktop.x11.keymap import (
     UnreachableError,
     next_batch,
 )
-from novakey.desktop.x11.machines import PACE_S
+from novakey.desktop.x11.machines import EACH_S, PACE_S
 from novakey.desktop.x11.recovery import Notes
 from novakey.desktop.x11.settle import Listener
 from novakey.desktop.x11.snapshot import Glance
 
-FOREIGN = "a window that shows another machine is given keys only, and this layout lacks a character"
+FOREIGN = (
+    "a window that shows another machine gets only keys that keyboards have, and this layout lacks a"
+    " character on them: choose a layout that has it, here and there"
+)
+TOO_LONG = "the text is too long for a window that shows another machine: raise delivery_timeout_s"
 BY_LAYOUT = "what the keys give is up to the layout of the other machine"
 GRABBED = "another program holds the keyboard (a menu, a screen locker, a password prompt)"
 
@@ -67,7 +71,7 @@ class Typist:
         try:
             while self.sent < len(wanted):
                 before = self.sent
-                target = self._next_step(wanted[before:], always)  # of a view, which makes no copy
+                target = self._next_step(wanted[before:], until, always)  # of a view, which makes no copy
                 if self._lent:
                     self._wait(Listener(self._connection, target), until, typed=self.sent > before)
                 elif target.is_machine:
@@ -76,17 +80,17 @@ class Typist:
             if self._holder is not None:
                 self._holder.close()
         if target.is_machine and not always:
-            raise DesktopError(BY_LAYOUT, self.sent, whole=True)
+            raise DesktopError(BY_LAYOUT, self.sent)
 
-    def _next_step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+    def _next_step(self, wanted: Sequence[int], until: float, always: frozenset[int]) -> Target:
         """Do a step; where the keyboard is held, see to it that the step can tell by whom."""
         try:
-            return self._step(wanted, always)
+            return self._step(wanted, until, always)
         except _IsHeldError:
             self._holder = self._holder or Holder(self._connection)
             self._holder.listen()
         try:
-            return self._step(wanted, always)
+            return self._step(wanted, until, always)
         except _IsHeldError:  # taken and let go of between these
             raise DesktopError(GRABBED, self.sent) from None
 
@@ -107,7 +111,7 @@ class Typist:
         elif not listener.knows_map(until):
             raise DesktopError("the window does not answer", self.sent)
 
-    def _step(self, wanted: Sequence[int], always: frozenset[int]) -> Target:
+    def _step(self, wanted: Sequence[int], until: float, always: frozenset[int]) -> Target:
         """Put symbols on keys or, once the window knows them, press the keys."""
         with self._connection.grabbed():
             glance = Glance(self._connection)
@@ -119,7 +123,7 @@ class Typist:
             keyboard = glance.keymap(none_is_lent=not self._lent)
             with self._sticky_keys_stay_on(glance), self._neutral(keyboard, glance, held) as layout:
                 if target.is_machine:
-                    batch = self._plan_for_machine(wanted, layout)
+                    batch = self._plan_for_machine(wanted, until, layout)
                 else:
                     batch = self._plan(wanted, layout, self._to_borrow(keyboard))
                 modifier = layout.key_of(always) if always else None
@@ -148,8 +152,10 @@ class Typist:
             problem = "the layout lacks a character and the keyboard has no free key for it"
             raise DesktopError(problem, self.sent) from None
 
-    def _plan_for_machine(self, wanted: Sequence[int], layout: Layout) -> Batch:
-        """Plan the next character, where all of the text is on keys that keyboards have."""
+    def _plan_for_machine(self, wanted: Sequence[int], until: float, layout: Layout) -> Batch:
+        """Plan the next character, where there is time and keyboards have the keys for all of the text."""
+        if not self.sent and time.monotonic() + len(wanted) * EACH_S > until:
+            raise DesktopError(TOO_LONG)
         reach = layout.real
         if not all(symbol in reach for symbol in wanted):
             raise DesktopError(FOREIGN, self.sent)

@@ -54,6 +54,19 @@ def test_a_text_on_real_keys_arrives_and_is_not_said_to_have_arrived(
     assert machine.wait_for(text) == text
 
 
+def test_a_text_that_cannot_be_typed_in_time_is_refused_before_the_first_key(
+    backend: X11Backend, server: XServer, machine: Recorder
+) -> None:
+    server.layout("us")
+    machine.layout("us")
+    machine.clear()
+    with pytest.raises(DesktopError, match="raise delivery_timeout_s") as caught:
+        backend.type_text(Secret(b"a" * 250), 5.0, anywhere)
+    assert caught.value.typed == 0
+    sent(backend, "z")
+    assert machine.wait_for("z") == "z"
+
+
 @pytest.mark.parametrize(("layout", "text"), [("us", "ab字"), ("de", "ab^"), ("fr", "abä")])
 def test_a_text_that_needs_a_borrowed_key_is_refused_before_the_first_key(
     backend: X11Backend, server: XServer, machine: Recorder, layout: str, text: str
