@@ -10,14 +10,7 @@ from typing import NamedTuple, Protocol
 
 import gevent
 
-from novakey.desktop.base import (
-    Backend,
-    CannotType,
-    Delivery,
-    DesktopError,
-    Focus,
-    NoDisplayError,
-)
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, NoDisplayError
 from novakey.messages.clearing import ClipboardEnds
 from novakey.secret import Secret
 from novakey.wire.refused import Refused
@@ -30,8 +23,8 @@ READY_S = 1.0  # what was made ready is not looked at again for so long, however
 FOCUS_S = 1.0  # reading it is quick, or it hangs
 
 
-class DeliverySettings(Protocol):
-    """The settings that decide the delivery."""
+class OutputSettings(Protocol):
+    """The settings that decide the way."""
 
     @property
     def allow_typing_fallback(self) -> bool: ...
@@ -71,7 +64,7 @@ class Output:
     after the daemon, and go away again.
     """
 
-    def __init__(self, settings: DeliverySettings, choose: Callable[[], Backend]) -> None:
+    def __init__(self, settings: OutputSettings, choose: Callable[[], Backend]) -> None:
         self._settings = settings
         self._choose = choose
         self._ends = ClipboardEnds(settings.clipboard_clear_s)

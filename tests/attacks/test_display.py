@@ -14,15 +14,7 @@ from contextlib import contextmanager
 import gevent
 import pytest
 from support.delivery import anywhere
-from support.x11 import (
-    Recorder,
-    RecordingXterm,
-    XServer,
-    differs,
-    display_of,
-    others_run,
-    wait_until,
-)
+from support.x11 import Recorder, RecordingXterm, XServer, differs, display_of, others_run, wait_until
 from Xlib import Xatom
 
 from novakey.desktop.x11.backend import X11Backend

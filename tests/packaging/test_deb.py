@@ -72,7 +72,10 @@ def test_a_tree_without_the_pin_says_what_is_missing(tmp_path: Path) -> None:
     argv = [sys.executable, tree / "packaging/build", "--only", "deb", tmp_path / "out"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_S, check=False)
     assert done.returncode == 1
-    assert done.stderr == "packaging/build: requirements.txt does not name pqcrypto\n"
+    assert (
+        done.stderr
+        == "packaging/build: requirements.txt does not name pqcrypto: take the file as git has it\n"
+    )
 
 
 @pytest.mark.long

@@ -16,13 +16,7 @@ import pytest
 from support.delivery import Checks, anywhere
 from support.procfs import Watcher
 from support.random_text import ALL, random_secret
-from support.x11 import (
-    Recorder,
-    at_most,
-    differs,
-    others_run,
-    wait_until,
-)
+from support.x11 import Recorder, at_most, differs, others_run, wait_until
 
 from novakey.desktop.base import Backend, DesktopError, Focus
 from novakey.secret import Secret
@@ -144,7 +138,7 @@ class Conformance:
         backend.type_text(Secret(b"z"), DEADLINE_S, anywhere)
         assert window.wait_for("z") == "z", "something was typed into a refused window"
 
-    def test_the_permit_is_asked_once_about_the_window_that_is_typed_into(
+    def test_the_window_that_is_typed_into_is_checked_once(
         self, stage: Stage, backend: Backend, window: Recorder
     ) -> None:
         asked: list[Focus | None] = []

@@ -17,15 +17,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from novakey.desktop.base import (
-    Backend,
-    CannotType,
-    Delivery,
-    DesktopError,
-    Focus,
-    NoDisplayError,
-    Unusable,
-)
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, NoDisplayError, Unusable
 from novakey.desktop.chunks import lines, type_chunks
 from novakey.desktop.macos import calls as macos_calls
 from novakey.desktop.macos.calls import Calls

@@ -13,14 +13,7 @@ from contextlib import contextmanager
 
 import gevent
 
-from novakey.desktop.base import (
-    Backend,
-    CannotType,
-    Delivery,
-    DesktopError,
-    Focus,
-    Unusable,
-)
+from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.desktop.wayland import focus as wayland_focus
 from novakey.desktop.wayland import selection, session, virtual_keyboard
 from novakey.desktop.wayland.keymap import CONTROL, SHIFT, Keymap, Stroke

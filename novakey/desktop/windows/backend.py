@@ -14,14 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from novakey.desktop.base import (
-    Backend,
-    Delivery,
-    DesktopError,
-    Focus,
-    NoDisplayError,
-    Unusable,
-)
+from novakey.desktop.base import Backend, Delivery, DesktopError, Focus, NoDisplayError, Unusable
 from novakey.desktop.chunks import lines, type_chunks
 from novakey.desktop.windows import calls as windows_calls
 from novakey.desktop.windows import focus as windows_focus

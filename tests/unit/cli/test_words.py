@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.daemon import ROOT, run
+from support.daemon import ROOT, Daemon, run
 
 from novakey import __version__
 
@@ -25,9 +25,11 @@ def test_a_word_is_as_good_as_the_option(words: tuple[str, ...], as_well: tuple[
 
 
 def test_devices_alone_lists_them(tmp_path: Path) -> None:
-    alone, listed = (run("--data-dir", tmp_path, "devices", *more) for more in ((), ("list",)))
-    assert (alone.returncode, alone.stderr) == (listed.returncode, listed.stderr) == (1, listed.stderr)
-    assert alone.stderr.startswith("novakey: no daemon runs\n")
+    with Daemon(tmp_path / "d") as daemon:
+        daemon.pair("anna")
+        alone, listed = (run("--data-dir", daemon.folder, "devices", *more) for more in ((), ("list",)))
+    assert (alone.returncode, alone.stdout, alone.stderr) == (0, listed.stdout, "")
+    assert alone.stdout.startswith("anna\n")
 
 
 def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:

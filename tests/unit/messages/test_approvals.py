@@ -9,14 +9,7 @@ import pytest
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
-from novakey.messages.approvals import (
-    AFTER_DENIAL_S,
-    ALLOW,
-    DENY,
-    Approvals,
-    CannotAskError,
-    Question,
-)
+from novakey.messages.approvals import AFTER_DENIAL_S, ALLOW, DENY, Approvals, CannotAskError, Question
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.wire.refused import Refused

@@ -11,13 +11,7 @@ from gevent.event import Event
 from support.delivery import anywhere
 
 from novakey.config.settings import Settings
-from novakey.desktop.base import (
-    Backend,
-    Delivery,
-    DesktopError,
-    Focus,
-    Unusable,
-)
+from novakey.desktop.base import Backend, Delivery, DesktopError, Focus, Unusable
 from novakey.messages.clearing import ClipboardEnds
 from novakey.messages.output import Output
 from novakey.secret import Secret

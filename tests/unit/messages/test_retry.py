@@ -31,7 +31,7 @@ KEEPING = {"arm_consume_on_inject": False, "approve_consume_on_inject": False}
 
 
 class Window(Backend):
-    """A focused window. `ends` is called once the permit has been asked, and tells how typing ends."""
+    """A focused window. `ends` is called once the target has been checked, and tells how typing ends."""
 
     name = "window of this test"
 

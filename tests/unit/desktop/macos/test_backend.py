@@ -80,7 +80,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(
     calls = system.count - before
     moving: list[tuple[int, Window]] = []
 
-    def permit(focus: Focus | None) -> None:  # the window that is meant is known from here on
+    def check(focus: Focus | None) -> None:  # the window that is meant is known from here on
         number, window = moving.pop()
         system.at_call(number, lambda: setattr(system, "focused", window))
 
@@ -92,7 +92,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(
         system.focused = system.first
         text = random_secret(rng, SCRIPTS)[:1] * 250
         try:
-            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(permit))
+            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(check))
         except DesktopError as error:
             stopped += 1
             assert error.typed == len(system.first.text) + len(window.text)
@@ -106,11 +106,11 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(
 def test_a_focus_that_moves_before_the_first_key_leaves_nothing_anywhere(
     system: Mac, backend: MacBackend
 ) -> None:
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         system.focused = system.other
 
     with pytest.raises(DesktopError) as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(permit))
+        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(check))
     assert caught.value.typed == 0
     assert (system.first.text, system.other.text) == ("", "")
 
@@ -152,21 +152,21 @@ def test_a_title_of_another_kind_or_length_is_no_title(system: Mac, backend: Mac
         assert focus is not None and (focus.program, focus.title) == ("Vault", "")
 
 
-def test_the_permit_is_asked_about_the_focused_window_and_obeyed(system: Mac, backend: MacBackend) -> None:
+def test_the_focused_window_is_checked_and_the_check_obeyed(system: Mac, backend: MacBackend) -> None:
     asked = []
 
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         asked.append(focus and focus.program)
         raise target_refused("not there")
 
     for way in (backend.type_text, backend.paste):
         with pytest.raises(Refused):
-            way(Secret(b"secret"), DEADLINE_S, Checks(permit))
+            way(Secret(b"secret"), DEADLINE_S, Checks(check))
     assert asked == ["Vault", "Vault"]
     assert (system.first.text, system.changes) == ("", 40)
 
 
-def test_a_permit_that_ends_while_pasting_takes_the_text_back(system: Mac, backend: MacBackend) -> None:
+def test_a_refusal_while_pasting_takes_the_text_back(system: Mac, backend: MacBackend) -> None:
     asked: list[Focus | None] = []
 
     def once(focus: Focus | None) -> None:
@@ -298,7 +298,7 @@ def test_a_paste_while_the_focus_moves_is_no_success(system: Mac, backend: MacBa
     assert backend.paste(Secret(b"secret"), DEADLINE_S, anywhere)
     asked: list[str | None] = []
 
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         asked.append(focus and focus.program)
 
     for number in range(1, system.count - before):
@@ -306,7 +306,7 @@ def test_a_paste_while_the_focus_moves_is_no_success(system: Mac, backend: MacBa
         system.focused = system.first
         asked.clear()
         system.at_call(number, lambda: setattr(system, "focused", system.second))
-        if backend.paste(Secret(b"secret"), DEADLINE_S, Checks(permit)):
+        if backend.paste(Secret(b"secret"), DEADLINE_S, Checks(check)):
             meant = {"Vault": system.first, "chat": system.second}[str(asked[-1])]
             expect(meant.text, "secret")
         system._at.clear()

@@ -118,7 +118,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(system: Windows, backe
     calls = system.count - before
     moving: list[int] = []
 
-    def permit(focus: Focus | None) -> None:  # the window that is meant is known from here on
+    def check(focus: Focus | None) -> None:  # the window that is meant is known from here on
         system.at_call(moving.pop(), lambda: setattr(system, "foreground", system.second))
 
     for number in rng.sample(range(1, calls - 10), 200):
@@ -128,7 +128,7 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(system: Windows, backe
         system.foreground = system.first
         text = random_secret(rng, SCRIPTS)[:1] * 250
         try:
-            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(permit))
+            backend.type_text(Secret(text.encode()), DEADLINE_S, Checks(check))
         except DesktopError as error:
             stopped += 1
             assert error.typed == len(system.first.text) + len(system.second.text)
@@ -142,11 +142,11 @@ def test_a_focus_that_moves_at_any_moment_ends_the_typing(system: Windows, backe
 def test_a_focus_that_moves_before_the_first_key_leaves_nothing_anywhere(
     system: Windows, backend: WindowsBackend
 ) -> None:
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         system.foreground = system.second
 
     with pytest.raises(DesktopError) as caught:
-        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(permit))
+        backend.type_text(Secret(b"secret"), DEADLINE_S, Checks(check))
     assert caught.value.typed == 0
     assert system.first.units == system.second.units == []
 
@@ -246,25 +246,21 @@ def test_the_focus_names_program_class_and_title(system: Windows, backend: Windo
     assert caught.value.typed == 0
 
 
-def test_the_permit_is_asked_about_the_focused_window_and_obeyed(
-    system: Windows, backend: WindowsBackend
-) -> None:
+def test_the_focused_window_is_checked_and_the_check_obeyed(system: Windows, backend: WindowsBackend) -> None:
     asked = []
 
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         asked.append(focus and focus.program)
         raise target_refused("not there")
 
     for way in (backend.type_text, backend.paste):
         with pytest.raises(Refused):
-            way(Secret(b"secret"), DEADLINE_S, Checks(permit))
+            way(Secret(b"secret"), DEADLINE_S, Checks(check))
     assert asked == ["Vault.exe", "Vault.exe"]
     assert (system.sends, system.sets) == (0, 0)
 
 
-def test_a_permit_that_ends_while_pasting_takes_the_text_back(
-    system: Windows, backend: WindowsBackend
-) -> None:
+def test_a_refusal_while_pasting_takes_the_text_back(system: Windows, backend: WindowsBackend) -> None:
     asked: list[Focus | None] = []
 
     def once(focus: Focus | None) -> None:

@@ -331,7 +331,7 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
 ) -> None:
     before, asked = server.keymap(), gevent.event.Event()
 
-    def permit(focus: Focus | None) -> None:
+    def check(focus: Focus | None) -> None:
         if asked.is_set():
             raise target_refused("denied meanwhile")
         asked.set()
@@ -344,7 +344,7 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
     going_on = gevent.spawn(go_on)
     try:
         with pytest.raises(Refused, match="denied meanwhile"):
-            backend.type_text(Secret("字é".encode()), DEADLINE_S, Checks(permit))
+            backend.type_text(Secret("字é".encode()), DEADLINE_S, Checks(check))
     finally:
         os.kill(entry.process.pid, signal.SIGCONT)
     going_on.get()
@@ -376,13 +376,13 @@ def test_borrowed_keys_that_another_program_takes_before_the_window_has_read_the
         server.run("setxkbmap", "us")
         os.kill(terminal.process.pid, signal.SIGCONT)
 
-    def permit(focus: Focus | None) -> None:  # the server serves no other client until the keys are pressed
+    def check(focus: Focus | None) -> None:  # the server serves no other client until the keys are pressed
         changing.append(gevent.spawn(change))
 
     os.kill(terminal.process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(DesktopError, match="the keyboard was changed meanwhile") as caught:
-            backend.type_text(Secret("字符".encode()), DEADLINE_S, Checks(permit))
+            backend.type_text(Secret("字符".encode()), DEADLINE_S, Checks(check))
     finally:
         os.kill(terminal.process.pid, signal.SIGCONT)
     gevent.joinall(changing, raise_error=True)

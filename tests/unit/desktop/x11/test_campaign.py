@@ -11,14 +11,7 @@ import pytest
 from support.delivery import anywhere
 from support.late_server import serving_late
 from support.random_text import ALL, GREEK, random_secret
-from support.x11 import (
-    Recorder,
-    RecordingGtkEntry,
-    RecordingXterm,
-    XServer,
-    differs,
-    display_of,
-)
+from support.x11 import Recorder, RecordingGtkEntry, RecordingXterm, XServer, differs, display_of
 from support.x11_windows import RecordingPage, RecordingQtEntry, RecordingTkEntry
 from support.xkb import lock_group
 

@@ -12,14 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from support.delivery import anywhere
-from support.x11 import (
-    Recorder,
-    RecordingXterm,
-    XServer,
-    differs,
-    end,
-    wait_until,
-)
+from support.x11 import Recorder, RecordingXterm, XServer, differs, end, wait_until
 from Xlib import X
 from Xlib.display import Display
 
