@@ -34,6 +34,9 @@ ARRIVE_S = 20  # the machine may be busy
 _NO_SHORTCUTS = """<openbox_config xmlns="http://openbox.org/3.4/rc">
 <keyboard></keyboard></openbox_config>"""
 
+# It also reads the file of the Compose key anew each time, which takes more than all of the rest.
+_NO_COMPOSE = {"XCOMPOSEFILE": os.devnull}
+
 _READER = """
 import os, sys, termios, tty
 tty.setraw(0)
@@ -189,7 +192,7 @@ class XServer:
             settings = Path(self._folder.name, "openbox.xml")
             settings.write_text(_NO_SHORTCUTS)
             argv = ["openbox", "--config-file", str(settings)]
-            self._children.append(subprocess.Popen(argv, env=self.env, **quiet))
+            self._children.append(subprocess.Popen(argv, env={**self.env, **_NO_COMPOSE}, **quiet))
             wait_until(
                 lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), "openbox"
             )

@@ -8,7 +8,6 @@ model of the keyboard: a character that the map lacks would be dropped in silenc
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,15 +144,12 @@ def _in_all(tables: Sequence[dict[int, list[Press]]]) -> dict[int, Press]:
 
 @cache
 def _library() -> Any:
-    for name in ("libxkbcommon.so.0", ctypes.util.find_library("xkbcommon")):
-        try:
-            library = ctypes.CDLL(name) if name else None
-        except OSError:
-            continue
-        if library is not None:
-            _declare(library)
-            return library
-    return None
+    try:
+        library = ctypes.CDLL("libxkbcommon.so.0")
+    except OSError:
+        return None
+    _declare(library)
+    return library
 
 
 def _declare(library: Any) -> None:

@@ -29,6 +29,8 @@ TRUSTED = (
     "keyring.backends.kwallet",
     "keyring.backends.macOS",
 )
+# The package tries this on every system. Its search for the libraries of macOS runs a compiler, thrice.
+MACOS_LIBRARIES = "keyring.backends.macOS.api"
 REFUSING = ("keyring.backends.fail", "keyring.backends.null")
 CHAINER = "keyring.backends.chainer"
 PROMPTER = "org.gnome.keyring.SystemPrompter"
@@ -132,6 +134,8 @@ def _delete(rings: list[Any], service: str, account: str) -> None:
 
 def _rings() -> list[Any]:
     """Return the keyrings to use, the preferred one first. A chain counts link by link."""
+    if sys.platform != "darwin":
+        sys.modules[MACOS_LIBRARIES] = None  # type: ignore[assignment]  # makes the import of it fail
     try:
         import keyring
     except ModuleNotFoundError as error:

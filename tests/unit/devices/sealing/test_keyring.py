@@ -40,13 +40,22 @@ SLACK_S = 1.5
 
 # The keyring package itself, in another process; contents travel as base64, over pipes.
 _BEHIND = """
-import base64, json, sys, keyring
+import base64, json, sys
+sys.modules["keyring.backends.macOS.api"] = None  # a search with a compiler, which takes its time
+import keyring
 operation, account, content = json.load(sys.stdin)
 if operation == "set":
     keyring.set_password("novakey", account, base64.b64decode(content).decode())
 else:
     found = keyring.get_password("novakey", account)
     json.dump(found and base64.b64encode(found.encode()).decode(), sys.stdout)
+"""
+
+# Runs a module and names each program that it starts.
+_TELLING = """
+import runpy, sys
+sys.addaudithook(lambda event, what: event == "subprocess.Popen" and print(what[0], file=sys.stderr))
+runpy.run_module(sys.argv[1], run_name="__main__")
 """
 
 
@@ -293,6 +302,17 @@ class TestTheChild:
         for form in (key.reveal().hex(), base64.b64encode(key.reveal()).decode()):
             assert (form in seen) is False, "the key is where others can read it"
         assert set(env) <= {*keyring._ENVIRONMENT, "PYTHONPATH"}
+
+    def test_starts_no_program(self, unlocked: SecretService) -> None:
+        """The package's search for the libraries of macOS would run a compiler, three times."""
+        request = {"op": "load", "service": "novakey", "account": "x", "deadline_s": 8}
+        command = [sys.executable, "-P", "-c", _TELLING, keyring_child.__name__]
+        env = {**os.environ, "PYTHONPATH": str(keyring._PACKAGE_FOLDER)}
+        done = subprocess.run(
+            command, input=json.dumps(request).encode(), env=env, timeout=20, cwd="/", capture_output=True
+        )
+        assert json.loads(done.stdout) == {"answer": "none"}
+        assert done.stderr == b""
 
     def test_ends_by_itself_when_nobody_is_left_to_kill_it(self, service: SecretService) -> None:
         service.unlock()
