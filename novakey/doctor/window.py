@@ -42,10 +42,10 @@ class Window:
             raise DesktopError(f"the x server cannot be reached: {type(error).__name__}") from None
         self._text: list[str] = []
         self._focused = self._had_focus = self._shown = False
-        self._make()
-        # python-xlib is used by one greenlet only.
-        self._serving = gevent.spawn(self._serve)
+        self._serving = gevent.Greenlet(self._serve)
         try:
+            self._make()
+            self._serving.start()  # from here on python-xlib is used by that greenlet only
             self._wait_for_focus()
         except BaseException:
             self.__exit__()

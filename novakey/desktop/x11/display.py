@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
-from Xlib import X, error
+from Xlib import X, display, error
 from Xlib.display import Display, _BaseDisplay
 from Xlib.protocol.display import bytesview
 
@@ -55,9 +55,18 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
 
     recv_packet_len: int
     data_recv: Any
+    socket: Any = None  # until there is one
     wanted: frozenset[int] = DELIVERY
     _inside: object = None
     _interrupted = False
+
+    def __init__(self, name: str | None = None) -> None:
+        try:
+            super().__init__(name)
+        except BaseException:  # also a timeout, or the end of the greenlet, before the server has answered
+            if self.socket is not None:
+                self.socket.close()
+            raise
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -111,16 +120,24 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
             return super().next_event()
 
 
+display._BaseDisplay = _Guarded  # python-xlib makes this object itself, under this name
+
+
 class GuardedDisplay(Display):  # type: ignore[misc]
     """A display whose misuse raises. Its socket is closed at once, with nothing more sent.
 
     Events of other types than `wanted` are dropped unread.
     """
 
+    display: Any = None  # until there is one
+
     def __init__(self, name: str | None = None, wanted: frozenset[int] = DELIVERY) -> None:
-        super().__init__(name)
-        # python-xlib makes this object itself. No other greenlet knows it yet.
-        self.display.__class__ = _Guarded
+        try:
+            super().__init__(name)
+        except BaseException:
+            if self.display is not None:
+                self.close()
+            raise
         self.display.wanted = wanted
         self.display.socket = _Socket(self.display.socket)
         # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.

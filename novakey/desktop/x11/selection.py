@@ -39,13 +39,13 @@ class SelectionOwner:
     """Owns selections with one text. Keeps a copy of the secret, wiped at the end."""
 
     def __init__(self, text: Secret, selections: Sequence[str] = (CLIPBOARD,)) -> None:
+        self._connection = Connection()
         self._text = text.copy()
         self._is_latin = all(character <= "\xff" for character in text.characters())
         self._fetched: dict[int, gevent.event.Event] = {}
         self._wake = gevent.event.Event()
         self._wake.set()  # for the events that came while the selection was acquired
         self._closing = False
-        self._connection = Connection()
         self._server: gevent.Greenlet | None = None
         try:
             self._atoms = {name: self._atom(name) for name in (*_TEXTS, "TARGETS", "TIMESTAMP", MANAGER_HINT)}

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import gevent
 import pytest
@@ -49,6 +50,11 @@ def waiting(work: Callable[[], object]) -> gevent.Greenlet:
     gevent.sleep(0)
     assert not greenlet.ready()
     return greenlet
+
+
+def open_files() -> int:
+    """Count the open descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 USES: dict[str, Callable[[Connection], object]] = {
@@ -133,6 +139,25 @@ def test_a_connection_handed_on_between_two_exchanges_is_no_sharing(server: XSer
         gevent.spawn(connection.sync).get(timeout=SOON_S)
         connection.sync()
     connection.close()
+
+
+def test_one_that_is_given_up_while_it_is_made_leaves_nothing_open(server: XServer) -> None:
+    before = open_files()
+    for moment in range(400):
+        making = gevent.spawn(Connection)
+        gevent.sleep(moment * 0.0002)
+        making.kill()
+        if isinstance(made := making.get(), Connection):
+            made.close()
+            break
+        gevent.sleep(0.001)  # gevent closes a socket that is waited for in the next turn of its loop
+        assert open_files() == before, f"{moment * 0.2:.1f} ms after the beginning"
+    else:
+        pytest.fail("it was never made")
+    with stopped(server), pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        Connection()
+    gevent.sleep(0.001)
+    assert open_files() == before
 
 
 def test_a_clipboard_that_is_served_is_let_go_of_by_another_greenlet(server: XServer) -> None:
