@@ -25,9 +25,11 @@ def scene() -> Iterator[Scene]:
         yield scene
 
 
-def left(scene: Scene, text: str, *others: Child) -> dict[str, dict[str, int]]:
+def left(scene: Scene, text: str, other: Child | None = None) -> dict[str, dict[str, int]]:
     """Return what is left in the daemon and in the other process, by form. A busy machine gets more time."""
-    pids = {"daemon": scene.daemon.process.pid, **{"other": other.process.pid for other in others}}
+    pids = {"daemon": scene.daemon.process.pid}
+    if other is not None:
+        pids["other"] = other.process.pid
     for _ in range(TRIES):
         gevent.sleep(REST_S)
         still = {name: counts for name, pid in pids.items() if (counts := found(pid, forms(text)))}

@@ -8,12 +8,13 @@ Both are errors of ours, so both raise here.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gevent
-from Xlib import X, display, error
+from Xlib import X, error
 from Xlib.display import Display, _BaseDisplay
 from Xlib.protocol.display import bytesview
 
@@ -55,18 +56,9 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
 
     recv_packet_len: int
     data_recv: Any
-    socket: Any = None  # until there is one
     wanted: frozenset[int] = DELIVERY
     _inside: object = None
     _interrupted = False
-
-    def __init__(self, name: str | None = None) -> None:
-        try:
-            super().__init__(name)
-        except BaseException:  # also a timeout, or the end of the greenlet, before the server has answered
-            if self.socket is not None:
-                self.socket.close()
-            raise
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -120,24 +112,20 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
             return super().next_event()
 
 
-display._BaseDisplay = _Guarded  # python-xlib makes this object itself, under this name
-
-
 class GuardedDisplay(Display):  # type: ignore[misc]
     """A display whose misuse raises. Its socket is closed at once, with nothing more sent.
 
     Events of other types than `wanted` are dropped unread.
     """
 
-    display: Any = None  # until there is one
-
     def __init__(self, name: str | None = None, wanted: frozenset[int] = DELIVERY) -> None:
         try:
             super().__init__(name)
-        except BaseException:
-            if self.display is not None:
-                self.close()
+        except BaseException as stopped:  # also a timeout, or the end of the greenlet
+            _close_half_made(stopped)
             raise
+        # python-xlib makes this object itself. No other greenlet knows it yet.
+        self.display.__class__ = _Guarded
         self.display.wanted = wanted
         self.display.socket = _Socket(self.display.socket)
         # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.
@@ -149,3 +137,11 @@ class GuardedDisplay(Display):  # type: ignore[misc]
             self.display.check_alone()
         finally:
             self.display.close_internal("client")
+
+
+def _close_half_made(stopped: BaseException) -> None:
+    """Close the socket of a connection that was not made. Only the frames of the error lead to it."""
+    for frame, _ in traceback.walk_tb(stopped.__traceback__):
+        found = frame.f_locals.get("self")
+        if isinstance(found, _BaseDisplay) and hasattr(found, "socket"):
+            found.socket.close()
