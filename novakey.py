@@ -60,7 +60,7 @@ def main():
         sys.stderr.write("novakey: %s\n%s\n" % failure.args)
         return 4
     except KeyboardInterrupt:
-        sys.stderr.write("\nnovakey: interrupted; the next start begins the installation anew\n")
+        sys.stderr.write("\nnovakey: interrupted; the next start begins the installation again\n")
         return 130
 
     from novakey.__main__ import main as enter

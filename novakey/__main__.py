@@ -13,7 +13,7 @@ def main() -> int:
         patch()
     except ImportError as error:
         sys.stderr.write(f"novakey: gevent cannot be loaded: {error}\n")
-        sys.stderr.write("install the requirements anew; beside novakey.py: delete .venv and start again\n")
+        sys.stderr.write("install the requirements again; beside novakey.py: delete .venv and start again\n")
         return 4
 
     from novakey.cli import main as command_line

@@ -31,7 +31,7 @@ class Secret:
     """Secret bytes with an explicit way to them.
 
     The buffer is mutable and can be wiped. Python may still hold copies made
-    by whoever called `reveal` or `text`: keep those in the narrowest scope.
+    by the caller of `reveal` or `text`: keep those in the narrowest scope.
     """
 
     __slots__ = ("_buffer",)

@@ -1,7 +1,7 @@
 """What a terminal can show, and text that it can show.
 
 Peers and old stores choose parts of what is printed (device ids, names), so
-whatever goes to a terminal goes through `printable`.
+all text for a terminal goes through `printable`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def _remove_home() -> None:
 
 
 def _own_environment() -> None:
-    """Set a home of its own and nobody's session: no test touches a person's files, screen or keyring."""
+    """Set a home of its own and no session: no test touches a person's files, screen or keyring."""
     session = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "JOURNAL_STREAM", "NOTIFY_SOCKET")
     for name in list(os.environ):
         if name.startswith(("NOVAKEY_", "XDG_")) or name in session:

@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 def _interruptible() -> Iterator[None]:
     """Raise `KeyboardInterrupt` of Ctrl-C in the command itself, whether it computes, reads or waits.
 
-    Python raises it wherever the interpreter is. While the command waits, that is inside gevent's hub,
+    Python raises it at any point of the program. While the command waits, that is inside gevent's hub,
     which prints it, or in another greenlet, which ends in its place.
     """
     import gevent

@@ -56,7 +56,7 @@ def _backup(words: argparse.Namespace) -> int:
 
     count = backup.save(words.file, common.paths(words), common.settings(words), _source(words))
     common.say(f"{_phones(count)} in {words.file}")
-    common.say("the way back: novakey.py restore FILE; without the passphrase nobody can open it")
+    common.say("the way back: novakey.py restore FILE; it opens only with the passphrase")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The commands of whoever runs the daemon: serve, config, doctor, reset."""
+"""The commands of the person who runs the daemon: serve, config, doctor, reset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         help="check everything, and name the cure of what is wrong",
         description="Check packages, folders, pairing, store, keys, sealing, network, clock, display, "
         "notifications and service, in order. Each line says what was found and, where something is to be "
-        "done, why it matters and what mends it. Changes nothing. Exits 1 when something is wrong.",
+        "done, why it matters and what repairs it. Changes nothing. Exits 1 when something is wrong.",
     )
     doctor.add_argument(
         "--type",
@@ -128,7 +128,7 @@ def _doctor(words: argparse.Namespace) -> int:
         if finding.verdict is not doctor.Verdict.OK:
             say(f"     why it matters: {finding.why}")
             if finding.cure:
-                say(f"     to mend it: {finding.cure}")
+                say(f"     to repair it: {finding.cure}")
     return 0 if good else 1
 
 

@@ -119,7 +119,7 @@ def _blob(words: argparse.Namespace, asked: Asked) -> int:
     print(json.dumps(blob), flush=True)
     revoking = command("novakey.py", "devices", "revoke", foreign=made.device_id)
     common.say(uri.listener(shown.host, shown.port), sys.stderr)
-    common.say(f"whoever has this text can send: treat it like a password. to undo: {revoking}", sys.stderr)
+    common.say(f"this text lets its reader send: treat it like a password. to undo: {revoking}", sys.stderr)
     return 0
 
 

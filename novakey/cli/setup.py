@@ -147,7 +147,7 @@ def _can_be_sealed(paths: Paths, settings: Settings, say: common.Say) -> bool:
     if finding.verdict is not doctor.Verdict.FAULT:
         return True
     say(f"but no phone can be stored: {finding.found}")
-    say(f"to mend it: {finding.cure}")
+    say(f"to repair it: {finding.cure}")
     say("then see: novakey.py doctor")
     return False
 
@@ -164,7 +164,7 @@ def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattende
     say = common.printer()
     holder = FolderLock.holder(common.paths(words).data)
     if answers.service and _asks_for_passphrase(common.settings(words)):
-        say("what starts by itself has nobody to ask for the passphrase, so it is not started")
+        say("what starts by itself has no person to ask for the passphrase, so it is not started")
         say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")
         return 1
     if by_service:

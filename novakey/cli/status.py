@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     disarm = commands.add_parser(
         "disarm",
         help="take back every arming and approval",
-        description="Close both gates for every phone: whatever was allowed is not any more.",
+        description="Close both gates for every phone: what was allowed is not any more.",
     )
     _json(disarm)
     disarm.set_defaults(run=_close, op="disarm")
@@ -286,7 +286,7 @@ def _called(device_id: str, name: str) -> str:
 def _gate_text(rows: list[dict[str, Any]]) -> str:
     return (
         ", ".join(f"{_called(row['device'], row['name'])} until {_clock(row['until_unix'])}" for row in rows)
-        or "nobody"
+        or "no phone"
     )
 
 

@@ -79,7 +79,7 @@ def adopt(path: Path) -> Adopted:
             continue
         values[item.key] = list(value) if isinstance(value, tuple) else value
     if faults:
-        raise ConfigError("\n".join(["its configuration cannot be carried over:", *faults]), f"mend {path}")
+        raise ConfigError("\n".join(["its configuration cannot be carried over:", *faults]), f"edit {path}")
     return _with_its_meaning(path, values, warnings, left_out)
 
 

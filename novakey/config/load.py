@@ -1,7 +1,7 @@
 """Settings from a file and the environment, checked all at once.
 
 `load` gives a valid `Settings` or raises one `ConfigError` that lists every
-fault: a person mends the file once, not once for each key. The keys stand in
+fault: a person corrects the file once, not once for each key. The keys stand in
 `novakey.config.settings`, the reading of files in `novakey.config.reader`.
 """
 

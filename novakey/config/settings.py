@@ -77,7 +77,7 @@ class Settings:
         "What keeps the key that seals both files: an owner-only file, the system's keyring, a passphrase.",
         "Choose keyring on a desktop with an unlocked keyring, passphrase in a container.")
     keyring_timeout_s: int = number(20, 1, 600, "seconds",
-        "How long one answer of the keyring may take; a prompt that nobody sees must not hang the daemon.",
+        "How long one answer of the keyring may take; an unseen prompt must not hang the daemon.",
         "Raise it for a hardware key that waits for a touch.")
     require_sealed_device_store: bool = flag(True,
         "Refuse to pair when device_store does not work; false falls back to keyfile, aloud.",
@@ -111,7 +111,7 @@ class Settings:
         "Switch it off to send several secrets after approving once.")
     ask_confirm: bool = flag(True,
         "A program that asks, but not on a terminal that a person sees, waits for the owner's word.",
-        "Switch it off on a server, where nobody sees a notification.")
+        "Switch it off on a server, where no person sees a notification.")
     notify: bool = flag(True,
         "Tell of pairings, revocations, refusals and use of the clipboard by notifications.",
         "Switch it off where the screen is shown to others.")
@@ -146,7 +146,7 @@ class Settings:
         "Switch it on when pasting by hand is the wanted way; any program can read the clipboard.")
     allow_clipboard_on_inject_failure: bool = flag(False,
         "Put a secret that could not be typed on the clipboard.",
-        "Switch it on for sessions that let nobody type; any program can read the clipboard.")
+        "Switch it on for sessions that let no program type; any program can read the clipboard.")
     clipboard_clear_s: int = number(15, 1, 3600, "seconds",
         "How long a secret stays on the clipboard; it is taken back then, and at exit, if it is still ours.",
         "Raise it when people take longer to paste.")
@@ -188,7 +188,7 @@ class Settings:
     # limits
     preface_max_len: int = number(64, 16, 4096, "bytes",
         "The longest first line of a connection; the two that exist have 13 and 14 bytes.",
-        "Leave it: whoever sends more does not speak this protocol.")
+        "Leave it: a peer that sends more does not speak this protocol.")
     preface_timeout_s: int = number(5, 1, 60, "seconds",
         "How long the first line may take in all, however slowly its bytes come.",
         "Raise it on a link with seconds of delay.")
@@ -202,7 +202,7 @@ class Settings:
         "The longest pairing register; one has about 1300 bytes.",
         "Raise it for a phone that sends more. A stranger without the token never gets so far.")
     register_timeout_s: int = number(10, 1, 120, "seconds",
-        "How long a register may take in all; the pairing window is taken meanwhile.",
+        "How long a register may take in all; the pairing window is taken until then.",
         "Raise it on a link with seconds of delay.")
     pairing_timeout_s: int = number(25, 2, 300, "seconds",
         "How long a whole pairing may take, from the first line to the acknowledgement.",
@@ -249,8 +249,8 @@ class Settings:
         "Log to the terminal or the service manager too.",
         "Switch it off when only the files are read.")
     log_redact: bool = flag(True,
-        "Blank out whatever looks like a key, a token or a pairing URI, should it ever reach the log.",
-        "Switch it off only to look for a fault, with devices that you pair anew afterwards.")
+        "Blank out all that looks like a key, a token or a pairing URI, should it ever reach the log.",
+        "Switch it off only to look for a fault, with devices that you pair again afterwards.")
     # fmt: on
 
     origins: Mapping[str, str]

@@ -17,7 +17,7 @@ from novakey.wire import Malformed, control, jsonline
 from novakey.wire.control import Done, Event, Refused, Request
 
 CONNECT_S = 3
-FOLLOW_S = 3600  # nothing may happen for long; whoever waits waits on
+FOLLOW_S = 3600  # nothing may happen for long; a command that waits waits on
 ANSWER_S = 10  # storing a change waits for the disk
 
 
@@ -78,7 +78,7 @@ def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
 
 
 def ask(paths: Paths, op: str, **arguments: Any) -> dict[str, Any]:
-    """Have one operation done; its result. `NoDaemonError` when nobody answers."""
+    """Have one operation done; its result. `NoDaemonError` when no daemon answers."""
     with asking(paths, op, **arguments) as asked:
         answer = asked.next(ANSWER_S)
     if not isinstance(answer, Done):

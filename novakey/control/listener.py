@@ -1,7 +1,7 @@
 """The control socket: in an owner-only folder, owner-only itself, and asked who connects.
 
-Three fences, each of which would do alone: nobody else can enter the folder,
-nobody else may write to the socket, and a peer of another user is hung up on.
+Three fences, each of which would do alone: no other user can enter the folder,
+no other user may write to the socket, and a peer of another user is hung up on.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def connect(folder: Path, seconds: float) -> socket.socket | None:
         problem = f"{folder / SOCKET_NAME} cannot be reached: {(error.strerror or str(error)).lower()}"
         raise NovaKeyError(problem, "only the user that runs the daemon can command it") from None
     sock.settimeout(seconds)
-    # Root may command anybody's daemon; nobody is commanded to trust another user's.
+    # Root may command anybody's daemon; no user has to trust another user's.
     if os.geteuid() != 0 and not is_owner(sock):
         sock.close()
         raise NovaKeyError(f"{folder / SOCKET_NAME} is served by another user", "do not trust that folder")

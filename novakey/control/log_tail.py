@@ -19,7 +19,7 @@ _TAIL = 64 * 1024
 
 
 class LogFeed(logging.Handler):
-    """Passes records on to whoever follows, always redacted."""
+    """Passes records on to its followers, always redacted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,6 +75,6 @@ def last_lines(count: int) -> list[str]:
 
 
 def _handlers() -> list[logging.Handler]:
-    """Those of the log; what is held back from the file is held back from whoever stands beside it."""
+    """Those of the log; what is held back from the file is held back from its followers too."""
     throttle = outlet()
     return [] if throttle is None else throttle.handlers

@@ -163,7 +163,7 @@ class Owner:
         return self._open(self._handler.gates.arming, found, granted, "armed")
 
     def disarm(self) -> dict[str, object]:
-        """Close both gates for every device: whatever was allowed is not any more."""
+        """Close both gates for every device: what was allowed is not any more."""
         gates = self._handler.gates
         closed = {
             row["device"]
@@ -213,7 +213,7 @@ class Owner:
         asking = asks.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
         log.info("%s waits for a phone: %s", full(asking.called()), escape(prompt, MAX_PROMPT))
         try:
-            # Where nobody can be asked that is known by then, and it never waited for a phone.
+            # Where no person can be asked that is known by then, and it never waited for a phone.
             asking.confirmed.wait(PLACE_S)
             stands = None
             while not asking.refused:

@@ -5,7 +5,7 @@ keeps one; the second is a sealed file under that key:
 
     {"made_unix":…,"devices":[…],"server_keys":{…},"locked":…,"config_name":…,"config":…}
 
-A backup opens on any machine. There the keys are sealed anew, as the settings of that machine say.
+A backup opens on any machine. There the keys are sealed again, as the settings of that machine say.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Difference:
 
     older: bool
     returning: tuple[str, ...]
-    unknown: bool  # the store that is here does not open, so nobody can tell
+    unknown: bool  # the store that is here does not open, so its content is unknown
 
 
 @dataclass(frozen=True)

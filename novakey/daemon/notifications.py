@@ -37,8 +37,8 @@ QUIET_S = 30.0  # between two notices of the same kind
 CLOCK_QUIET_S = 600.0  # an old message that somebody recorded and sends again looks the same
 RETRY_S = 2.0  # from a failed inject to the app's own next approve; a person taps later
 REPEATED = 5  # failed taps of a device without a delivery between them, that its owner should know about
-STRANGERS = 20  # messages that proved to be nobody's
-STRANGERS_QUIET_S = 3600.0  # whoever is on the network could go on for ever
+STRANGERS = 20  # messages that proved to be from no paired phone
+STRANGERS_QUIET_S = 3600.0  # a stranger on the network could go on for ever
 _BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAND})
 _CONFIRM_S = 60.0
 _INJECT, _APPROVE = stage(MessageType.INJECT), stage(MessageType.APPROVE)
@@ -99,10 +99,10 @@ class Notices:
             answer = self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S)
         except CannotAskError as error:
             raise NovaKeyError(
-                f"nobody can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
+                f"no person can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
             ) from None
         if answer is None:
-            raise UnansweredError(f"nobody allowed it on the screen within {_CONFIRM_S:g} s")
+            raise UnansweredError(f"it was not allowed on the screen within {_CONFIRM_S:g} s")
         return answer == ALLOW
 
     def answered(self, answered: Answered) -> None:
@@ -116,7 +116,7 @@ class Notices:
                 f"clipboard {device}", "a secret went through the clipboard", f"from {self._called(device)}"
             )
         if outcome is Outcome.BAD_REQUEST and answered.stage == _INJECT:
-            # The phone says "rejected" whatever the reason is. The sentence holds neither secret nor title.
+            # The phone says "rejected" for every reason. The sentence holds neither secret nor title.
             into = f" into {answered.program}" if answered.program else ""
             where = f"from {self._called(device)}{into}: {answered.msg}"
             self._tell(f"refused {device}", "a secret was refused", where)
@@ -202,7 +202,7 @@ class Notices:
         self._strange += 1
         if self._strange < STRANGERS:
             return
-        body = f"{self._strange} messages came from nobody who is paired, the last one from {answered.peer}"
+        body = f"{self._strange} messages came from no paired phone, the last one from {answered.peer}"
         if self._tell("strangers", "somebody tries to send", body, STRANGERS_QUIET_S):
             self._strange = 0
 

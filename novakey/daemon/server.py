@@ -76,7 +76,7 @@ class Server:
         """
         if self._listener is not None:
             self._listener.close()
-        gevent.sleep(0)  # whoever was just accepted gets to its first read
+        gevent.sleep(0)  # the connection that was just accepted gets to its first read
         gevent.joinall(list(self._running), timeout=GRACE_S)
         self.handshake.pairing.stop()
         gevent.killall(list(self._running))
@@ -152,7 +152,7 @@ class Server:
         return reply, True
 
     def _pair(self, stream: Stream, visit: Visit, req_id: int) -> None:
-        """One pairing, where there is a seat for it; whoever gets or keeps none is told so."""
+        """One pairing, where there is a seat for it; a phone that gets or keeps none is told so."""
         refusal = self.handshake.over_limit(visit.peer)
         if refusal is not None:
             log.warning("request %d from %s: pair %s: %s", req_id, visit.peer, refusal.reason, refusal.msg)

@@ -157,7 +157,7 @@ def _rotate(
         return False
     count = f"{len(devices)} paired device{'s' if len(devices) > 1 else ''}"
     if not confirm(f"rotate_kyber_keys makes new server keys: {count} must pair again"):
-        log.warning("the server keys are not rotated: that would unpair %s, and nobody agreed", count)
+        log.warning("the server keys are not rotated: that would unpair %s, and no consent was given", count)
         return False
     log.warning("the server keys are rotated: %s must pair again", count)
     devices.remove_all()
@@ -215,14 +215,14 @@ def _fall_back(paths: Paths, settings: Settings, pairing: Pairing) -> Secret | N
 
 
 def _server_keys(paths: Paths, settings: Settings, key: Secret) -> crypto.Decapsulator:
-    """Return the server keys for a first pairing: no phone knows them yet, so unusable ones are made anew."""
+    """Return the server keys for a first pairing: no phone knows them yet, so unusable ones are replaced."""
     path = paths.data / settings.server_keys_file
     if settings.rotate_kyber_keys:
         return server_keys.create(path, key)
     try:
         server = server_keys.load(path, key)
     except StoreError as error:
-        log.warning("no device is paired, so the server keys are made anew: %s", error.in_one_line)
+        log.warning("no device is paired, so the server keys are replaced: %s", error.in_one_line)
         server = None
     return server or server_keys.create(path, key)
 

@@ -29,7 +29,7 @@ class DesktopError(Exception):
 
 
 class CannotType(DesktopError):
-    """A session that lets nobody type, for any text; nothing was typed."""
+    """A session that lets no program type, for any text; nothing was typed."""
 
 
 class NoDisplayError(Exception):
@@ -51,7 +51,7 @@ OUTSIDE_SESSION = (
     "systemctl --user import-environment DISPLAY XAUTHORITY WAYLAND_DISPLAY XDG_RUNTIME_DIR"
     " && systemctl --user restart novakey.service"
 )
-"""The cure where a display server cannot be found or reached, of whichever kind."""
+"""The cure where a display server of any kind cannot be found or reached."""
 
 
 class Focus(NamedTuple):
@@ -103,7 +103,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def unavailable(cls) -> Unusable | None:
-        """None when it can run here; else why not. Changes nothing and asks nobody."""
+        """None when it can run here; else why not. Changes nothing and asks no person."""
 
     @abstractmethod
     def focus(self, deadline_s: float) -> Focus | None:

@@ -2,8 +2,7 @@
 
 They are kept in memory and written now and then, since a disk write for each
 message would cost more than the message. The file is sealed like the store: it
-would tell when its owner was at the machine. One that cannot be read is begun
-anew.
+would tell when its owner was at the machine. One that cannot be read is replaced.
 """
 
 from __future__ import annotations

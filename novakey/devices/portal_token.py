@@ -1,6 +1,6 @@
 """What a desktop gave for not asking its owner again whether we may type, sealed like the store.
 
-Whoever has it could press keys in this session without a question. One that cannot
+A thief of it could press keys in this session without a question. One that cannot
 be read is no loss: the desktop asks once more.
 """
 

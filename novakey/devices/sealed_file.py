@@ -62,5 +62,5 @@ def open_bytes(data: bytes, path: Path, key: Secret, label: bytes) -> dict[str, 
 
 def _cure(path: Path) -> str:
     return (
-        f"restore {path.name} and the sealing key from the same backup, or pair anew after: novakey.py reset"
+        f"restore {path.name} and the sealing key from the same backup, or pair again after: novakey.py reset"
     )

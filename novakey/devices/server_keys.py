@@ -41,7 +41,7 @@ def load(path: Path, key: Secret) -> StoredKey | None:
     except (Malformed, ValueError) as error:
         raise StoreError(
             f"{path} does not hold a usable key pair: {error}",
-            "restore it from a backup, or pair anew after: novakey.py reset",
+            "restore it from a backup, or pair again after: novakey.py reset",
         ) from None
     return pair
 

@@ -1,4 +1,4 @@
-"""Checks in order: what was found, why it matters, and the command that mends it.
+"""Checks in order: what was found, why it matters, and the command that repairs it.
 
     finding   what a line of the report is
     storage   Python, folders, pairing, store and keys, the sealing backend

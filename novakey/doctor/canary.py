@@ -97,7 +97,7 @@ def _compare(about: About, backend: str, sent: str, got: str) -> Finding:
 
 
 def _name(text: str, at: int) -> str:
-    """Return a character for people, whatever it is."""
+    """Return any character in a form for people."""
     if at >= len(text):
         return "nothing"
     return f"U+{ord(text[at]):04X} ({unicodedata.name(text[at], 'a control character').lower()})"

@@ -21,7 +21,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, why it matters, and the command that mends it (empty where nothing needs mending)."""
+    """What was found, why it matters, and the command that repairs it (empty where nothing needs repair)."""
 
     check: str
     verdict: Verdict

@@ -57,7 +57,7 @@ class Line:
     def _until_enter(self) -> None:
         ready, _, _ = select.select([self._fd], [], [], START_S)
         if not ready:
-            raise DesktopError("nobody pressed Enter")
+            raise DesktopError("Enter was not pressed")
         os.read(self._fd, 64)
 
     def _read(self) -> None:

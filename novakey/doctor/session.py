@@ -50,7 +50,7 @@ def _display(paths: Paths, settings: Settings) -> Finding:
         )
     if chosen == ClipboardBackend.name:
         return about.note(
-            f"this session lets nobody type, only use its clipboard ({others})",
+            f"this session lets no program type, only use its clipboard ({others})",
             "; or ".join(cures) or "set allow_clipboard_on_inject_failure: true",
         )
     return about.ok(f"{chosen} can be used" + ("" if daemon is None else " by the daemon"))

@@ -90,7 +90,7 @@ def sealing(paths: Paths, settings: Settings) -> Finding:
         return about.failed(error)
     except OSError as error:
         return about.fault(
-            f"{paths.config} cannot be written: {error.strerror}", "make room, or mend its rights"
+            f"{paths.config} cannot be written: {error.strerror}", "make room, or correct its rights"
         )
     return about.ok("gives its key, and what is sealed with it opens")
 

@@ -2,7 +2,7 @@
 
 Peers choose parts of what is logged. Nothing they send may forge a line, move
 a terminal's cursor or turn text around, so every record is escaped whole, at
-the formatter, where nobody can forget it. Secrets are kept out by their type
+the formatter, where no caller can forget it. Secrets are kept out by their type
 (`novakey.secret`); the redaction here is the second fence, not the first.
 """
 
@@ -26,7 +26,7 @@ from novakey.system.sanitize import one_line as one_line
 DEFAULT_FILE = "novakey.log"
 REDACTED = "[redacted]"
 
-# No line grows past this, whatever a peer managed to get into it.
+# No line grows past this, even where a peer chose its text.
 _MAX_LINE = 8192
 
 # What `<N>` at the start of a line means to the journal: syslog's severities.

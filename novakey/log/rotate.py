@@ -1,6 +1,6 @@
 """Files that lines are added to: owner-only, rotated, and never through a link. For the log and the audit.
 
-A line is one write(2): whoever reads along sees whole lines, and a daemon that
+A line is one write(2): a reader sees whole lines, and a daemon that
 is killed has lost none.
 """
 
@@ -48,7 +48,7 @@ class OwnerOnlyFile(logging.Handler):
             raise OSError(errno.ENOSPC, "the disk took a part of a line")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; what goes wrong is the handler's to report, and stops nobody."""
+        """Write a record; the handler reports what fails, and no caller stops."""
         try:
             self.write_line(self.format(record))
         except Exception:  # noqa: BLE001  # the contract of a handler
@@ -115,7 +115,7 @@ def rotating(settings: Settings, paths_log_dir: Path, name: str) -> OwnerOnlyFil
         shown = str(path) if str(path).isprintable() else ascii(str(path))
         raise ConfigError(
             f"the log file {shown} cannot be written: {reason}",
-            "set log_dir to a folder of your own, or mend that one's owner and rights",
+            "set log_dir to a folder of your own, or correct that one's owner and rights",
         ) from error
 
 
@@ -124,7 +124,7 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         mode = folder.stat().st_mode
         if mode & 0o022 and not mode & stat.S_ISVTX:
-            # Whoever can rename our files can also make us write over theirs.
+            # A user who can rename our files can also make us write over theirs.
             raise OSError(f"others can write in its folder ({command('chmod', 'go-w', foreign=folder)})")
         return
     if folder.parent != folder and not folder.parent.is_dir():

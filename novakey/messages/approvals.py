@@ -1,8 +1,8 @@
 """Two-man approval: who gives it (`two_man_approver`), and for which window.
 
-The phone's own approval is for whatever has the focus when the secret comes.
+The phone's own approval is for any window that has the focus when the secret comes.
 One given on the computer is for the window that the owner was asked about (or
-that had the focus, when nobody had been asked): what was on the screen then is
+that had the focus, when no person had been asked): what was on the screen then is
 what was agreed to. Where the focus could not be read then, it is for no window
 that can be told from others. With `computer`, no device can approve itself.
 """
@@ -67,7 +67,7 @@ class Question:
 
 
 Ask = Callable[[Question, float], str | None]
-"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when nobody can be asked.
+"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when no person can be asked.
 
 One that was put away without an answer is a `DENY`: else a phone could go on asking until somebody gives in.
 """
@@ -233,7 +233,7 @@ class Approvals:
         self._end(device_id)
 
     def close(self) -> None:
-        """Take every question away: nobody listens any more."""
+        """Take every question away: no caller listens any more."""
         for device_id in list(self._questions):
             self._end(device_id)
 
@@ -251,7 +251,7 @@ class Approvals:
             try:
                 answer = self._ask(question, self._question_s)
             except CannotAskError as error:
-                log.warning("nobody can be asked on the screen (%s): use novakey.py approve, or deny", error)
+                log.warning("no question can be shown (%s): use novakey.py approve, or deny", error)
                 question.answered.wait(max(0.0, question.until - self._monotonic()))
             if self._questions.get(question.device_id) is question:
                 self._answered(question.device_id, answer)

@@ -37,7 +37,7 @@ class Gate:
         return now_ms < self._until.get(device_id, float("-inf"))
 
     def stands(self, device_id: str) -> bool:
-        """Whether nobody closed it since it was opened, though its time may be over by now."""
+        """Whether it was not closed since it was opened, though its time may be over by now."""
         return device_id in self._until
 
     def close(self, device_id: str) -> None:

@@ -34,7 +34,7 @@ ALREADY = "this message was already accepted once"
 
 
 class Answered(NamedTuple):
-    """What became of one message, for whoever keeps account. Never its content.
+    """What became of one message, for the records. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
     `program` is what had the focus, where that was looked at; `msg` names programs as well.
@@ -87,7 +87,7 @@ class Handler:
         self._repeats: Repeats[_Repeated] = Repeats()
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
-        # An unknown device costs as much as a known one: opened with a key that nobody has.
+        # An unknown device costs as much as a known one: opened with a key that no device has.
         self._dummy_key = Secret(os.urandom(crypto.KEY_SIZE))
 
     @property
@@ -106,7 +106,7 @@ class Handler:
     ) -> Reply:
         """Return the reply to one payload from the address `peer`; never raises for what a peer sent.
 
-        `on_genuine` is called once the payload has proved to come from a paired device now: whoever
+        `on_genuine` is called once the payload has proved to come from a paired device now: a peer that
         recorded one on the network can send it too, but not as the first. To be called as soon as the
         payload has been read, `lain_s` after it came: from then on a message has `EXCHANGE_S` to act.
         `is_open` tells, right before the first key, whether the phone still waits for the reply.

@@ -17,7 +17,7 @@ from novakey.wire.reply import Outcome, stage
 KEPT = 10
 # A stranger who knocks all day must not push out what the owner's own phones did.
 KEPT_OF_STRANGERS = 3
-# The figures may be this old after a crash; while nothing comes in, nothing is written and nobody wakes up.
+# The figures may be this old after a crash; while nothing comes in, nothing is written.
 WRITE_S = 300
 
 _INJECT = stage(MessageType.INJECT)

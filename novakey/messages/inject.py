@@ -158,14 +158,14 @@ class Injector:
         if delivered.outcome.success:
             self._use_up(delivery.device_id)
         elif delivered.may_be_out:
-            # Whatever the settings say: what may be typed is never typed again by itself.
+            # Under all settings: what may have been typed is never typed again by itself.
             self.gates.close(delivery.device_id)
         elif delivery.window is not None:
             self.recent.refused(digest, delivery.window)
         return told
 
     def _check_question(self, device_id: str, digest: bytes, focus: Focus | None) -> None:
-        """Do not ask the owner about what is refused anyway; at a locked screen nobody has a say."""
+        """Do not ask the owner about what is refused anyway; at a locked screen no person has a say."""
         self._rules.check_screen(digest)
         self._rules.check_known(device_id)  # reading the lock takes a moment
         self._rules.check_window(digest, focus)

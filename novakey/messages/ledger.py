@@ -87,7 +87,7 @@ class Ledger:
             self._handle = -1
 
     def _grow(self, floor: int) -> None:
-        """Begin anew with what may still be fresh. The slots are taken as they were written."""
+        """Begin again with what may still be fresh. The slots are taken as they were written."""
         data = files.read_private(self._path, MAX_FILE)
         if data is None or len(data) != _HEADER_SIZE + len(self._times) * _SLOT_SIZE:
             raise OSError("the ledger was changed by somebody else")

@@ -197,7 +197,7 @@ class Output:
     def _copied_instead(
         self, backend: Backend, text: Secret, deadline_s: float, delivery: Checked
     ) -> Delivered:
-        """Copy where nobody may type; the reply has a name of its own for that on Wayland alone."""
+        """Copy where no program may type; the reply has a name of its own for that on Wayland alone."""
         copied = self._copy(text, deadline_s, delivery)
         if copied.outcome is Outcome.COPIED and backend.name not in ("windows", "macos"):
             return copied._replace(outcome=Outcome.COPIED_WAYLAND)

@@ -82,7 +82,7 @@ class Recent:
 
     @contextmanager
     def delivering(self, digest: bytes) -> Iterator[Callable[[Told], None]]:
-        """Hold back the same text meanwhile and, once the function given was called, for `REPEAT_S` after."""
+        """Hold back the same text inside and, once the function given was called, for `REPEAT_S` after."""
         delivery = self._deliveries[digest] = _Delivery()
 
         def may_be_out(told: Told) -> None:

@@ -12,7 +12,7 @@ MAX_AGE_S = 300
 MAX_AHEAD_S = 120
 MANY_DAYS = 1000  # a clock that was never set
 MAX_REPEATS = 4096
-KEY_SIZE = 12  # 96 bits: nobody finds a message that another one stands for
+KEY_SIZE = 12  # 96 bits: too many to find a message that another one stands for
 
 Answer = TypeVar("Answer")
 

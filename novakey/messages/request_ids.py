@@ -28,7 +28,7 @@ class RequestIds:
         self._last: dict[str, int] = {}
 
     def fresh(self) -> int:
-        """Return a number for a connection that nobody is known behind."""
+        """Return a number for a connection of an unknown peer."""
         second = int(self._unix_time()) & 0xFFFFFFFF
         return (second << RANDOM_BITS) + self._below(1 << RANDOM_BITS)
 

@@ -3,7 +3,7 @@
 The next secret goes to the program at the head of the queue instead of the
 focused window. A request lives as long as the connection of the program that
 made it. A secret that comes just after its request has gone must end up neither
-in whatever has the focus now nor with the next program in the queue, so for a
+in the window with the focus now nor with the next program in the queue, so for a
 moment nothing is delivered at all; a file remembers that over a restart.
 """
 
@@ -90,7 +90,7 @@ class UnansweredError(NovaKeyError):
 Confirm = Callable[[Asking], bool]
 """Asks the owner whether the program may have a secret; blocks.
 
-`NovaKeyError` when nobody can be asked, `UnansweredError` when nobody answered.
+`NovaKeyError` when no person can be asked, `UnansweredError` when none answered.
 """
 
 
@@ -304,7 +304,7 @@ class Asks:
         left = self._ignored.get(program, (0.0, 0))[0] - self._monotonic()
         if left > 0:
             hint = f"ask again in {int(left) + 1} s"
-            raise NovaKeyError("nobody answered the last question of this program", hint)
+            raise NovaKeyError("the last question of this program was not answered", hint)
 
     def _ignore(self, program: str) -> None:
         count = self._ignored.pop(program, (0.0, 0))[1]

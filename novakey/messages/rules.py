@@ -76,7 +76,7 @@ class Rules:
         """Refuse a device that was revoked, or that was armed and somebody disarmed."""
         self.check_known(device_id)
         if armed and not self.gates.arming.stands(device_id):
-            raise Refused(Outcome.NOT_ARMED, "disarmed meanwhile: arm again, then send")
+            raise Refused(Outcome.NOT_ARMED, "disarmed since: arm again, then send")
 
     def check_revoked(self, device_id: str, armed: bool) -> None:
         """Refuse a device that was revoked, disarmed or denied after the first check.

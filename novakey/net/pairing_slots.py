@@ -1,7 +1,7 @@
 """The few connections that may be in pairing at once.
 
 A connection that has not yet said the token gives way to a newer one, so that
-nobody keeps a phone out by opening connections and saying nothing. Who said it
+no stranger keeps a phone out by opening connections and saying nothing. Who said it
 stays until the handshake is over.
 """
 

@@ -80,7 +80,7 @@ class Stream:
             whole[:] = bytes(count)
 
     def some(self) -> bytes:
-        """Whatever has come, at most 4 KiB and at least one byte; `b""` once it `ended`."""
+        """Return what has come, at most 4 KiB and at least one byte; `b""` once it `ended`."""
         if not self._buffer:
             try:
                 self._fill()
@@ -155,11 +155,11 @@ class Stream:
         return float(milliseconds) / 1000.0
 
     def abort(self) -> None:
-        """Close at once, whatever is pending."""
+        """Close at once, also with bytes pending."""
         self._sock.close()
 
     def _more(self) -> bool:
-        """Whether bytes have come that nobody has read."""
+        """Whether bytes have come that are still unread."""
         if not self._buffer:
             self._sock.settimeout(0)
             with contextlib.suppress(OSError):  # nothing has, or the peer is gone

@@ -27,7 +27,7 @@ from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)
 
-_ALL_ADDRESSES = 4  # times the limit of one: whoever has many addresses gains little by them
+_ALL_ADDRESSES = 4  # times the limit of one: many addresses gain little
 _EVERYBODY = "everybody"
 _WRITE_S = 1.5
 _NO_TOKEN = frozenset({"bad_token", "bad_request", "not_pairing", "other_network"})
@@ -114,7 +114,7 @@ class Handshake:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
         except StoreError as error:
             log.error("request %d from %s: pair failed: %s", req_id, peer, error.in_one_line)
-        finally:  # whatever went wrong, the window must not stay taken
+        finally:  # also after an error the window must not stay taken
             if device is None and not repeating and self.pairing.holds(token):
                 self.pairing.failed(self.clock())
             self.on_change()
@@ -197,7 +197,7 @@ class Handshake:
     def _limited(self, refused: RefusedHelloError) -> RefusedHelloError:
         """Return the refusal, or that there were too many like it from all addresses together.
 
-        Only what came without the right token counts, and only that is told: whoever has many addresses
+        Only what came without the right token counts, and only that is told: a stranger with many addresses
         must not be able to keep the owner's phone out.
         """
         if refused.reason not in _NO_TOKEN or self._wrong_hellos.allow(_EVERYBODY, self.monotonic()):
@@ -241,7 +241,7 @@ class Handshake:
     def _store(self, registration: pair.Registration, token: Secret, peer: str) -> tuple[Device, bool]:
         """Store the device, or the new key of a device that is paired; whether it is the latter."""
         if not self.pairing.holds(token):
-            raise HandshakeError("the window was closed meanwhile")
+            raise HandshakeError("the window has been closed")
         device_id = registration.device_id or f"ios-{os.urandom(8).hex()}"
         refused = self._refusal(device_id, peer)
         if refused is not None:
@@ -258,14 +258,14 @@ class Handshake:
         """Return the device of a repeated registration, which must be the very same one.
 
         The token went over the network in the clear. Only a key that the phone
-        itself chose tells it from whoever read the token there: one that the
+        itself chose tells it from a reader of the token there: one that the
         server chose is given away once.
         """
         if registration.device_key is None:
             raise HandshakeError("a repeated registration without a key")
         if self._registered is None or self._registered[0] != registration:
             raise HandshakeError("a repeated registration with another id or key")
-        device = self.devices.get(self._registered[1].id)  # its owner may have named it meanwhile
+        device = self.devices.get(self._registered[1].id)  # its owner may have named it by now
         if device is None or device.key != self._registered[1].key:
-            raise HandshakeError("the device was revoked meanwhile")
+            raise HandshakeError("the device has been revoked")
         return device

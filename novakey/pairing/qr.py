@@ -37,7 +37,7 @@ class Drawing(NamedTuple):
 def draw(uri: PairingUri, screen: Screen) -> Drawing:
     """Return the QR as this screen can show it.
 
-    With colour it is black on white whatever the terminal's theme is. Without,
+    With colour it is black on white under every theme of the terminal. Without,
     the light modules are drawn, which on the usual dark terminal is the same.
     With half blocks a line holds two rows; in plain ASCII a module is two
     characters wide, so that it stays square.

@@ -1,7 +1,7 @@
 """The windows of a running daemon: opened, shown, ended, and told about.
 
 What may happen to a window stands in `pairing.state`; here is when it happens,
-and who hears of it. A window is opened at start where nobody is paired, or by
+and who hears of it. A window is opened at start where no phone is paired, or by
 the owner at the machine, and by nothing else.
 """
 
@@ -33,8 +33,8 @@ from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
 
-# Why a window is over without a device, for whoever waits for one.
-LATE = "nobody paired in time"
+# Why a window is over without a device, for a command that waits for one.
+LATE = "no phone paired in time"
 FAILED = "too many handshakes failed"
 STOPPED = "the daemon stopped"
 
@@ -219,7 +219,7 @@ class Windows:
 
     def _say_why(self) -> str:
         if self._pairing.ended_by is Event.ENDED:
-            log.warning("nobody paired in time: the window is closed, to open another: novakey.py pair")
+            log.warning("no phone paired in time: the window is closed, to open another: novakey.py pair")
             return LATE
         log.warning("too many handshakes failed: the window is closed, to open another: novakey.py pair")
         if self._pairing.state is State.LOCKED:

@@ -45,7 +45,7 @@ class Waiting:
 class Waiter:
     """An `Ask` of one installation.
 
-    `reader` is the descriptor that the secret will be written to: once nobody reads
+    `reader` is the descriptor that the secret will be written to: once no program reads
     there any more, the request ends, so that no secret is sent for nothing.
     """
 
@@ -77,7 +77,7 @@ class Waiter:
 
 
 def has_gone(descriptor: int) -> bool:
-    """Whether nobody reads any more what would be written to this pipe, socket or terminal (poll(2))."""
+    """Whether no program reads any more what would be written to this pipe, socket or terminal (poll(2))."""
     poll: Callable[[], Any] = monkey.get_original("select", "poll")
     poller = poll()
     poller.register(descriptor, 0)

@@ -1,12 +1,12 @@
 """A password agent for systemd (systemd's "Password Agents" interface).
 
-Whoever needs a password puts a file `ask.XXXX` into a folder:
+A program that needs a password puts a file `ask.XXXX` into a folder:
 
     [Ask]
     PID=…  Socket=/path  NotAfter=<CLOCK_MONOTONIC in microseconds>  Message=…  Echo=…  Id=…
 
 An agent sends one datagram to `Socket`: `+` and the password, or `-`. The file
-goes away when somebody has answered, or nobody needs it any more.
+goes away when it is answered or no longer needed.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ def for_a_person(prompt: str) -> bool:
 
 
 class Person:
-    """Whoever sits here. `terminal` is the path of theirs; a pinentry is told another one by its client."""
+    """The person who sits here. `terminal` is the path of theirs; a pinentry is told another one."""
 
     def __init__(self, terminal: str = "/dev/tty") -> None:
         self.terminal = terminal
 
     def agrees(self, question: str) -> bool:
-        """Whether they say yes. `NovaKeyError` where nobody can be asked."""
+        """Whether they say yes. `NovaKeyError` where no person can be asked."""
         with _opened(self.terminal) as terminal:
             if terminal is not None:
                 return _answer_on(terminal, f"{question} (yes/no)", (YES, NO)) == YES
@@ -111,7 +111,7 @@ def _on_screen(summary: str, body: str, choices: Mapping[str, str]) -> str | Non
         return notifier.ask(summary, body, choices, ASK_S)
     except BusError as error:
         raise NovaKeyError(
-            f"nobody can be asked: there is no terminal, and {error}", "start the program in a terminal"
+            f"no person can be asked: there is no terminal, and {error}", "start the program in a terminal"
         ) from None
     finally:
         notifier.close()

@@ -1,6 +1,6 @@
 """Which object on the screen has the keyboard focus, as programs tell assistive technologies (AT-SPI).
 
-Nobody keeps that in one place, so every program is asked for its active window, and that
+No service keeps that in one place, so every program is asked for its active window, and that
 window's objects for the one with the focus. Programs tell of themselves: one that
 lies could have typed the text itself; one that says nothing has no focused object here.
 """
@@ -16,7 +16,7 @@ from jeepney import DBusAddress
 from novakey.session.dbus import Bus, BusError
 
 LOOK_S = 1.5  # of a delivery; what is not found by then is not found
-_CALL_S = 0.5  # a program that hangs holds up nobody but itself
+_CALL_S = 0.5  # a program that hangs holds up only itself
 _MAX_PROGRAMS = 200
 _MAX_OBJECTS = 4000  # of one window, which says itself how many it has
 
@@ -40,7 +40,7 @@ class FocusedObject:
 def focused_objects() -> list[FocusedObject]:
     """Return the focused object of every program that has an active window: one, where all tell the truth.
 
-    Ends within `LOOK_S` seconds and a little; `BusError` when nobody can be asked.
+    Ends within `LOOK_S` seconds and a little; `BusError` when no program can be asked.
     """
     with Bus() as session:
         (address,) = session.call(_LAUNCHER, "GetAddress", timeout=_CALL_S)
@@ -60,7 +60,7 @@ def _of_program(bus: Bus, name: str, path: str) -> FocusedObject | None:
                 if found is not None:
                     (pid,) = bus.call(_DRIVER, "GetConnectionUnixProcessID", "s", (name,), timeout=_CALL_S)
                     return FocusedObject(pid, _call(bus, name, found, "GetRole") == _PASSWORD_TEXT)
-    except (BusError, ValueError, TypeError):  # gone meanwhile, or an answer that is none
+    except (BusError, ValueError, TypeError):  # gone by now, or an answer that is none
         return None
     return None
 

@@ -2,7 +2,7 @@
 
 jeepney does the marshalling; its receiving thread is a greenlet here, like
 everything else. A bus may be absent, hang, or end at any moment: each of these
-is a `BusError` that says so, and the next `Bus` connects anew.
+is a `BusError` that says so, and the next `Bus` connects again.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Bus:
         self.close()
 
     def close(self) -> None:
-        """Close it; whoever waits for an answer gets a `BusError`."""
+        """Close it; a greenlet that waits for an answer gets a `BusError`."""
         if self._closed:
             return
         self._closed = True

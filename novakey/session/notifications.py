@@ -1,6 +1,6 @@
 """Notifications to the person at the computer (Desktop Notifications Specification 1.2).
 
-The service is whatever the desktop runs; there may be none, and it may end at
+The service is the desktop's own; there may be none, and it may end at
 any moment. What a notification says is seen by everybody who sees the screen
 and kept by some services, so it never holds a secret.
 """
@@ -55,7 +55,7 @@ class Notifier:
         """Show it with a button for each of `choices` (key: label); the key that was pressed.
 
         `DISMISSED` when the person put it away, None when `seconds` went by. It is taken away in any
-        case, also when the greenlet is killed. `BusError` when there is no service, or it ends meanwhile.
+        case, also when the greenlet is killed. `BusError` when there is no service, or it ends before.
         """
         until = time.monotonic() + seconds
         bus = self._connection()
@@ -68,7 +68,7 @@ class Notifier:
         )
         ended.add_arg_condition(0, NAME)
         with bus.signals(pressed, ended) as signals:
-            # A greenlet of its own: whoever is killed meanwhile must still learn the number, to take it away.
+            # A greenlet of its own: a caller that is killed must still learn the number, to take it away.
             showing = gevent.spawn(
                 self._attempt, bus, summary, body, choices, _CRITICAL, int(seconds * 1000), seconds
             )

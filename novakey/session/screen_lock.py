@@ -1,4 +1,4 @@
-"""Whether the screen is locked: then nobody sees what is typed, nor into what.
+"""Whether the screen is locked: then the person does not see what is typed, nor into what.
 
 Desktops tell it in different places; each is asked that is there. All it takes
 is one that says so: a screen that one service calls locked is not unlocked by

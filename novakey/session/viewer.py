@@ -23,7 +23,7 @@ _SESSION = (
 
 
 def show(picture: Path) -> None:
-    """Open the picture and go on. The viewer outlives this call, so nobody waits for it."""
+    """Open the picture and go on. The viewer outlives this call, which does not wait for it."""
     try:
         # Only the path is an argument; what the picture holds is read by the viewer itself.
         opener = subprocess.Popen(  # noqa: S603

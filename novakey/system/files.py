@@ -1,6 +1,6 @@
 """Files that hold secrets or state: owner-only, never followed through a link, replaced whole.
 
-A file is either the old one or the new one, whatever happens in between: it is
+A file is either the old one or the new one, also after a crash in between: it is
 written beside, synced, renamed, and then the folder is synced. A slow disk holds
 up the greenlet that waits for it, and no other; writes of one file keep their order.
 """
@@ -41,7 +41,7 @@ def make_folders(path: Path, mode: int = 0o700) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make sure that `path` is a folder of ours that nobody else can enter.
+    """Make sure that `path` is a folder of ours that no other user can enter.
 
     A missing one is made with mode 0700. `StoreError` names what is wrong with
     an existing one; its rights are not changed behind the owner's back. A link
@@ -276,5 +276,5 @@ def _refuse_foreign(path: Path, status: os.stat_result, mode: int) -> None:
     if status.st_mode & 0o077:
         raise StoreError(
             f"others have rights on {path} (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"mend it: {command('chmod', f'{mode:o}', foreign=path)}",
+            f"correct it: {command('chmod', f'{mode:o}', foreign=path)}",
         )

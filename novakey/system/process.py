@@ -19,7 +19,7 @@ _FEW = 4  # connections: with fewer nothing can be served at all
 
 
 def close_up() -> None:
-    """Nobody but root looks into this process, and a crash writes no memory anywhere.
+    """Only root can look into this process, and a crash writes no memory anywhere.
 
     It holds keys and perhaps a secret. Other programs of the same user could
     otherwise attach to it or read `/proc/PID/mem`, and they are many.
@@ -39,7 +39,7 @@ _looking = 0
 def open_to_portals() -> Iterator[None]:
     """Lets a desktop portal look at `/proc/PID/root`, as it does once for each new bus connection.
 
-    It turns away whoever it may not look at; after the first call on a connection it asks no more.
+    It turns away each peer that it may not look at; after the first call on a connection it asks no more.
     """
     global _looking
     _looking += 1

@@ -29,7 +29,7 @@ def notify(state: str) -> None:
 
 
 def watchdog_s() -> float | None:
-    """How often to send `WATCHDOG=1`, in seconds: twice in the time allowed. None when nobody watches."""
+    """How often to send `WATCHDOG=1`, in seconds: twice in the time allowed. None when no watchdog is set."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None  # meant for the process that started us
     allowed = _number("WATCHDOG_USEC")

@@ -39,7 +39,7 @@ class Decapsulator(Protocol):
     def decapsulate(self, ciphertext: bytes) -> bytes:
         """Return the 32-byte shared secret of a 1088-byte ciphertext.
 
-        A forged ciphertext gives a secret that nobody knows, not an error
+        A forged ciphertext gives a secret unknown to all, not an error
         (FIPS 203, section 6.3, implicit rejection).
         """
 

@@ -1,4 +1,4 @@
-"""Whoever sends much, or slowly, or opens everything at once: closed at the limit; nobody else notices."""
+"""Peers that send much, or slowly, or open everything at once: closed at the limit, unnoticed by others."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_planted_link_or_fifo_is_refused_by_name_or_replaced_and_never_followe
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FILES)
-def test_whatever_was_planted_is_refused_by_name_or_replaced_and_never_followed_long(
+def test_what_was_planted_is_refused_by_name_or_replaced_and_never_followed_long(
     tmp_path: Path, origin: tuple[Path, Profile], name: str
 ) -> None:
     for plant in PLANTS:

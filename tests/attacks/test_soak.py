@@ -132,7 +132,7 @@ class Soak:
         self.said[f"stranger {self.ask(data, source)}"] += 1
 
     def guesser(self) -> None:
-        """Return a hello with a token that nobody has."""
+        """Return a hello with an unknown token."""
         source = f"127.7.0.{self.random_.randrange(1, 200)}"
         reason = self.ask(PAIR + pair.encode_hello(Secret(secrets.token_bytes(16))), source)
         assert reason in ("not_pairing", "rate_limit", "busy"), reason

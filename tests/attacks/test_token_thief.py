@@ -50,7 +50,7 @@ def test_the_token_alone_reads_nothing_and_makes_no_second_device(tmp_path: Path
         token = uri.decode(daemon.uri()).token
         sock, public = begin(daemon, token)
         mine = pair.Registration("owner", random_key())
-        # Meanwhile the listener tries the token too, from many connections.
+        # At the same time the listener tries the token too, from many connections.
         answers: list[str] = []
         threads = [
             threading.Thread(target=lambda: answers.append(hello(daemon, token, THIEF)["reason"]))

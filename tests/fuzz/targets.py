@@ -1,4 +1,4 @@
-"""Every parser of what others may have written, each with what must hold whatever the bytes are.
+"""Every parser of what others may have written, each with what must hold for any bytes.
 
 A target takes bytes and says whether they were accepted. It raises only when an
 invariant is broken: an exception other than the parser's own refusal, or an
@@ -267,12 +267,12 @@ def pinentry_commands(data: bytes) -> bool:
         return Secret(b"correct horse")
 
     output = io.BytesIO()
-    Pinentry(ask, _Nobody()).serve(io.BytesIO(data), output)
+    Pinentry(ask, _NoOwner()).serve(io.BytesIO(data), output)
     assert all(len(line) <= MAX_LINE for line in output.getvalue().splitlines(keepends=True))
     return bool(asked)
 
 
-class _Nobody(Person):
+class _NoOwner(Person):
     """A person who says no, and sees nothing."""
 
     def agrees(self, question: str) -> bool:

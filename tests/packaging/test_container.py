@@ -284,7 +284,7 @@ def test_without_the_right_passphrase_it_says_so_and_exits_3(
 
 
 @pytest.mark.long
-def test_inside_it_is_nobody_special_and_can_write_nowhere_but_to_its_volume(
+def test_inside_it_has_no_rights_and_can_write_nowhere_but_to_its_volume(
     image: Image, volume: Path, passphrase: Path
 ) -> None:
     with serving(image, volume, passphrase) as container:

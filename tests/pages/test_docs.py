@@ -59,7 +59,7 @@ def test_the_page_of_the_configuration_is_made_from_the_table_of_keys() -> None:
     command = [sys.executable, str(ROOT / "docs/make_configuration.py")]
     made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
     cure = "python3 docs/make_configuration.py > docs/configuration.md"
-    assert (ROOT / "docs/configuration.md").read_text() == made, f"mend it: {cure}"
+    assert (ROOT / "docs/configuration.md").read_text() == made, f"correct it: {cure}"
 
 
 @pytest.mark.parametrize(("page", "words"), [("docs/cli.md", []), ("docs/novakey.1", ["man"])])

@@ -29,7 +29,7 @@ _LISTENING = re.compile(r"listening on (\S+) port (\d+)")
 
 
 def clean_environment() -> dict[str, str]:
-    """Return an environment without a display, a session or settings of whoever runs the tests."""
+    """Return an environment without a display, a session or settings of the person who runs the tests."""
     kept = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
     env = {name: os.environ[name] for name in kept if name in os.environ}
     # A library that finds a display but no bus starts one; an address that leads nowhere stops it.

@@ -65,7 +65,7 @@ class MessageBus:
 
 @contextmanager
 def message_bus(name: str = "DBUS_SESSION_BUS_ADDRESS") -> Iterator[MessageBus]:
-    """Return a bus that this process takes for its own meanwhile."""
+    """Return a bus that this process takes for its own inside."""
     before = os.environ.get(name)
     with tempfile.TemporaryDirectory() as folder:
         bus = MessageBus(Path(folder))

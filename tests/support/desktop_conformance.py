@@ -1,4 +1,4 @@
-"""What every desktop backend must do, whatever the session; each backend's tests inherit it.
+"""What every desktop backend must do; each backend's tests inherit it.
 
 No failure shows a secret: texts are compared by `differs`.
 """
@@ -55,7 +55,7 @@ class Stage(ABC):
 
     @abstractmethod
     def unreachable(self) -> AbstractContextManager[None]:
-        """No session can be found meanwhile."""
+        """No session can be found inside."""
 
 
 class Conformance:
@@ -71,7 +71,7 @@ class Conformance:
     CHUNK = 8
     """How many characters may go astray when the focus moves."""
     LONG = 250
-    """How many different characters take long enough for a person to move the focus meanwhile."""
+    """How many different characters take long enough for a person to move the focus before the end."""
 
     @pytest.fixture
     def backend(self, stage: Stage) -> Iterator[Backend]:
@@ -165,14 +165,14 @@ class Conformance:
         text = "".join(chr(0x4E00 + 33 * index) for index in range(self.LONG))
         with stage.window() as second:
             # The other program moves the focus when it gets to it, which may be after the last key.
-            stopped = [self._moved_meanwhile(stage, backend, window, second, text) for _ in range(3)]
+            stopped = [self._moved_while_typing(stage, backend, window, second, text) for _ in range(3)]
             for _ in range(7):
                 if any(stopped):
                     return
-                stopped.append(self._moved_meanwhile(stage, backend, window, second, text))
+                stopped.append(self._moved_while_typing(stage, backend, window, second, text))
         assert any(stopped), "the focus never moved in the middle"
 
-    def _moved_meanwhile(
+    def _moved_while_typing(
         self, stage: Stage, backend: Backend, window: Recorder, second: Recorder, text: str
     ) -> bool:
         """Type while the focus moves to `second`; whether that stopped it. Nothing may be lost or astray."""

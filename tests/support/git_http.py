@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: a request's line is nobody's business."""
+        """Nothing: a request's line is not to be told."""
 
 
 class _Server(ThreadingHTTPServer):

@@ -36,7 +36,7 @@ def copy_to(folder: Path) -> Path:
                 shutil.copytree(site / top, folder / top, ignore=_IGNORED)
             elif (site / top).is_file():
                 shutil.copy2(site / top, folder)
-    for path in (folder, *folder.rglob("*")):  # whatever the rights and the umask were
+    for path in (folder, *folder.rglob("*")):  # under any rights and umask
         path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     return folder / "novakey.py"
 

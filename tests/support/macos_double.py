@@ -80,7 +80,7 @@ class Mac(Double):
         self.board: dict[str, str] = {}
         self.host_only = False
         self.refuse_set: str | None = None
-        self.copied_meanwhile = False
+        self.copied_since = False
         self.managers: list[str] = []
         self.things: dict[int, Thing] = {}
         self.pools: list[list[int]] = []
@@ -106,7 +106,7 @@ class Mac(Double):
         return self._next
 
     def give_pooled(self, kind: str, value: Any) -> int:
-        assert self.pools, "an object nobody will ever free"
+        assert self.pools, "an object that will never be freed"
         number = self.give(kind, value)
         self.pools[-1].append(number)
         return number
@@ -206,7 +206,7 @@ class Mac(Double):
         if kind == self.refuse_set:
             return 0
         self.board[kind] = value
-        if kind == TEXT and self.copied_meanwhile:
+        if kind == TEXT and self.copied_since:
             self.copy_by_person("theirs")
         if TEXT in self.board and CONCEALED not in self.board:
             self.managers.append(self.board[TEXT])

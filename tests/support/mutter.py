@@ -73,7 +73,7 @@ class Mutter(Compositor):
 
 
 class _MutterWindow(Recorder):
-    """A new window gets the focus in mutter, and nobody can give it to another or ask which has it."""
+    """A new window gets the focus in mutter, and no program can give it to another or ask which has it."""
 
     server: Mutter
 

@@ -44,7 +44,7 @@ def as_root(deed: str) -> list[str]:
     return ["sudo", "-n"]
 
 
-def as_nobody(deed: str = "acts as another user") -> list[str]:
+def as_unprivileged(deed: str = "acts as another user") -> list[str]:
     """Return the words before a command that make it another user's."""
     words = [*as_root(deed), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     if not _works(*words, "true"):
@@ -102,7 +102,7 @@ def _works(*words: str) -> bool:
 
 
 def open_place() -> Path:
-    """Return a folder for temporary ones that another user can enter, wherever `TMPDIR` leads."""
+    """Return a folder for temporary ones that another user can enter, with any `TMPDIR`."""
     places = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
     usable = [place for place in places if os.access(place, os.W_OK) and _open_to_all(place)]
     if not usable:

@@ -71,7 +71,7 @@ class Other:
         (folder / "devices.json").write_text(json.dumps({"devices": rows}, indent=2))
         lines = [f"{name}: {json.dumps(value)}" for name, value in settings.items()]
         (folder / "server_config.yaml").write_text("\n".join(lines) + "\n")
-        (folder / "novakey-pair.png").write_bytes(b"\x89PNG of a QR that nobody scans any more")
+        (folder / "novakey-pair.png").write_bytes(b"\x89PNG of a QR that is not scanned any more")
         (folder / "logs").mkdir()
         (folder / "logs" / "novakey.log").write_text("its log\n")
         return cls(folder, phones, Secret(secrets.token_bytes(32)), settings)

@@ -2,7 +2,7 @@
 
 The real portal wants a person and a desktop's own dialog. This one takes its methods and their
 signatures from the description that Debian installs, so that a call which the real one would
-not understand is refused here too; the keys that it is given it presses wherever it is told.
+not understand is refused here too; the keys that it is given it presses as it is told.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Portal:
                     return
                 if self.behind is not None:
                     self.behind.sessions |= self._sessions
-                # A token is good once; with it nobody is asked.
+                # A token is good once; with it no question is shown.
                 known = bool(self.given) and self.tokens[-1] == self.given[-1]
                 response = 0 if known else self.answer
                 if self.behind is not None and not self.behind.alive:

@@ -38,7 +38,7 @@ print(json.dumps({"sweeps": sweeps, "read": read, "seen": sorted(seen)}))
 
 
 def pieces(secret: bytes, size: int = 16) -> list[bytes]:
-    """Parts of a secret; whoever has one of them has seen it."""
+    """Parts of a secret; a reader of one of them has seen it."""
     return [secret[at : at + size] for at in range(0, len(secret) - size + 1, size)]
 
 

@@ -198,7 +198,7 @@ class Scene:
         return self.start("unshare", "--mount", "sh", "-c", _OWN_QUESTIONS, str(questions), *argv)
 
     def run(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> str:
-        """Return a program that asks nobody, to its end; its output."""
+        """Return a program that asks no person, to its end; its output."""
         options = {"capture_output": True, "text": True, "timeout": COMMAND_S, "check": True, **options}
         done = subprocess.run(argv, env={**self.env, **(env or {})}, cwd=self.folder, **options)
         return str(done.stdout)

@@ -1,4 +1,4 @@
-"""What every sealing backend must do, whatever keeps the key; each backend's tests inherit it."""
+"""What every sealing backend must do; each backend's tests inherit it."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class SecretService:
         """Kill the stopped keyring as soon as somebody waits for its answer."""
         strangers = self._names()
         asking: set[str] = set()
-        while not asking:  # whoever only looks around is gone again a moment later
+        while not asking:  # a program that only looks around is gone again a moment later
             seen = self._names() - strangers
             time.sleep(0.3)
             asking = seen & self._names()

@@ -1,6 +1,6 @@
 """A real headless sway, and windows in it that write down what they are typed.
 
-sway refuses to run as root, so then it runs as `nobody`; its socket lies in a folder of that user's.
+sway refuses to run as root, so then it runs as user 65534; its socket lies in a folder of that user's.
 Everything started here is stopped by its process id; every wait has an end.
 """
 
@@ -23,7 +23,7 @@ from support.x11 import _READER, START_S, Recorder, RecordingGtkEntry, end, wait
 from novakey.desktop.wayland.session import connect, within
 from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 _CONFIG = """
@@ -38,8 +38,8 @@ def ordinary_user(folder: Path) -> dict[str, Any]:
     """Options for a child that must not be root, after giving it the folder."""
     if os.geteuid() != 0:
         return {}
-    os.chown(folder, NOBODY, NOBODY)
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
+    return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
 
 
 class Compositor:

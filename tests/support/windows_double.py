@@ -99,7 +99,7 @@ class Windows(Double):
         return self._next
 
     def leaks(self) -> str:
-        """Return handles, windows or memory that nobody will free, and an open clipboard."""
+        """Return handles, windows or memory that will not be freed, and an open clipboard."""
         lost = set(self.memory) - set(self.formats.values())
         return f"{len(self.handles)} handles, {len(lost)} blocks, {self.opened}, {sum(self.locked.values())}"
 

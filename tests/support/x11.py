@@ -29,12 +29,12 @@ T = TypeVar("T")
 START_S = 15
 ARRIVE_S = 20  # the machine may be busy
 
-# openbox grabs each of its shortcuts anew when the keyboard map changes; after a hundred
+# openbox grabs each of its shortcuts again when the keyboard map changes; after a hundred
 # deliveries without a pause it would be half a minute behind.
 _NO_SHORTCUTS = """<openbox_config xmlns="http://openbox.org/3.4/rc">
 <keyboard></keyboard></openbox_config>"""
 
-# It also reads the file of the Compose key anew each time, which takes more than all of the rest.
+# It also reads the file of the Compose key again each time, which takes more than all of the rest.
 _NO_COMPOSE = {"XCOMPOSEFILE": os.devnull}
 
 _READER = """
@@ -199,7 +199,7 @@ class XServer:
         return self
 
     def _start(self) -> str:
-        """Start Xvfb on a number that nobody has, and wait until it serves.
+        """Start Xvfb on a free number, and wait until it serves.
 
         Left to choose, servers take the lowest free number; one that ends removes its socket by name,
         and another that has just taken the same number loses its own. So the number is a random one.

@@ -82,7 +82,7 @@ def test_after_the_loss_of_the_machine_the_same_phone_works_without_pairing(
     assert (after.data / "novakey.json").read_bytes() == (before.data / "novakey.json").read_bytes()
     with after.daemon() as daemon:
         assert works(daemon, phone)
-        assert not (after.data / "novakey-pair.png").exists(), "nobody needs to pair"
+        assert not (after.data / "novakey-pair.png").exists(), "no phone needs to pair"
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_an_unlocked_keyring_holds_the_key_and_phones_work_over_restarts(tmp_pat
             assert say(daemon.at(profile), MessageType.ARM).outcome is Outcome.OK
         done = run("--data-dir", tmp_path / "d", env={**service.env, "NOVAKEY_DEVICE_STORE": "keyfile"})
         assert done.returncode == 3 and "weaker keyfile is refused" in done.stderr
-    # The same folder with no keyring at all: devices exist, so nothing is made anew.
+    # The same folder with no keyring at all: devices exist, so nothing is replaced.
     done = run("--data-dir", tmp_path / "d")
     assert done.returncode == 3 and "keyring" in done.stderr
     assert (tmp_path / "d" / "devices.json").exists()
@@ -78,7 +78,7 @@ def gone(service: SecretService) -> None:
 
 
 SITUATIONS = {
-    locked: "the keyring is locked, and there is nobody to ask for its password",
+    locked: "the keyring is locked, and there is no way to ask for its password",
     dismissed: "the prompt to unlock the keyring was dismissed",
     killed: "the keyring service stopped during the call",
     gone: "there is no session bus, and the keyring is reached through it",

@@ -1,4 +1,4 @@
-"""The launch script in a copy of the tree with an empty home: what it makes, what it mends, what it says.
+"""The launch script in a copy of the tree with an empty home: what it makes, what it repairs, what it says.
 
 The copy stands in a folder with spaces in its name and is started through a
 link from elsewhere. The interpreter is the one that the tests' environment was
@@ -157,11 +157,11 @@ def test_a_first_start_that_is_interrupted_says_so_and_leaves_it_marked_unfinish
     os.killpg(installing.pid, signal.SIGINT)  # as a terminal does it
     said += installing.stderr.read()
     assert installing.wait(30) == 130, said
-    assert "installing into" in said and "interrupted; the next start begins the installation anew" in said
+    assert "installing into" in said and "interrupted; the next start begins the installation again" in said
     assert (tree / "Nova Key's copy" / ".venv" / "novakey-requirements").read_text() == "unfinished\n"
 
 
-def test_the_next_start_mends_it_shows_progress_and_serves_with_a_qr(tree: Path) -> None:
+def test_the_next_start_repairs_it_shows_progress_and_serves_with_a_qr(tree: Path) -> None:
     """The one whole installation of the suite, in the folder that the interrupted one left."""
     environment_folder = tree / "Nova Key's copy" / ".venv"
     (environment_folder / "left over").touch()

@@ -147,7 +147,7 @@ def test_import_takes_over_in_the_common_folder_and_undo_puts_back_every_byte(
     again = novakey(home, "import")
     assert again.returncode == 1 and "done already" in again.stderr and "--undo" in again.stderr
     refused = novakey(home, "import --undo")
-    assert refused.returncode == 1 and "nothing was done" in refused.stderr, "nobody agreed"
+    assert refused.returncode == 1 and "nothing was done" in refused.stderr, "no consent was given"
     done(novakey(home, "import --undo --yes"))
     left = {name: row for name, row in tree(home).items() if not name.startswith(".local/state")}
     assert left == was
@@ -190,7 +190,7 @@ def test_its_unit_is_stopped_and_put_aside_with_consent_and_comes_back(home: Pat
     was = tree(home)
     refused = novakey(home, "import", **path)
     assert refused.returncode == 1 and "nothing was done" in refused.stderr
-    assert tree(home) == was and not log.exists(), "nobody agreed"
+    assert tree(home) == was and not log.exists(), "no consent was given"
     said = done(novakey(home, "import --yes", **path))
     assert "disable --now novakey.service" in log.read_text()
     assert not unit.exists() and "starts novakey.service of the other daemon again" in said

@@ -79,7 +79,7 @@ def test_doctor_is_content_with_a_good_installation_and_changes_nothing(tmp_path
 
 
 @pytest.mark.parametrize("spoiled", ["devices.json", "server_keys.json", "sealing.key", "pairing.json"])
-def test_doctor_names_what_is_spoiled_and_how_to_mend_it(tmp_path: Path, spoiled: str) -> None:
+def test_doctor_names_what_is_spoiled_and_how_to_repair_it(tmp_path: Path, spoiled: str) -> None:
     with Daemon(tmp_path / "d") as daemon:
         daemon.pair()
     (tmp_path / "d" / spoiled).chmod(0o644)

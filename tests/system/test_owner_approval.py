@@ -160,7 +160,7 @@ def test_waiting_has_an_end_and_the_question_stays_for_the_next_try(start: Start
 
 
 @pytest.mark.long
-def test_a_question_that_nobody_answers_goes_away_and_approves_nothing(start: Start) -> None:
+def test_an_unanswered_question_goes_away_and_approves_nothing(start: Start) -> None:
     desk = start()
     assert desk.dunst is not None
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
@@ -176,7 +176,7 @@ def test_a_question_that_nobody_answers_goes_away_and_approves_nothing(start: St
 def test_without_a_service_the_command_line_shows_and_grants_it(start: Start) -> None:
     desk = start(dunst=False)
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
-    desk.daemon.wait_for_log("nobody can be asked on the screen")
+    desk.daemon.wait_for_log("no person can be asked on the screen")
     desk.daemon.wait_for_log("use novakey.py approve, or deny")
     assert desk.waiting() == [("pocket", "xterm")]
     shown = run("--data-dir", desk.daemon.folder, "status").stdout
@@ -189,14 +189,14 @@ def test_without_a_service_the_command_line_shows_and_grants_it(start: Start) ->
     assert desk.is_typed()
 
 
-def test_a_service_that_dies_meanwhile_leaves_the_question_to_the_command_line(start: Start) -> None:
+def test_a_service_that_dies_leaves_the_question_to_the_command_line(start: Start) -> None:
     desk = start()
     assert desk.dunst is not None
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
     desk.dunst.wait_until_shown()
     desk.dunst.kill()
-    desk.daemon.wait_for_log("nobody can be asked on the screen (the notification service ended)")
-    assert desk.nothing_is_typed(), "nobody is no yes"
+    desk.daemon.wait_for_log("no person can be asked on the screen (the notification service ended)")
+    assert desk.nothing_is_typed(), "no answer is no yes"
     assert desk.waiting() == [("pocket", "xterm")]
     assert desk.owner("deny")["denied"] == ["pocket"]
     assert desk.send().msg.startswith(DENIED)
@@ -262,7 +262,7 @@ def pair_again(desk: Desk) -> Profile:
     return phone
 
 
-def test_a_locked_screen_takes_nothing_and_asks_nobody(start: Start) -> None:
+def test_a_locked_screen_takes_nothing_and_asks_nothing(start: Start) -> None:
     locked = True
 
     def saver(what: str, call: Message) -> Answer:

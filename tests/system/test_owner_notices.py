@@ -30,7 +30,7 @@ from novakey.wire.reply import Outcome
 
 ARM, INJECT = MessageType.ARM, MessageType.INJECT
 SECRETS = ("first secret 1", "second secret 2", "third secret 3")
-TITLE = "a title that nobody should read"
+TITLE = "a title that is not to be read"
 
 
 class Titled(RecordingXterm):

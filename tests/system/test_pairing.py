@@ -157,7 +157,7 @@ def test_another_first_line_is_closed_unanswered(shared: Daemon, first: bytes) -
     assert ask(shared.connect(), first) == b""
 
 
-def test_a_second_phone_meanwhile_is_told_busy(tmp_path: Path) -> None:
+def test_a_second_phone_at_the_same_time_is_told_busy(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         token = uri.decode(daemon.uri()).token
         sock, public = begin(daemon, token)
@@ -238,7 +238,7 @@ def test_a_phone_that_its_owner_named_already_may_still_repeat_its_registration(
 def test_an_expired_window_takes_its_picture_away_and_refuses(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d", pair_window_s=2) as daemon:
         token = uri.decode(daemon.uri()).token
-        daemon.wait_for_log("nobody paired in time")
+        daemon.wait_for_log("no phone paired in time")
         assert not (daemon.folder / "novakey-pair.png").exists()
         assert hello(daemon, token)["reason"] == "not_pairing"
 
@@ -270,7 +270,7 @@ def test_a_phone_that_was_reset_before_the_acknowledgement_repeats_and_is_paired
 
 
 def test_a_key_that_the_server_chose_is_given_away_once(tmp_path: Path) -> None:
-    """Whoever read the token off the network could else ask for the key of the phone that just paired."""
+    """A listener with the token could else ask for the key of the phone that just paired."""
     with Daemon(tmp_path / "d") as daemon:
         token = uri.decode(daemon.uri()).token
         open_choice = pair.Registration(None, None)

@@ -87,7 +87,7 @@ def test_fifty_untouched_starts_lock_nothing(tmp_path: Path) -> None:
         with Daemon(tmp_path / "d", pair_window_s=1 if number % 10 == 0 else 600) as daemon:
             daemon.uri()
             if number % 10 == 0:
-                daemon.wait_for_log("nobody paired in time")
+                daemon.wait_for_log("no phone paired in time")
             elif number % 2:
                 daemon.kill()
     with Daemon(tmp_path / "d") as daemon:
@@ -131,7 +131,7 @@ def test_a_late_handshake_lapses_with_its_window(tmp_path: Path) -> None:
             sock.settimeout(20)
             assert sock.recv(1) == b"", "closed when the window's time is over, without a word"
         daemon.wait_for_log("the phone took too long")
-        daemon.wait_for_log("nobody paired in time")
+        daemon.wait_for_log("no phone paired in time")
         assert hello(daemon, token)["reason"] == "not_pairing"
         assert not (tmp_path / "d" / PICTURE).exists()
     assert record.load(tmp_path / "d" / "pairing.json").interrupted == 0
@@ -143,9 +143,9 @@ def test_a_hello_that_finds_the_window_expired_takes_the_picture_away(tmp_path: 
         while time.time() < uri.decode(daemon.uri()).expires:
             time.sleep(0.02)
         assert hello(daemon, token)["reason"] == "not_pairing"  # likely before the daemon's own timer
-        daemon.wait_for_log("nobody paired in time")
+        daemon.wait_for_log("no phone paired in time")
         assert not (tmp_path / "d" / PICTURE).exists()
-        assert daemon.log().count("nobody paired in time") == 1
+        assert daemon.log().count("no phone paired in time") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

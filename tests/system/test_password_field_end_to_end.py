@@ -186,6 +186,6 @@ def test_the_field_must_be_of_the_focused_program(
             policy.check(policy.find(), focus)
 
 
-def test_while_it_is_off_nobody_is_asked() -> None:
+def test_while_it_is_off_no_question_is_asked() -> None:
     policy = PasswordField(Settings(), look=lambda: 1 // 0)  # type: ignore[arg-type,return-value]
     policy.check(policy.find(), None)

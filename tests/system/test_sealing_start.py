@@ -82,7 +82,7 @@ def test_a_store_that_was_removed_does_not_let_a_weaker_backend_in_until_a_reset
     assert done.returncode == 3, done.stderr
     assert "devices are stored under passphrase, and the weaker keyfile is refused" in done.stderr
     assert not (folder / "sealing.key").exists()
-    with Daemon(folder, env=env, device_store="passphrase") as daemon:  # with the same one all pair anew
+    with Daemon(folder, env=env, device_store="passphrase") as daemon:  # with the same one all pair again
         assert say(daemon.pair("again"), MessageType.ARM).outcome is Outcome.OK
     assert run("--data-dir", folder, "reset", "--yes", env=env).returncode == 0
     with Daemon(folder) as daemon:

@@ -230,7 +230,7 @@ def test_after_a_whole_message_the_connection_is_closed_at_once(tmp_path: Path) 
     with Daemon(tmp_path / "d") as daemon, daemon.connect() as sock:
         sock.sendall(MSG + b"\x00\x09abcdefghi")
         assert json.loads(read_all(sock))["reason"] == "bad_request"
-        sock.sendall(b"x")  # is answered by a reset where nobody reads any more
+        sock.sendall(b"x")  # is answered by a reset where it is not read any more
         time.sleep(0.3)
         with pytest.raises(OSError):
             sock.sendall(b"x")

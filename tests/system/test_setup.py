@@ -28,7 +28,7 @@ from novakey.wire.message import MessageType
 UNIT = ".config/systemd/user/novakey.service"
 CONFIG = ".config/novakey/novakey.yaml"
 MOST_EXPOSURE = 3.0
-# Any port, and on loopback, whatever was answered: other tests have the usual one.
+# Any port, and on loopback, for every answer: other tests have the usual one.
 LOOPBACK = {"NOVAKEY_LISTEN_ADDR": "127.0.0.1:0", "NOVAKEY_DESKTOP_BACKEND": "none"}
 
 
@@ -198,7 +198,7 @@ def test_a_phone_that_could_not_be_stored_is_known_before_one_pairs(home: Path) 
     result = setup(home, "--yes", "--strict", "vault", env={"NOVAKEY_PASSPHRASE_FILE": "/nonexistent"})
     assert result.returncode == 1
     assert "but no phone can be stored" in result.stdout
-    assert not (home / UNIT).exists(), "a service has nobody to ask for the passphrase"
+    assert not (home / UNIT).exists(), "a service has no person to ask for the passphrase"
     done(setup(home, "--uninstall", "--yes", env={"NOVAKEY_PASSPHRASE_FILE": "/nonexistent"}))
     assert tree(home) == {}
 
@@ -225,7 +225,7 @@ def test_an_older_configuration_is_never_lost(home: Path) -> None:
     (folder / "novakey.json").write_text('{"log_keep": 3}')
     was = tree(home)
     refused = setup(home)
-    assert (refused.returncode, tree(home)) == (1, was), "nobody agreed"
+    assert (refused.returncode, tree(home)) == (1, was), "no consent was given"
     done(setup(home, "--yes", "--no-service"))
     assert not (folder / "novakey.json").exists()
     assert (folder / "novakey.json.before-setup-1").read_text() == '{"log_keep": 3}'

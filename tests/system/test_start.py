@@ -206,7 +206,7 @@ def test_a_spoiled_file_is_refused_with_its_name_and_a_cure(paired: Path, case: 
     assert said in refused(paired)
 
 
-def test_wider_rights_on_the_folder_are_refused_with_the_command_that_mends_them(paired: Path) -> None:
+def test_wider_rights_on_the_folder_are_refused_with_the_command_that_corrects_them(paired: Path) -> None:
     paired.chmod(0o755)
     assert f"chmod 700 {paired}" in refused(paired)
     subprocess.run(["chmod", "700", paired], check=True)
@@ -266,11 +266,11 @@ def test_a_store_in_place_of_the_server_keys_is_refused(paired: Path) -> None:
     assert "does not open" in refused(paired)
 
 
-def test_unusable_server_keys_are_made_anew_where_nobody_is_paired(paired: Path) -> None:
+def test_unusable_server_keys_are_replaced_where_no_phone_is_paired(paired: Path) -> None:
     (paired / STORE).unlink()
     (paired / KEYS).write_bytes(b"{}")
     with Daemon(paired) as daemon:
-        daemon.wait_for_log("no device is paired, so the server keys are made anew")
+        daemon.wait_for_log("no device is paired, so the server keys are replaced")
         assert daemon.pair("again").device_id == "again"
 
 
@@ -326,7 +326,7 @@ def test_a_store_with_the_name_of_another_file_of_ours_is_refused(paired: Path, 
     assert content(paired) == before
 
 
-def test_half_written_files_of_a_crash_are_swept_up_and_nobody_else_s(paired: Path) -> None:
+def test_half_written_files_of_a_crash_are_swept_up_and_no_others(paired: Path) -> None:
     ours = [f".{name}.0123456789abcdef.tmp" for name in (STORE, KEYS, PAIRING, SEALING)]
     theirs = [".notes.tmp", ".devices.json.swp", ".devices.json.short.tmp"]
     for name in ours + theirs:

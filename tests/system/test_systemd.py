@@ -49,7 +49,7 @@ def test_a_watched_daemon_says_again_and_again_that_its_loop_turns(tmp_path: Pat
 @pytest.mark.parametrize(
     "more", [{}, {"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}]
 )
-def test_a_daemon_that_nobody_watches_says_nothing(tmp_path: Path, more: dict[str, str]) -> None:
+def test_a_daemon_without_a_watchdog_says_nothing(tmp_path: Path, more: dict[str, str]) -> None:
     with manager(tmp_path / "notify") as told:
         with Daemon(tmp_path / "d", env={"NOTIFY_SOCKET": str(tmp_path / "notify"), **more}) as daemon:
             assert told.recv(100) == b"READY=1"
@@ -67,7 +67,7 @@ def handing_over(numbers: Sequence[int]) -> list[str]:
 
 @contextmanager
 def high(*socks: socket.socket) -> Iterator[tuple[int, ...]]:
-    """Return copies of sockets, on numbers that are in nobody's way."""
+    """Return copies of sockets, on numbers that are free."""
     numbers = tuple(fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 100) for sock in socks)
     try:
         yield numbers
@@ -97,7 +97,7 @@ def test_connections_wait_while_the_daemon_restarts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours:
         with activated(tmp_path / "d", ours) as daemon:
             profile = daemon.pair()
-        early = socket.create_connection(ours.getsockname(), timeout=30)  # nobody runs; it is not refused
+        early = socket.create_connection(ours.getsockname(), timeout=30)  # no daemon runs; it is not refused
         with early, activated(tmp_path / "d", ours):
             early.sendall(b"NOVAK/1 /msg\n\x00\x00")
             assert b"bad_request" in early.recv(1000)

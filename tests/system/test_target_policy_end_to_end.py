@@ -129,7 +129,7 @@ def test_a_denied_window_under_a_menu_that_holds_the_keyboard_gets_nothing(
             for armed in (False, True):
                 if armed:
                     assert say(phone, MessageType.ARM).outcome is Outcome.OK
-                reply = say(phone, MessageType.INJECT, b"for nobody")
+                reply = say(phone, MessageType.INJECT, b"for no window")
                 assert reply.outcome is Outcome.BAD_REQUEST, armed
                 assert "is a denied program" in reply.msg
             owner = menu.get_selection_owner(menu.get_atom("CLIPBOARD"))

@@ -72,8 +72,8 @@ pairing:  window open (a QR waits for a phone)
           DIR/novakey-pair.png
           In the app add a listener first: Host 127.0.0.1, Port N, exactly so.
 devices:  0
-armed:    nobody
-approved: nobody
+armed:    no phone
+approved: no phone
 display:  none: desktop_backend is none
 $"""
 
@@ -114,7 +114,7 @@ address:  127.0.0.1 port N
 pairing:  paired
 devices:  2
 armed:    Anna's phone (anna) until TIME
-approved: nobody
+approved: no phone
 display:  none: desktop_backend is none
 last:     TIME Anna's phone (anna): arm ok
 $"""

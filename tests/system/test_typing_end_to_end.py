@@ -212,10 +212,10 @@ def ascii_secret() -> str:
 
 
 @pytest.mark.parametrize("who", ["another user", "the same user"])
-def test_nobody_sees_the_secret_in_arguments_or_environments(
+def test_arguments_and_environments_never_hold_the_secret(
     server: XServer, daemon: Daemon, phone: Profile, tmp_path: Path, who: str
 ) -> None:
-    prefix = needs.as_nobody() if who == "another user" else []
+    prefix = needs.as_unprivileged() if who == "another user" else []
     text = ascii_secret()[:250]
     phone.save(tmp_path / "phone.json")
     with RecordingGtkEntry(server) as entry, Watcher(text.encode(), prefix) as watcher:
@@ -235,7 +235,7 @@ def test_nobody_sees_the_secret_in_arguments_or_environments(
 
 def test_the_watcher_would_see_an_argument_of_another_user_and_the_environment_of_its_own() -> None:
     text = ascii_secret()
-    for prefix, kinds in ((needs.as_nobody(), ["cmdline"]), ([], ["cmdline", "environ"])):
+    for prefix, kinds in ((needs.as_unprivileged(), ["cmdline"]), ([], ["cmdline", "environ"])):
         argv = ["/usr/bin/python3", "-c", "print(flush=True); import sys; sys.stdin.read()", text]
         pipe = subprocess.PIPE
         leaking = subprocess.Popen(argv, env={"SECRET": text}, stdin=pipe, stdout=pipe)

@@ -101,7 +101,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
         yield running
 
 
-EXPECTED_OF_TYPE = {1: "not_armed", 2: "ok", 3: "ok", 4: "ok"}  # nobody has armed: an inject stops there
+EXPECTED_OF_TYPE = {1: "not_armed", 2: "ok", 3: "ok", 4: "ok"}  # no phone has armed: an inject stops there
 
 
 @pytest.mark.parametrize("cut", CUTS)

@@ -35,7 +35,7 @@ class Keyboard:
         self._calls = calls
 
     def type(self, chunk: str) -> None:
-        """Type a few characters into whatever has the focus.
+        """Type a few characters into the window with the focus.
 
         One event for each character: at most two of the twenty UTF-16 units that an event takes.
         Raises `DesktopError` with the number of characters that went out. Whether they arrived
@@ -52,7 +52,7 @@ class Keyboard:
                 raise DesktopError(str(error), sent) from None
 
     def paste(self) -> None:
-        """Press Command+V, wherever the layout has its V. Raises `DesktopError`."""
+        """Press Command+V, with the V of the layout. Raises `DesktopError`."""
         self._press(self._key_of("v"), flags=COMMAND)
 
     def _press(self, key: int, flags: int = 0, text: str = "") -> None:

@@ -2,7 +2,7 @@
 
 What can be found out beforehand is: the map, all of its layouts, and Caps Lock
 where the desktop tells it. Only a text that comes out right under all of that is
-typed. These desktops tell nobody what has the focus, so it is not checked, and a
+typed. These desktops tell no program what has the focus, so it is not checked, and a
 policy that needs it refuses.
 """
 
@@ -27,7 +27,7 @@ from novakey.desktop.wayland.session import within
 from novakey.secret import Secret
 from novakey.session.dbus import BusError
 
-# A program learns of the seat's first keyboard when that comes, and has then to ask for it. Nobody tells
+# A program learns of the seat's first keyboard when that comes, and has then to ask for it. No event tells
 # when it has; until then it misses keys.
 FIRST_KEYBOARD_S = 0.5
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
@@ -85,7 +85,7 @@ class RemoteBackend(Backend):
         """Put the text on the clipboard. Raises `BusError` or `DesktopError`."""
 
     def focus(self, deadline_s: float) -> Focus | None:
-        """See `Backend.focus`: these desktops tell it to nobody."""
+        """See `Backend.focus`: these desktops tell it to no program."""
         return None
 
     def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
@@ -95,7 +95,7 @@ class RemoteBackend(Backend):
             typist.strike(typist.layout.plan(typed_characters(text), typist.caps_lock()))
 
     def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
-        """See `Backend.paste`: Ctrl+V, as nobody knows whether a terminal has the focus."""
+        """See `Backend.paste`: Ctrl+V, as it is unknown whether a terminal has the focus."""
         delivery.check_target(None)
         until = time.monotonic() + deadline_s
         self.copy(text, deadline_s)

@@ -1,10 +1,10 @@
 """GNOME: typing through org.gnome.Mutter.RemoteDesktop, the interface behind its remote desktop.
 
-It asks nobody, shows that a session is controlled while it types, and is there from
+It asks no person, shows that a session is controlled while it types, and is there from
 login on. Sandboxed programs do not reach it.
 
 Known limits. A modifier that a person holds at that moment counts for our keys
-too, and where the focus is nobody tells: see `novakey.desktop.remote.backend`.
+too, and does not tell where the focus is: see `novakey.desktop.remote.backend`.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class MutterKeyboard(_Session):
 
 
 class _MutterClipboard(_Session):
-    """Serves the text to whoever pastes, until another program copies something or `close`."""
+    """Serves the text to programs that paste, until another one copies something or `close`."""
 
     def __init__(self, text: Secret) -> None:
         super().__init__(fds=True)

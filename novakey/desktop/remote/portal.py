@@ -2,7 +2,7 @@
 
 The desktop asks the person once whether we may press keys. What it gives for not
 asking again (the restore token) is good for one start and replaced by the next, so
-it is kept anew each time, sealed. The session then stays open for as long as the
+it is kept again each time, sealed. The session then stays open for as long as the
 daemon runs: asking takes longer than a delivery may.
 
 Known limits. The portal tells neither the focus nor Caps Lock, and a modifier that
@@ -51,7 +51,7 @@ _PERSISTS_SINCE = 2  # version of the interface
 
 
 class PortalBackend(RemoteBackend):
-    """A desktop that presses keys for whoever the person allows to."""
+    """A desktop that presses keys for a program that the person allows."""
 
     name = "portal"
 
@@ -74,11 +74,11 @@ class PortalBackend(RemoteBackend):
         try:
             with Bus() as bus, open_to_portals():
                 if not _property(bus, "AvailableDeviceTypes") & _KEYBOARD:
-                    return Unusable("the desktop's portal lets nobody type", "use another desktop session")
+                    return Unusable("the desktop's portal lets no program type", "use another session")
         except BusError as error:
             return Unusable(
                 f"the desktop's portal for typing is not there: {error}",
-                "install the portal of the desktop, such as xdg-desktop-portal-kde, and log in anew",
+                "install the portal of the desktop, such as xdg-desktop-portal-kde, and log in again",
             )
         return None
 
@@ -261,7 +261,7 @@ class PortalKeyboard:
             except Empty:
                 with contextlib.suppress(BusError):
                     self._bus.call(DBusAddress(path, NAME, _REQUEST), "Close")
-                raise BusError("nobody answered whether we may type") from None
+                raise BusError("no answer came whether we may type") from None
         if answer is None:
             raise BusError("the session bus hung up")
         if answer.header.fields.get(HeaderFields.signature) != "ua{sv}":

@@ -1,4 +1,4 @@
-"""What the keys of a session type, asked of libxkbcommon, which is there wherever a Wayland compositor is.
+"""What the keys of a session type, asked of libxkbcommon, which comes with every Wayland compositor.
 
 Where somebody else's map must be typed on, a text goes out only if every
 character of it has been found under a key beforehand, by pressing the keys in a
@@ -33,7 +33,7 @@ _SHIFT_KEY, _CONTROL_KEY = 0xFFE1, 0xFFE3
 
 @dataclass(frozen=True)
 class Press:
-    """One key by its evdev code, and the keys that are held down meanwhile."""
+    """One key by its evdev code, and the keys that are held down with it."""
 
     code: int
     holding: tuple[int, ...] = ()
@@ -67,7 +67,7 @@ class Layout:
     def plan(self, text: Iterable[str], caps_lock: bool) -> list[Press]:
         """Return the keys that type a text in any of the layouts.
 
-        Nobody tells which one that is, so each character must be under the same keys in all of them.
+        No event tells which one that is, so each character must be under the same keys in all of them.
         `DesktopError` when one is not.
         """
         found = self._found.get(caps_lock)

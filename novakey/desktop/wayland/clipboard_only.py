@@ -1,4 +1,4 @@
-"""A Wayland session in which nobody may type: the clipboard, and the person pastes."""
+"""A Wayland session that lets no program type: the clipboard, and the person pastes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from novakey.desktop.wayland.selection import CLEARING_TRIES, SelectionOwner
 from novakey.desktop.wayland.session import within
 from novakey.secret import Secret
 
-NOBODY = "this Wayland session lets no program type"
+NO_PROGRAM = "this Wayland session lets no program type"
 
 
 class ClipboardBackend(Backend):
@@ -36,12 +36,12 @@ class ClipboardBackend(Backend):
     def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
         delivery.check_target(None)
-        raise CannotType(NOBODY)
+        raise CannotType(NO_PROGRAM)
 
     def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: without typing there is no paste shortcut either."""
         delivery.check_target(None)
-        raise CannotType(NOBODY)
+        raise CannotType(NO_PROGRAM)
 
     def copy(self, text: Secret, deadline_s: float) -> None:
         """See `Backend.copy`."""

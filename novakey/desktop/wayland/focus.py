@@ -125,7 +125,7 @@ class ToplevelFocus(FocusReader):
         """See `FocusReader.read`."""
         self._connection.roundtrip()
         active = [(number, window) for number, window in self._windows.items() if window.active]
-        if len(active) != 1:  # none, or a moment at which nobody can say
+        if len(active) != 1:  # none, or a moment between two
             return None
         number, window = active[0]
         return Focus(window=number, classes=_names(window.app_id), title=window.title)

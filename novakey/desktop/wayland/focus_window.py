@@ -1,6 +1,6 @@
 """A window of one pixel that has the focus for a moment (xdg-shell), for compositors without data control.
 
-There the clipboard belongs to whoever has the keyboard focus, and is set with the
+There the clipboard belongs to the program with the keyboard focus, and is set with the
 number of the event that gave it. The window goes away at once, and the focus goes
 back to where it was; what was copied stays ours.
 """

@@ -1,6 +1,6 @@
 """Owning the clipboard under Wayland, in process: by data control, or else by a moment of focus.
 
-Whoever pastes is given a pipe, and a greenlet of ours writes into it. That ends when
+A program that pastes is given a pipe, and a greenlet of ours writes into it. That ends when
 another program copies something, or at `close`. Some compositors (GNOME's) keep a
 copy of what is copied, and give that out when its owner is gone: so before letting go,
 the text is replaced by nothing, if it is still ours.
@@ -28,7 +28,7 @@ MANAGERS = ("ext_data_control_manager_v1", "zwlr_data_control_manager_v1")
 MANAGER_HINT = "x-kde-passwordManagerHint"
 TEXTS = ("text/plain;charset=utf-8", "text/plain", "UTF8_STRING", "TEXT", "STRING")
 
-NOTHING = ("application/x-nothing",)  # a type that nobody wants and no compositor keeps
+NOTHING = ("application/x-nothing",)  # a type that no program wants and no compositor keeps
 
 _FORGET_S = 3.0
 CLEARING_TRIES = 10
@@ -45,7 +45,7 @@ class SelectionOwner:
     """Owns the clipboard with one text. Keeps a copy of the secret, wiped at the end.
 
     `fetched` is set whenever a program fetches the text. Raises `KeyError` where the
-    compositor lets nobody own it; only inside `wayland_session.within`.
+    compositor lets no program own it; only inside `wayland_session.within`.
     """
 
     def __init__(self, text: Secret) -> None:

@@ -79,7 +79,7 @@ class Typist:
         self._still_there()
 
     def _strike(self, stroke: Stroke) -> None:
-        # From here on nobody can say whether it came through, should the compositor hang.
+        # From here on it is unknown whether it came through, should the compositor hang.
         self.sent += 1
         self._keyboard.strike(stroke)
 

@@ -1,6 +1,6 @@
 """A keyboard of our own beside the person's (protocol virtual-keyboard-unstable-v1).
 
-The compositor gives a window the map and the modifiers of whichever keyboard a
+The compositor gives a window the map and the modifiers of the keyboard that a
 key comes from, right before that key. So what a person holds down, their layout
 and their Caps Lock belong to their keyboard and alter nothing of ours.
 """
@@ -17,13 +17,13 @@ SEAT = "wl_seat"
 
 _HAS_KEYBOARD = 2  # wl_seat.capability
 _XKB_V1 = 1  # wl_keyboard.keymap_format
-# A seat without any keyboard has one only when ours comes, and programs then have to ask for it. Nobody tells
+# A seat without any keyboard has one only when ours comes, and programs then ask for it. No event tells
 # when a program has; one that has not yet would miss the first keys.
 _FIRST_KEYBOARD_S = 0.4
 
 
 class VirtualKeyboard:
-    """A keyboard that goes away with the connection. Raises `KeyError` where nobody may have one."""
+    """A keyboard that goes away with the connection. Raises `KeyError` where no program may have one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

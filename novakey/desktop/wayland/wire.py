@@ -201,7 +201,7 @@ class Connection:
 
     def _handle(self, target: int, opcode: int, body: bytes) -> None:
         if target not in self._objects:
-            return  # made and deleted meanwhile
+            return  # made and deleted already
         events, handler = self._objects[target]
         if opcode >= len(events):
             raise ValueError("an event that this version of the interface does not have")
@@ -266,4 +266,4 @@ def _ignore(opcode: int, values: list[Any]) -> None:
 
 
 class OwnedFile(int):
-    """A file descriptor that came with an event; whoever handles the event closes it."""
+    """A file descriptor that came with an event; the event's handler closes it."""

@@ -1,6 +1,6 @@
 """wlroots compositors (sway and its relatives): typing through a keyboard of our own, in process.
 
-Known limits. A window that hangs gets its keys when it wakes, and nobody is told;
+Known limits. A window that hangs gets its keys when it wakes, unknown to us;
 the answer says that they were sent to it. Into X11 programs under Xwayland only ASCII
 is typed, where the compositor tells that they are such.
 """

@@ -24,7 +24,7 @@ CF_UNICODETEXT = 13
 GMEM_MOVEABLE = 0x2
 HWND_MESSAGE = -3
 
-# *Cloud Clipboard and Clipboard History Formats*: the first, whatever it holds, keeps the content
+# *Cloud Clipboard and Clipboard History Formats*: the first, with any content, keeps the content
 # from monitors; the other two are a DWORD of 0 for no.
 _NO = bytes(4)
 EXCLUDED = {
@@ -34,7 +34,7 @@ EXCLUDED = {
 }
 # Ours alone. A sequence number would not do to know our content again: it may also grow without
 # a new copy (a format added, or rendered), and between closing and asking somebody else may have copied.
-# A mark goes with the content, and is looked at while nobody else can open the clipboard.
+# A mark goes with the content, and is looked at while no other program can open the clipboard.
 MARK = "NovaKey clipboard mark"
 _RETRY_S = 0.01
 
@@ -50,7 +50,7 @@ class Clipboard:
 
     def put(self, text: Secret, until: float) -> None:
         """Replace what is there, by `until` (monotonic seconds). Raises `DesktopError`."""
-        # Without a window of its own EmptyClipboard makes nobody the owner, and SetClipboardData fails.
+        # Without a window of its own EmptyClipboard makes no window the owner, and SetClipboardData fails.
         window = self._calls.CreateWindowExW(
             0, wide("STATIC"), None, 0, 0, 0, 0, 0, HWND_MESSAGE, None, None, None
         )
@@ -78,7 +78,7 @@ class Clipboard:
         except DesktopError as error:
             _log.warning("the clipboard still holds the text: %s", error)
             return
-        if self._mark == mark:  # else another text came meanwhile
+        if self._mark == mark:  # else another text has come since
             self._mark = None
 
     def _fill(self, text: Secret) -> None:

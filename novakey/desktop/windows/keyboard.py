@@ -55,7 +55,7 @@ class Keyboard:
         self._calls = calls
 
     def type(self, chunk: str) -> None:
-        """Type a few characters into whatever has the focus.
+        """Type a few characters into the window with the focus.
 
         Raises `CannotType` when nothing was let through, `DesktopError` when only a
         part was, with the number of characters that were at least begun.

@@ -100,7 +100,7 @@ class X11Backend(Backend):
             return False
         delivery.check_target(target.focus)
         by_insert = bool(_PASTE_BY_INSERT.intersection(target.focus.classes))
-        # Only the focused program counts: a clipboard manager fetches whatever there is.
+        # Only the focused program counts: a clipboard manager fetches everything.
         fetched = self._own(text, until - time.monotonic(), primary=by_insert).expect(target.window)
         gevent.sleep(SETTLE_S)
         fetched.clear()

@@ -147,7 +147,7 @@ class Connection:
 
     @contextmanager
     def grabbed(self) -> Iterator[None]:
-        """No other client is served meanwhile, so what was read stays true until it is used.
+        """No other client is served inside, so what was read stays true until it is used.
 
         A timeout or the end of the greenlet leaves python-xlib in the middle of an exchange;
         this connection must then only be closed, which ends the grab as well.
@@ -182,7 +182,7 @@ class Connection:
     def set_locks(self, affected: int, locked: int, latched: int) -> None:
         """Set which of the affected modifiers are locked, and which modifiers are latched.
 
-        As a request, not by pressing Caps Lock: it works whatever that key has been made.
+        As a request, not by pressing Caps Lock: it works with every meaning of that key.
         """
         self.tell(wire.xkb_latch_lock_state(self.xkb, affected, locked, latched))
 
@@ -212,7 +212,7 @@ class Connection:
         """Give each of these keys its symbols without Shift and with it; `NOTHING` frees a key.
 
         In one request where that can be: every program on the desktop is told of each change and
-        reads the whole map again, window managers even grab their shortcuts anew. Some layouts have keys
+        reads the whole map again, window managers even grab their shortcuts again. Some layouts have keys
         that the server does not take back as it gave them: there, each of our keys is set alone.
         """
         if not pairs:
@@ -229,7 +229,7 @@ class Connection:
         spare = keymap.unused_modifier()
         if state.group and spare and not state.modifiers & spare:
             # Qt 5 takes the first group for the one in effect when it has read a changed map, until it is
-            # told a change of the state, whatever it is.
+            # told each change of the state.
             self.set_locks(spare, spare, state.latched)
             self.set_locks(spare, 0, state.latched)
 

@@ -72,7 +72,7 @@ class _Guarded(_BaseDisplay):  # type: ignore[misc]
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
-        """Send and receive alone. Whatever ends this early leaves half of an exchange behind."""
+        """Send and receive alone. An error in between leaves half of an exchange behind."""
         with self.alone():
             try:
                 yield

@@ -1,6 +1,6 @@
 """Owning the clipboard on X11 (ICCCM 2.0, section 2): the text stays with us until somebody asks.
 
-The server keeps no copy: whoever pastes asks the owner, over its own connection,
+The server keeps no copy: a program that pastes asks the owner, over its own connection,
 served by a greenlet of its own. Ours ends when another program takes the
 selection, or at `close`. A requestor may wait without end for an answer, so
 `close` gives the selection up first and answers every earlier request.

@@ -57,7 +57,7 @@ class Listener:
 
     def knows_map(self, until: float) -> bool:
         """Return whether a program that answers pings has read the present meaning of the keys."""
-        with self._connection.grabbed():  # no window goes away meanwhile
+        with self._connection.grabbed():  # no window goes away until then
             others = _windows_of_other_connections(self._connection, self._target.top)
         return self._pongs([self._target.top, *others], until)
 

@@ -2,7 +2,7 @@
 
 python-xlib's own way serves threads and any kind of request, and takes for each reply
 as long as the server does. Only one greenlet may use a connection at a time, which
-`x11_display` watches. Whatever is not a reply to a request of this module is left to python-xlib.
+`x11_display` watches. All but the replies to requests of this module are left to python-xlib.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_REPLY = 1 << 23  # the longest, the tree of all windows, has 4 bytes for ea
 
 
 class Reply(rq.ReplyRequest):  # type: ignore[misc]
-    """A request that has been queued; whoever looks at `raw` sends what is queued and waits."""
+    """A request that has been queued; reading `raw` sends what is queued and waits."""
 
     _reply = None  # python-xlib tells requests with a reply by having this
     _data: dict[str, Any] | None

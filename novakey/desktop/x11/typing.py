@@ -46,7 +46,7 @@ GRABBED = "another program holds the keyboard (a menu, a screen locker, a passwo
 
 
 class _IsHeldError(Exception):
-    """The keyboard is held, and nobody listens yet for whom."""
+    """The keyboard is held, and the record of its holder has not begun."""
 
 
 class Typist:
@@ -57,7 +57,7 @@ class Typist:
         self._notes = notes
         self._delivery = delivery
         self._lent: dict[int, Pair] = {}  # keycode: keysyms that we put there
-        self._unlocked = 0  # modifiers that are unlocked meanwhile
+        self._unlocked = 0  # modifiers that are unlocked while this types
         self._target: Target | None = None
         self._holder: Holder | None = None
         self.sent = 0
@@ -107,7 +107,7 @@ class Typist:
                 raise DesktopError("the window has not read all keys in time; some may be wrong", self.sent)
             keys = self._connection.keymap().keys
             if not all(keys[code].gives(pair) for code, pair in self._lent.items()):
-                raise DesktopError("the keyboard was changed meanwhile; some keys may be wrong", self.sent)
+                raise DesktopError("the keyboard was changed in between; some keys may be wrong", self.sent)
         elif not listener.knows_map(until):
             raise DesktopError("the window does not answer", self.sent)
 
@@ -134,7 +134,7 @@ class Typist:
                 self._borrow(new)
                 if new and target.answers_ping:
                     return target
-                # From here on nobody can say how much came through, should the server hang.
+                # From here on it is unknown how much came through, should the server hang.
                 self.sent += len(batch.strokes)
                 self._strike(batch.strokes, () if modifier is None else (modifier[0],))
                 self.struck = self.sent
@@ -196,7 +196,7 @@ class Typist:
 
     @contextmanager
     def _sticky_keys_stay_on(self, glance: Glance) -> Iterator[None]:
-        """Pressing Shift and a letter together does not switch Sticky Keys off meanwhile."""
+        """Inside, Shift and a letter together do not switch Sticky Keys off."""
         connection, options = self._connection, glance.sticky_options
         if options is None or not options & wire.TWO_KEYS:
             yield
@@ -211,7 +211,7 @@ class Typist:
 
     @contextmanager
     def _neutral(self, keyboard: Keymap, glance: Glance, held: HeldKeys) -> Iterator[Layout]:
-        """No key is down and nothing but Num Lock is locked meanwhile; then all is as it was."""
+        """Inside, no key is down and only Num Lock is locked; afterwards all is as it was."""
         connection, latched = self._connection, glance.state.latched
         num_lock = keyboard.bits_of(keysyms.NUM_LOCK)
         if held.are_none and glance.state.only_locked:
@@ -260,7 +260,7 @@ class Typist:
         self._connection.strike(lambda: _keys(strokes, always))
 
     def give_back(self) -> None:
-        """Free the borrowed keys, except those that somebody else has changed meanwhile."""
+        """Free the borrowed keys, except those that another program has changed since."""
         if not self._lent:
             return
         with self._connection.grabbed():

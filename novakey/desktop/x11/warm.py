@@ -1,6 +1,6 @@
 """A connection made ahead of the delivery that needs it: making one takes longer than a short text.
 
-One is made when a phone arms and after each delivery, and closed when nobody
+One is made when a phone arms and after each delivery, and closed when no delivery
 takes it: an unused connection is told of every change of the keyboard, and keeps it all.
 """
 
@@ -22,7 +22,7 @@ MAKE_S = 2.0
 class Ready:
     """At most one connection, to the display that the environment names now.
 
-    A connection that is in use is not in here, so whoever closes this disturbs no exchange.
+    A connection that is in use is not in here, so closing this disturbs no exchange.
     """
 
     def __init__(self) -> None:

@@ -199,7 +199,7 @@ def get_input_focus() -> bytes:
 
 
 def focus_window(reply: bytes) -> int:
-    """0 for none and `POINTER_ROOT` for whatever is under the pointer."""
+    """0 for none and `POINTER_ROOT` for the window under the pointer."""
     (window,) = struct.unpack_from("=I", reply, 8)
     return int(window)
 

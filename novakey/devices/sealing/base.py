@@ -2,7 +2,7 @@
 
 A backend never replaces a key: `store` fails where one is, and `load` raises
 rather than answering "none" when a key may be there but cannot be read. Moving
-to a stronger backend moves the very same key, so no file is sealed anew.
+to a stronger backend moves the very same key, so no file is sealed again.
 """
 
 from __future__ import annotations

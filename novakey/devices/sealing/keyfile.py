@@ -1,7 +1,7 @@
 """The sealing key in an owner-only file under the configuration folder. Works headless.
 
-It stops whoever gets the data folder alone (a backup, a synced folder), not
-whoever can read the user's whole home.
+It stops a thief of the data folder alone (a backup, a synced folder), not
+a reader of the user's whole home.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Stronger than a file: the keyring is encrypted under the login password, or
 guarded by a hardware key, so a copy of the whole home gives nothing away.
-Whoever runs programs in the unlocked session can still ask the keyring.
+Programs in the unlocked session can still ask the keyring.
 
 Each call is a child process with a deadline: see `keyring_child`.
 """
@@ -63,11 +63,11 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     ),
     "not-loaded": (
         "the keyring package cannot load the keyring that it is set to use ({detail})",
-        f"mend PYTHON_KEYRING_BACKEND or keyringrc.cfg, {_OTHERWISE}",
+        f"correct PYTHON_KEYRING_BACKEND or keyringrc.cfg, {_OTHERWISE}",
     ),
     "disabled": (
         "the keyring package is set to use no keyring",
-        f"mend PYTHON_KEYRING_BACKEND or keyringrc.cfg, {_OTHERWISE}",
+        f"correct PYTHON_KEYRING_BACKEND or keyringrc.cfg, {_OTHERWISE}",
     ),
     "untrusted": (
         "the keyring {detail} is not known to encrypt what it keeps, so it is not used",
@@ -86,7 +86,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
         f"make one at the desktop (it asks for a password when first used), {_OTHERWISE}",
     ),
     "locked": (
-        "the keyring is locked, and there is nobody to ask for its password",
+        "the keyring is locked, and there is no way to ask for its password",
         f"log in at the desktop, or unlock it there, and start again; {_OTHERWISE}",
     ),
     "dismissed": ("the prompt to unlock the keyring was dismissed", f"unlock it when asked: {_RETRY}"),

@@ -191,7 +191,7 @@ def _bus_answers() -> bool:
         return True
     try:
         importlib.import_module("secretstorage").dbus_init().close()
-    except Exception:  # noqa: BLE001  # whatever it is: there is no bus to talk to
+    except Exception:  # noqa: BLE001  # for every reason: there is no bus to talk to
         return False
     return True
 

@@ -58,11 +58,11 @@ class Source(ABC):
         if new and len(passphrase) < MIN_NEW_SIZE:
             return StoreError(
                 f"{self._where()} has fewer than {MIN_NEW_SIZE} bytes",
-                "choose a longer one: whoever copies the disk can guess a short one",
+                "choose a longer one: a short one can be guessed from a copy of the disk",
             )
         return None
 
-    def tell(self, problem: str) -> None:  # noqa: B027  # most sources have nobody to tell
+    def tell(self, problem: str) -> None:  # noqa: B027  # most sources have no person to tell
         """Say to the person, if there is one, what was wrong before asking again."""
 
     @abstractmethod
@@ -87,8 +87,8 @@ class PassphraseFile(Source):
 
     Links are followed: Kubernetes hands secrets out as links. A file of root's
     may be readable by everybody: that is how Docker and Kubernetes hand secrets
-    to a container's ordinary user, and nobody else is in there; outside of a
-    container it is root's own choice. Nobody but root and we may write it, and
+    to a container's ordinary user, and no other user is in there; outside of a
+    container it is root's own choice. Only root and we may write it, and
     one of our own that others can read is refused.
     """
 
@@ -130,7 +130,7 @@ class PassphraseFile(Source):
             raise StoreError(
                 f"others have rights on the passphrase file {self._path}"
                 f" (mode {stat.S_IMODE(status.st_mode):04o})",
-                f"mend it: {command('chmod', 600, foreign=self._path)}",
+                f"correct it: {command('chmod', 600, foreign=self._path)}",
             )
 
 
@@ -209,7 +209,7 @@ class Terminal(Source):
         while not line.endswith(b"\n") and len(line) <= MAX_SIZE:
             ready, _, _ = select.select([handle], [], [], max(0.0, until - time.monotonic()))
             if not ready:
-                raise StoreError(f"nobody gave the passphrase within {self._timeout_s:g} s", self._cure)
+                raise StoreError(f"the passphrase was not given within {self._timeout_s:g} s", self._cure)
             part = os.read(handle, MAX_SIZE)
             if not part:
                 raise StoreError("the question for the passphrase was cancelled", "start again")

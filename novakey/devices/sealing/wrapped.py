@@ -2,7 +2,7 @@
 
     {"v":1,"kdf":"argon2id","passes":…,"memory_kib":…,"salt_b64":…,"nonce_b64":…,"ct_b64":…}
 
-Whoever copies the file has to guess the passphrase, at a third of a second and
+A thief of the file has to guess the passphrase, at a third of a second and
 128 MiB a guess. Deriving holds the whole process up for as long.
 """
 

@@ -28,7 +28,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def places(
     parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-    """After which words what may come, read off the parser anew: commands and options."""
+    """After which words what may come, read off the parser: commands and options."""
     commands: dict[str, argparse.ArgumentParser] = {}
     options: set[str] = set()
     for action in parser._actions:

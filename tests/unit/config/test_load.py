@@ -96,7 +96,7 @@ def test_every_default_is_itself_allowed(tmp_path: Path) -> None:
 
 def test_the_example_is_made_from_the_keys_and_names_each_once() -> None:
     text = (ROOT / "conf/novakey.yaml").read_text()
-    assert text == load.example(), "write it anew: python3 -c 'from novakey.config import load; ...'"
+    assert text == load.example(), "write it again: python3 -c 'from novakey.config import load; ...'"
     for name in configkeys.keys():  # noqa: SIM118
         assert text.count(f"\n{name}: ") == 1
     assert max(map(len, text.splitlines())) <= 110

@@ -259,7 +259,7 @@ class Waiting:
         return self.sends(Device("x", Secret(bytes(32)))).get(timeout=10)
 
 
-def test_a_message_that_waits_for_its_turn_is_not_delivered_for_a_phone_revoked_meanwhile(
+def test_a_message_that_waits_for_its_turn_is_not_delivered_for_a_revoked_phone(
     tmp_path: Path,
 ) -> None:
     """Also where no gate would stop it, and its reply is a stranger's."""
@@ -283,7 +283,7 @@ def test_a_message_that_waits_for_its_turn_is_not_delivered_for_a_phone_revoked_
     assert len(deliveries) == 1
 
 
-def test_a_secret_that_waits_for_its_owners_word_is_not_given_for_a_phone_revoked_meanwhile(
+def test_a_secret_that_waits_for_its_owners_word_is_not_given_for_a_revoked_phone(
     tmp_path: Path,
 ) -> None:
     def choose() -> Backend:
@@ -365,12 +365,12 @@ def test_a_window_whose_picture_cannot_be_written_is_none(tmp_path: Path) -> Non
         assert daemon.add("berta").device_id == "berta"
 
 
-def test_a_window_ends_in_time_and_whoever_looks_is_told(tmp_path: Path) -> None:
+def test_a_window_ends_in_time_and_its_watchers_are_told(tmp_path: Path) -> None:
     with Owned(tmp_path / "d", pair_window_s=2) as daemon:
         with client.asking(Paths.under(daemon.folder), "pair") as asked:
             assert isinstance(asked.next(20), Event)
             with pytest.raises(
-                NovaKeyError, match=r"nobody paired in time\nto open another: novakey\.py pair"
+                NovaKeyError, match=r"no phone paired in time\nto open another: novakey\.py pair"
             ):
                 asked.next(20)
         assert not (daemon.folder / "novakey-pair.png").exists()
@@ -463,7 +463,7 @@ def test_the_last_outcomes_are_told_without_contents_and_strangers_do_not_push_t
     assert "horse" not in json.dumps(now)
 
 
-def test_the_log_is_followed_from_its_last_lines_on_and_redacted_whatever_the_setting_is(
+def test_the_log_is_followed_from_its_last_lines_on_and_always_redacted(
     tmp_path: Path,
 ) -> None:
     with Owned(tmp_path / "d", log_redact=False) as daemon:

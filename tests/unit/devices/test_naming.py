@@ -61,7 +61,7 @@ def test_an_id_that_is_another_phones_name_means_both_and_its_whole_id_means_one
     assert ids(store.called("anna")) == ["ios-1", "Anna"]
     assert ids(store.called("id:Anna")) == ["Anna"]
     assert ids(store.called("BERTA")) == ["berta"]
-    assert store.called("") == store.called("id:nobody") == []
+    assert store.called("") == store.called("id:no-one") == []
 
 
 def test_a_clash_is_with_another_device_only() -> None:

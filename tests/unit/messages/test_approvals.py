@@ -59,7 +59,7 @@ def settle() -> None:
     gevent.sleep(0)
 
 
-def test_by_default_the_phone_approves_and_nobody_is_asked() -> None:
+def test_by_default_the_phone_approves_and_no_question_is_shown() -> None:
     scene = Scene()
     assert scene.send() is Outcome.NEEDS_APPROVE
     assert scene.approvals.by_phone("a") == "approved_for_ms=15000"
@@ -205,7 +205,7 @@ def test_after_a_denial_the_phone_does_not_approve_itself_for_a_moment_either() 
     assert scene.send() is None
 
 
-def test_a_question_that_nobody_answers_is_no_approval() -> None:
+def test_an_unanswered_question_is_no_approval() -> None:
     scene = Scene(lambda question: None, two_man_approver="computer")
     scene.send()
     settle()
@@ -213,7 +213,7 @@ def test_a_question_that_nobody_answers_is_no_approval() -> None:
     assert scene.send() is Outcome.NEEDS_APPROVE
 
 
-def test_a_question_that_nobody_answered_comes_back_only_after_a_pause_that_grows() -> None:
+def test_an_unanswered_question_comes_back_only_after_a_pause_that_grows() -> None:
     scene = Scene(lambda question: None, two_man_approver="computer")
     for pause in (AFTER_DENIAL_S, 2 * AFTER_DENIAL_S):
         scene.send()
@@ -243,11 +243,11 @@ def test_a_question_stays_for_as_long_as_a_secret_waits_for_its_answer() -> None
     assert seen == [60.0]
 
 
-def test_where_nobody_can_be_asked_the_command_line_answers() -> None:
-    def nobody(question: Question) -> str | None:
+def test_where_no_person_can_be_asked_the_command_line_answers() -> None:
+    def no_one(question: Question) -> str | None:
         raise CannotAskError("no service")
 
-    scene = Scene(nobody, two_man_approver="computer")
+    scene = Scene(no_one, two_man_approver="computer")
     scene.send()
     settle()
     assert [question.device_id for question in scene.approvals.questions()] == ["a"]
@@ -258,7 +258,7 @@ def test_where_nobody_can_be_asked_the_command_line_answers() -> None:
     assert scene.send() is None
 
 
-def test_an_approval_that_nobody_asked_for_is_for_what_has_the_focus() -> None:
+def test_an_approval_without_a_question_is_for_what_has_the_focus() -> None:
     scene = Scene(two_man_approver="computer")
     scene.approvals.grant("a")
     scene.focus = ELSEWHERE

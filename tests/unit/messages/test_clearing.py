@@ -1,4 +1,4 @@
-"""The clipboard is cleared in time, whatever other deliveries fail meanwhile."""
+"""The clipboard is cleared in time, also while other deliveries fail."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class GatesMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def the_page_breaks_or_mends(self) -> None:
+    def the_page_breaks_or_recovers(self) -> None:
         self.page.broken = not self.page.broken
 
     @rule()

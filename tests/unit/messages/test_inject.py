@@ -216,13 +216,13 @@ class Held(Screen):
 
 
 class Hidden(Screen):
-    """A session that lets nobody type, and tells nobody what has the focus."""
+    """A session that lets no program type, and does not tell what has the focus."""
 
     def focus(self, deadline_s: float) -> Focus | None:  # type: ignore[override]
         return None
 
     def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
-        raise CannotType("this session lets nobody type")
+        raise CannotType("this session lets no program type")
 
 
 @pytest.mark.parametrize("armed", [True, False], ids=["typing failed", "not armed"])
@@ -283,13 +283,13 @@ def test_a_field_that_may_not_be_typed_into_gets_nothing_by_the_clipboard_either
 
 
 def test_a_screen_that_is_locked_while_typing_fails_gets_nothing_by_the_clipboard(tmp_path: Path) -> None:
-    class LockedMeanwhile(Held):
+    class LockedSince(Held):
         def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
             scene.locked = True
             super().type_text(text, deadline_s, delivery)
 
     scene = Scene(tmp_path, two_man_enabled=False, allow_clipboard_on_inject_failure=True)
-    scene.screen = LockedMeanwhile()
+    scene.screen = LockedSince()
     scene.looked.set()
     scene.arm()
     assert scene.start().get(timeout=5) is Outcome.BAD_REQUEST
@@ -298,7 +298,7 @@ def test_a_screen_that_is_locked_while_typing_fails_gets_nothing_by_the_clipboar
 
 def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_window_too(tmp_path: Path) -> None:
     class Unfocused(Screen):
-        """Nothing to paste into: it goes on the clipboard, and nobody is asked about a window."""
+        """Nothing to paste into: it goes on the clipboard, and no question is about a window."""
 
         def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
             self.typed.append("clipboard")
@@ -439,7 +439,7 @@ def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_
     assert scene.asked == ["answer request 1 of ssh-add (process 1)"] and asking.secret is None
 
 
-def test_a_request_that_the_owner_refused_meanwhile_is_not_asked_about_again(tmp_path: Path) -> None:
+def test_a_request_that_the_owner_has_refused_is_not_asked_about_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.allows = False
     scene.asks.begin("ssh-add", 1, "", phones=("phone",))

@@ -61,7 +61,7 @@ def test_what_was_accepted_is_seen_after_a_kill(path: Path) -> None:
     guard = opened(path)
     for number in range(100):
         guard.accept(new(number), NOW + number, NOW)
-    again = opened(path)  # nobody closed the first
+    again = opened(path)  # the first was not closed
     assert len(again) == 100
     assert all(again.verdict(new(n), NOW + n, NOW) is Verdict.SEEN for n in range(100))
     assert again.verdict(new(100), NOW, NOW) is Verdict.NEW

@@ -257,10 +257,10 @@ def test_what_the_owner_refuses_gets_nothing_and_hears_why() -> None:
 
 
 def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:
-    def nobody(asking: Asking) -> bool:
+    def no_one(asking: Asking) -> bool:
         raise NovaKeyError("no notification service", "start one")
 
-    scene = Scene(nobody)
+    scene = Scene(no_one)
     asking = scene.asks.begin("ssh-add", 1, "")
     assert asking.given.wait(5) and "no notification service" in asking.refused
     seen = scene.asks.begin("ask", 2, "", seen=True)
@@ -324,10 +324,10 @@ def test_an_approval_of_another_phone_or_one_that_was_taken_back_does_not_count(
 
 
 def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late() -> None:
-    def nobody(asking: Asking) -> bool:
+    def no_one(asking: Asking) -> bool:
         raise NovaKeyError("no notification service", "start one")
 
-    scene = Scene(nobody)
+    scene = Scene(no_one)
     scene.gates.arming.open("phone", scene.now * 1000, 60_000)
     scene.now += 1
     asking = scene.asks.begin("loop", 1, "")
@@ -341,13 +341,13 @@ def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that
 
     def ignored(asking: Asking) -> bool:
         asked.append(asking)
-        raise UnansweredError("nobody allowed it on the screen")
+        raise UnansweredError("it was not allowed on the screen")
 
     scene = Scene(ignored)
     for pause in (AFTER_IGNORED_S, 2 * AFTER_IGNORED_S):
         assert scene.asks.begin("loop", 1, "").given.wait(5)
         scene.now += pause - 1
-        with pytest.raises(NovaKeyError, match="nobody answered the last question of this program"):
+        with pytest.raises(NovaKeyError, match="the last question of this program was not answered"):
             scene.asks.begin("loop", 1, "")
         assert scene.asks.begin("loop", 1, "", seen=True), "a person sees that one"
         scene.now += 1

@@ -156,7 +156,7 @@ def test_a_delivery_that_was_cut_uses_up_arming_and_approval_and_is_not_typed_by
     assert scene.window.got == []
 
 
-@pytest.mark.parametrize("error", [CannotType("nobody may type"), DesktopError("no focus"), None])
+@pytest.mark.parametrize("error", [CannotType("no program may type"), DesktopError("no focus"), None])
 def test_a_delivery_that_provably_typed_nothing_costs_neither(
     tmp_path: Path, error: DesktopError | None
 ) -> None:

@@ -1,4 +1,4 @@
-"""The time that a window goes by, whatever somebody does to the computer's clock."""
+"""The time that a window goes by, under every change of the computer's clock."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Table:
         )
 
     def play(self, phones: Sequence[Phone], schedule: Sequence[int]) -> None:
-        """Run the handshakes in this order of steps, then whatever is left, to their ends."""
+        """Run the handshakes in this order of steps, then the rest, to their ends."""
         runs = [greenlet.greenlet(self._serve(phone)) for phone in phones]
         for number in itertools.chain(schedule, itertools.cycle(range(len(runs)))):
             if all(run.dead for run in runs):
@@ -207,7 +207,7 @@ def test_one_phone_twice_at_once_is_paired_once_with_its_key(tmp_path: Path) -> 
         assert table.stored() == {"a": key} and table.paired == ["a"]
 
 
-def test_a_handshake_whose_window_was_closed_meanwhile_stores_nothing(tmp_path: Path) -> None:
+def test_a_handshake_whose_window_has_been_closed_stores_nothing(tmp_path: Path) -> None:
     """Also when another window is open by then, with another phone in it."""
     table = Table(tmp_path)
     slow = phone(table, "slow")

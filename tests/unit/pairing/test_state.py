@@ -97,7 +97,7 @@ def test_an_expired_window_is_not_counted_and_its_token_is_worth_nothing() -> No
     assert refusal(subject, TOKEN) == "not_pairing"
 
 
-def test_a_hello_after_the_deadline_finds_no_window_even_if_nobody_closed_it() -> None:
+def test_a_hello_after_the_deadline_finds_no_window_even_if_it_was_not_closed() -> None:
     subject = opened()
     with pytest.raises(RefusedHelloError) as caught:
         subject.hello(TOKEN, NOW + 600)

@@ -116,14 +116,14 @@ def test_what_is_no_command_is_an_error_and_a_line_without_an_end_is_the_end() -
     assert asked == []
 
 
-def test_a_question_that_nobody_can_be_asked_is_cancelled_and_not_confirmed() -> None:
+def test_a_question_that_cannot_be_asked_is_cancelled_and_not_confirmed() -> None:
     said, asked = pinentry(b"SETDESC Delete?\nCONFIRM\n")
     assert said[1].startswith(b"ERR 83886179 ") and asked == []
 
 
 @pytest.mark.parametrize("request_line", [b"GETPIN", b"CONFIRM"])
 def test_why_there_is_no_answer_stands_on_the_clients_terminal(request_line: bytes) -> None:
-    problem = NovaKeyError("nobody can be asked", "start a notification service")
+    problem = NovaKeyError("no person can be asked", "start a notification service")
     screen, terminal = os.openpty()
     os.set_blocking(screen, False)
     try:
@@ -134,7 +134,7 @@ def test_why_there_is_no_answer_stands_on_the_clients_terminal(request_line: byt
         Pinentry(refusing(problem), person).serve(io.BytesIO(lines), output)
         assert output.getvalue().splitlines()[-1] == b"ERR 83886179 Operation cancelled <Pinentry>"
         shown = os.read(screen, 1000).decode().splitlines()
-        assert shown == ["novakey: nobody can be asked", "start a notification service"]
+        assert shown == ["novakey: no person can be asked", "start a notification service"]
     finally:
         os.close(screen)
         os.close(terminal)
@@ -200,7 +200,7 @@ def test_who_asks_is_the_program_and_for_a_command_of_ours_the_one_above_it() ->
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
-    """Return a folder of questions, and the socket of whoever asks."""
+    """Return a folder of questions, and the socket of the program that asks."""
     folder = tmp_path / "ask-password"
     folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -269,7 +269,7 @@ def test_a_question_that_is_over_is_not_answered(place: tuple[Path, socket.socke
     running.kill()
 
 
-def test_the_folder_of_questions_is_the_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+def test_the_folder_of_questions_is_the_owners_alone_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with gevent.Timeout(0.2, False):

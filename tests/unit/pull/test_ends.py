@@ -315,7 +315,7 @@ def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene
     assert agent.wait() == 0
 
 
-def test_a_daemon_that_restarts_meanwhile_is_found_again_by_the_systemd_agent(scene: Scene) -> None:
+def test_a_daemon_that_restarts_is_found_again_by_the_systemd_agent(scene: Scene) -> None:
     agent = scene.among_own_questions(*command("agent"))
     asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=60", "disk")
     scene.asked(asking)

@@ -62,7 +62,7 @@ def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
 
     def tries() -> list[str]:
         done = subprocess.run(
-            [*needs.as_nobody(), *script], capture_output=True, text=True, cwd="/", check=True
+            [*needs.as_unprivileged(), *script], capture_output=True, text=True, cwd="/", check=True
         )
         return [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
 
@@ -83,7 +83,7 @@ def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
 
 
 def test_no_process_shows_it_but_the_child_that_was_to_have_it_in_its_environment(scene: Scene) -> None:
-    with Watcher(SECRET.encode(), needs.as_nobody()) as stranger:
+    with Watcher(SECRET.encode(), needs.as_unprivileged()) as stranger:
         with Watcher(SECRET.encode()) as same_user:
             asking = scene.start(scene.link("novakey-askpass"), "Password: ")
             scene.answer(asking, SECRET)
@@ -245,7 +245,7 @@ def test_nothing_more_is_asked_for_a_program_on_a_terminal_that_a_person_has_bef
         assert dunst.shown() == 0
 
 
-def test_a_program_on_a_terminal_that_nobody_may_see_has_its_secret_only_after_the_owner_has_allowed_it(
+def test_a_program_on_an_unseen_terminal_has_its_secret_only_after_the_owners_word(
     notified: tuple[Scene, Dunst],
 ) -> None:
     scene, dunst = notified
@@ -274,12 +274,12 @@ def test_what_was_armed_and_approved_before_a_request_came_goes_to_it_only_with_
         assert asking.wait() == 1 and asking.output() == b""
 
 
-def test_where_nobody_can_be_asked_a_program_without_a_terminal_gets_nothing() -> None:
+def test_where_no_person_can_be_asked_a_program_without_a_terminal_gets_nothing() -> None:
     with Scene(ask_confirm=True) as scene:
         asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
         assert asking.wait() == 1 and asking.output() == b""
         [line] = asking.said().splitlines()
-        assert line.startswith("novakey: nobody can confirm it"), "it never waited for a phone"
+        assert line.startswith("novakey: no person can confirm it"), "it never waited for a phone"
         assert "ask_confirm: false" in line
         table = [line.split() for line in run("--data-dir", scene.daemon.folder, "audit").stdout.splitlines()]
         assert [line[2:4] for line in table if "ask" in line] == [["ask", "waiting"], ["ask", "refused"]]

@@ -23,7 +23,7 @@ from novakey.session.dbus import MAX_MESSAGE, Bus, BusError, session_address
 from novakey.session.notifications import Notifier
 
 DAEMON = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
-NOBODY = DBusAddress("/x", "org.example.Nobody", "org.example.Nobody")
+ABSENT = DBusAddress("/x", "org.example.Absent", "org.example.Absent")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_call_is_answered_also_from_many_greenlets_at_once(bus: MessageBus) ->
 
 def test_a_service_that_is_not_there_is_an_error_with_its_name(bus: MessageBus) -> None:
     with Bus() as ours, pytest.raises(BusError) as caught:
-        ours.call(NOBODY, "Do")
+        ours.call(ABSENT, "Do")
     assert caught.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"
 
 
@@ -177,7 +177,7 @@ def test_an_answer_of_other_types_and_one_that_is_too_long_are_errors(bus: Messa
             ours.call(liar, "Long")
 
 
-def test_a_flood_of_signals_keeps_nobody_waiting_and_fills_no_memory(bus: MessageBus) -> None:
+def test_a_flood_of_signals_keeps_no_one_waiting_and_fills_no_memory(bus: MessageBus) -> None:
     rule = MatchRule(type="signal", interface="org.example.Flood")
     signal_ = new_signal(DBusAddress("/x", interface="org.example.Flood"), "Drop", "u", (1,))
     with Bus() as ours, ours.signals(rule) as queue, open_dbus_connection(bus.address) as flooder:

@@ -50,14 +50,12 @@ def test_the_button_that_was_pressed_is_the_answer(
     assert dunst.shown() == 0
 
 
-def test_a_notification_that_nobody_answers_goes_away_at_its_time(dunst: Dunst, notifier: Notifier) -> None:
+def test_an_unanswered_notification_goes_away_at_its_time(dunst: Dunst, notifier: Notifier) -> None:
     assert notifier.ask("one", "two", CHOICES, 1.5) is None
     assert dunst.shown() == 0
 
 
-def test_a_dismissed_notification_is_told_from_one_that_nobody_answered(
-    dunst: Dunst, notifier: Notifier
-) -> None:
+def test_a_dismissed_notification_is_told_from_an_unanswered_one(dunst: Dunst, notifier: Notifier) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     dunst.wait_until_shown()
     dunst.ctl("close")
@@ -92,7 +90,7 @@ def test_a_question_that_ends_before_the_service_has_shown_it_is_taken_away_as_s
         assert called.wait(10)
         if ended == "killed":
             asking.kill(timeout=5)
-            assert asking.dead, "nobody waits for the service"
+            assert asking.dead, "it does not wait for the service"
         else:
             assert asking.get(timeout=10) == "the service on the bus did not answer in time"
         shown.set()
@@ -106,9 +104,7 @@ def _problem(ask: Callable[[], object]) -> str:
         return str(error)
 
 
-def test_a_service_that_ends_meanwhile_is_an_error_and_the_next_one_is_found(
-    dunst: Dunst, notifier: Notifier
-) -> None:
+def test_a_service_that_ends_is_an_error_and_the_next_one_is_found(dunst: Dunst, notifier: Notifier) -> None:
     asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     dunst.wait_until_shown()
     dunst.process.kill()

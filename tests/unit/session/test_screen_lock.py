@@ -111,5 +111,5 @@ def test_a_bus_that_does_not_answer_counts_as_locked() -> None:
         assert screen_lock.locked() is True
 
 
-def test_without_any_bus_nobody_knows() -> None:
+def test_without_any_bus_it_is_not_known() -> None:
     assert screen_lock.locked() is None

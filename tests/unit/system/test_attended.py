@@ -57,7 +57,7 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
 
 
 @needs_tmux
-def test_a_job_in_a_detached_tmux_is_seen_by_nobody_until_somebody_attaches(tmux: Tmux) -> None:
+def test_a_job_in_a_detached_tmux_is_not_seen_until_somebody_attaches(tmux: Tmux) -> None:
     assert not attended.is_seen(tmux.pid)
     tmux.attach()
     assert attended.is_seen(tmux.pid)
@@ -70,7 +70,7 @@ def test_a_job_in_a_detached_tmux_is_seen_by_nobody_until_somebody_attaches(tmux
 
 
 @needs_tmux
-def test_a_job_in_the_background_is_seen_by_nobody_also_where_somebody_is_attached(
+def test_a_job_in_the_background_is_not_seen_also_where_somebody_is_attached(
     tmux: Tmux, tmp_path: Path
 ) -> None:
     told = tmp_path / "pid"
@@ -90,7 +90,7 @@ def test_a_job_in_the_background_is_seen_by_nobody_also_where_somebody_is_attach
         os.kill(job, 9)  # it outlives its terminal
 
 
-def test_a_process_without_a_terminal_or_on_one_that_nobody_knows_is_seen_by_nobody() -> None:
+def test_a_process_without_a_terminal_or_on_an_unknown_one_is_not_seen() -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         try:
             assert not attended.is_seen(process.pid)

@@ -1,4 +1,4 @@
-"""Pasted commands do what they say, whatever a phone or a file is called."""
+"""Pasted commands do what they say, under any name of a phone or a file."""
 
 from __future__ import annotations
 

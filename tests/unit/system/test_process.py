@@ -78,7 +78,7 @@ def test_helpers_get_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def _visible_to_its_own_user(closed: bool) -> bool:
     """Whether another program of the same ordinary user may read the environment of one, closed up or not."""
-    python = [*needs.as_nobody(), "/usr/bin/python3", "-c"]
+    python = [*needs.as_unprivileged(), "/usr/bin/python3", "-c"]
     source = Path(process.__file__).read_text() + ("close_up()\n" if closed else "")
     source += "print('ready', flush=True)\nsys.stdin.read()\n"
     with subprocess.Popen([*python, source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as looked_at:

@@ -36,7 +36,7 @@ def test_an_error_that_quotes_a_file_name_sends_no_sequence_to_the_terminal(tmp_
 
 
 def _is_ours(argument: ast.expr) -> bool:
-    """Whether nobody else chose it: a constant, JSON in ASCII, a question of setup, a completion script."""
+    """Whether it is our own choice: a constant, JSON in ASCII, a question of setup, a completion script."""
     text = ast.unparse(argument)
     if isinstance(argument, ast.Constant) or text in ("*interrupt.args", "f'\\n{question}'"):
         return True

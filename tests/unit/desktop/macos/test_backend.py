@@ -45,14 +45,14 @@ def backend(system: Mac) -> Iterator[MacBackend]:
     made = MacBackend()
     yield made
     made.close()
-    assert sorted(thing.kind for thing in system.things.values()) == [], "objects that nobody released"
+    assert sorted(thing.kind for thing in system.things.values()) == [], "objects that were not released"
 
 
 def type_it(backend: MacBackend, text: str) -> None:
     backend.type_text(Secret(text.encode()), DEADLINE_S, anywhere)
 
 
-def test_random_secrets_arrive_whole_whatever_a_person_holds(system: Mac, backend: MacBackend) -> None:
+def test_random_secrets_arrive_whole_with_any_keys_held(system: Mac, backend: MacBackend) -> None:
     rng = random.Random()
     for _ in range(30):
         system.first.text = ""
@@ -115,9 +115,7 @@ def test_a_focus_that_moves_before_the_first_key_leaves_nothing_anywhere(
     assert (system.first.text, system.other.text) == ("", "")
 
 
-def test_without_an_answer_the_front_program_is_looked_up_anew_each_time(
-    system: Mac, backend: MacBackend
-) -> None:
+def test_without_an_answer_the_front_program_is_looked_up_each_time(system: Mac, backend: MacBackend) -> None:
     system.answers = False
     assert backend.focus(DEADLINE_S) == Focus("pid 5", 5, "Vault", ("com.example.vault",))
     system.focused = system.second
@@ -255,7 +253,7 @@ def test_the_clipboard_is_taken_back_while_typing_goes_on(
 
 
 def test_a_copy_at_the_same_moment_is_an_error_and_theirs_stays(system: Mac, backend: MacBackend) -> None:
-    system.copied_meanwhile = True
+    system.copied_since = True
     with pytest.raises(DesktopError, match="same moment"):
         backend.copy(Secret(b"secret"), DEADLINE_S)
     backend.close()

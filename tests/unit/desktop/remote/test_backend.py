@@ -1,4 +1,4 @@
-"""How fast keys go out where nobody tells whether a program reads them."""
+"""How fast keys go out where it is not known whether a program reads them."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class OnGnome(Conformance):
 
 
 class TestIntoATerminal(OnGnome):
-    PASTES = False  # nobody says that it is one, and Ctrl+V is another thing there
+    PASTES = False  # it is not known to be one, and Ctrl+V is another thing there
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -91,7 +91,7 @@ def test_what_it_gave_for_not_asking_again_is_used_once_and_replaced(
         backend.keep_permission_in(permission)
         assert typed(backend, foot, "abc") is None
         assert permission.load() == portal.given[-1]
-        portal.answer = 1  # whoever was asked again would decline
+        portal.answer = 1  # a person who was asked again would decline
         backend.close()
     assert portal.tokens == [None, *portal.given[:2]]
     kept = (tmp_path / "permission.json").read_bytes()
@@ -177,7 +177,7 @@ def test_with_nothing_behind_the_portal_no_text_counts_as_typed(
     assert typed(backend, foot, "abc") is None
     foot.clear()
     ends(portal.behind)
-    portal.answer = None if portal.behind.alive else 0  # nobody shows a question
+    portal.answer = None if portal.behind.alive else 0  # no question is shown
     with pytest.raises(DesktopError) as caught:
         backend.type_text(Secret(b"secret"), 2.0, anywhere)
     assert caught.value.typed == 0
@@ -254,7 +254,7 @@ def test_a_portal_without_a_keyboard_cannot_be_used(portal: Portal) -> None:
     portal.devices = 2
     why_not = PortalBackend.unavailable()
     assert why_not is not None
-    assert why_not.reason == "the desktop's portal lets nobody type"
+    assert why_not.reason == "the desktop's portal lets no program type"
 
 
 def test_the_chooser_gives_it_the_place_for_its_permission(

@@ -80,7 +80,7 @@ def test_a_character_that_is_not_there_stops_the_whole_text() -> None:
 def test_with_several_layouts_only_what_all_have_under_the_same_keys_is_typed() -> None:
     assert possible("us,gb", "password 123 ABC")
     assert not possible("us,gb", '"'), "another key in each"
-    assert not possible("us,ru", "password"), "nobody tells which of them is in effect"
+    assert not possible("us,ru", "password"), "it is not known which of them is in effect"
     assert possible("us,ru", "0123456789 !%")
     assert not possible("us,fr", "a")
 

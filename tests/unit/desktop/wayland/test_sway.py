@@ -112,7 +112,7 @@ def meddled(sway: Sway, window: Recorder, texts: int) -> int:
     return times
 
 
-def test_what_a_person_presses_and_locks_meanwhile_alters_nothing(sway: Sway, window: Recorder) -> None:
+def test_what_a_person_presses_and_locks_in_between_alters_nothing(sway: Sway, window: Recorder) -> None:
     assert meddled(sway, window, 10) > 10
 
 
@@ -179,7 +179,7 @@ def race(sway: Sway, times: int) -> dict[str, int]:
             )
             assert differs(here, text[: len(here)]) is None
             assert astray in text[len(here) : typed], "what went astray is what came next"
-            assert typed - len(here) - len(astray) < CHUNK, "keys in the very moment may reach nobody"
+            assert typed - len(here) - len(astray) < CHUNK, "keys in the very moment may reach no window"
             counts["most astray"] = max(counts["most astray"], len(astray))
     return counts
 

@@ -118,7 +118,7 @@ def test_a_compositor_that_says_nothing_ends_at_the_deadline(compositor: Callabl
         Connection(path)
 
 
-def test_closing_gives_back_files_that_nobody_took(compositor: Callable[..., Path]) -> None:
+def test_closing_gives_back_files_that_were_not_taken(compositor: Callable[..., Path]) -> None:
     reading, writing = os.pipe()
     try:
         with within(5), Connection(compositor(GLOBAL + DONE, files=(writing,))):
@@ -227,7 +227,7 @@ def test_a_compositor_makes_no_object_with_a_number_of_ours_and_not_without_end(
                 connection.adopt(0xFF000000 + number, "data offer", (), lambda opcode, values: None)
 
 
-def test_a_flood_of_events_ends_at_the_deadline_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_flood_of_events_ends_at_the_deadline_and_keeps_no_one_waiting(tmp_path: Path) -> None:
     path = tmp_path / "s"
     script = (
         "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"

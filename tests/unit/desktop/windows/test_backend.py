@@ -61,9 +61,7 @@ def test_an_input_has_the_size_that_windows_checks() -> None:
     assert ctypes.sizeof(windows_calls.INPUT) == 40
 
 
-def test_random_secrets_arrive_whole_whatever_a_person_holds(
-    system: Windows, backend: WindowsBackend
-) -> None:
+def test_random_secrets_arrive_whole_with_any_keys_held(system: Windows, backend: WindowsBackend) -> None:
     rng = random.Random()
     for _ in range(100):
         system.first.units.clear()
@@ -384,7 +382,7 @@ def test_a_clipboard_that_takes_only_a_part_is_left_empty(system: Windows, backe
     assert system.formats == {}
 
 
-def test_pasting_brings_the_text_whatever_a_person_holds(system: Windows, backend: WindowsBackend) -> None:
+def test_pasting_brings_the_text_with_any_keys_held(system: Windows, backend: WindowsBackend) -> None:
     for key in (None, 0xA0, 0xA2, 0xA5, 0x5B):
         system.first.units.clear()
         system.down, system.alone = set(), None

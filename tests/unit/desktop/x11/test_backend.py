@@ -85,7 +85,7 @@ def test_a_layout_with_keys_that_the_server_does_not_take_back(
     assert server.keymap() == before
 
 
-def test_whatever_the_server_refuses_is_an_error_of_the_server(connection: Connection) -> None:
+def test_every_refusal_of_the_server_is_an_error_of_the_server(connection: Connection) -> None:
     for request in (
         struct.pack("=BBHI", 12, 0, 2, 0),
         struct.pack("=BBHHHB7xI", connection.xkb, 9, 5, 0x100, 2, 1, 0),
@@ -333,7 +333,7 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
 
     def check(focus: Focus | None) -> None:
         if asked.is_set():
-            raise target_refused("denied meanwhile")
+            raise target_refused("denied since")
         asked.set()
 
     def go_on() -> None:
@@ -343,7 +343,7 @@ def test_what_is_taken_back_while_the_window_has_yet_to_learn_the_keys_is_not_ty
     os.kill(entry.process.pid, signal.SIGSTOP)
     going_on = gevent.spawn(go_on)
     try:
-        with pytest.raises(Refused, match="denied meanwhile"):
+        with pytest.raises(Refused, match="denied since"):
             backend.type_text(Secret("字é".encode()), DEADLINE_S, Checks(check))
     finally:
         os.kill(entry.process.pid, signal.SIGCONT)
@@ -381,7 +381,7 @@ def test_borrowed_keys_that_another_program_takes_before_the_window_has_read_the
 
     os.kill(terminal.process.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(DesktopError, match="the keyboard was changed meanwhile") as caught:
+        with pytest.raises(DesktopError, match="the keyboard was changed in between") as caught:
             backend.type_text(Secret("字符".encode()), DEADLINE_S, Checks(check))
     finally:
         os.kill(terminal.process.pid, signal.SIGCONT)

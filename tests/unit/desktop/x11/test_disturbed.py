@@ -103,7 +103,7 @@ def test_shift_and_caps_lock_of_another_program_alter_nothing_and_stay_its_own(
 
 @pytest.mark.long
 @pytest.mark.parametrize("layout", ["us", "de", "fr", "cz", "ru"])
-def test_two_hundred_secrets_meanwhile(
+def test_two_hundred_secrets_while_keys_are_held(
     backend: X11Backend, server: XServer, window: Recorder, layout: str
 ) -> None:
     server.layout(layout)

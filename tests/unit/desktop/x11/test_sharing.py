@@ -94,7 +94,7 @@ def test_the_first_greenlet_gets_its_answer_all_the_same(server: XServer) -> Non
     connection.close()
 
 
-def test_nobody_else_comes_in_between_the_requests_of_a_server_grab(server: XServer) -> None:
+def test_no_one_comes_in_between_the_requests_of_a_server_grab(server: XServer) -> None:
     connection = Connection()
 
     def use() -> str:
@@ -233,7 +233,7 @@ def test_closing_while_one_is_being_made_leaves_none(server: XServer) -> None:
     assert ready._connection is None
 
 
-def test_closing_disturbs_nobody_who_asks_over_the_connection(server: XServer) -> None:
+def test_closing_disturbs_no_question_over_the_connection(server: XServer) -> None:
     ready = Ready()
     ready.make()
     with stopped(server):

@@ -30,14 +30,14 @@ def test_the_file_is_owner_only(place: FilePlace) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
-def test_a_file_that_others_have_rights_on_is_refused_with_the_command_that_mends_it(
+def test_a_file_that_others_have_rights_on_is_refused_with_the_command_that_corrects_it(
     place: FilePlace, mode: int
 ) -> None:
     place.backend().load_or_create()
     place.path.chmod(mode)
     with pytest.raises(StoreError) as caught:
         place.backend().load()
-    assert caught.value.cure == f"mend it: chmod 600 {place.path}"
+    assert caught.value.cure == f"correct it: chmod 600 {place.path}"
 
 
 def test_a_link_is_not_followed(place: FilePlace, tmp_path: Path) -> None:

@@ -148,21 +148,21 @@ class TestSituations:
     def test_a_bus_without_a_keyring(self, service: SecretService) -> None:
         assert refusal(Keyring("x", DEADLINE_S).load).problem == "no keyring service is on the session bus"
 
-    def test_a_keyring_that_was_never_used_and_nobody_to_ask_for_its_password(
+    def test_a_keyring_that_was_never_used_and_no_way_to_ask_for_its_password(
         self, service: SecretService
     ) -> None:
         service.locked()
         error = refusal(Keyring("x", DEADLINE_S).load)
         assert error.problem == "the keyring has no default collection, and none was made"
 
-    def test_locked_with_nobody_to_prompt_and_then_unlocked(self, service: SecretService) -> None:
+    def test_locked_without_a_prompt_and_then_unlocked(self, service: SecretService) -> None:
         service.unlock()
         backend = Keyring("x", DEADLINE_S)
         key = backend.load_or_create()
         service.stop()
         service.locked()
         for call in (backend.load, backend.load_or_create, backend.delete, lambda: backend.store(new_key())):
-            problem = "the keyring is locked, and there is nobody to ask for its password"
+            problem = "the keyring is locked, and there is no way to ask for its password"
             assert refusal(call).problem == problem
         service.stop()
         service.unlock()
@@ -181,7 +181,7 @@ class TestSituations:
         service.unlock()
         assert backend.load() == key
 
-    def test_nobody_answers_the_prompt(self, service: SecretService) -> None:
+    def test_the_prompt_is_not_answered(self, service: SecretService) -> None:
         service.unlock()
         service.stop()
         service.locked()
@@ -314,7 +314,7 @@ class TestTheChild:
         assert json.loads(done.stdout) == {"answer": "none"}
         assert done.stderr == b""
 
-    def test_ends_by_itself_when_nobody_is_left_to_kill_it(self, service: SecretService) -> None:
+    def test_ends_by_itself_when_its_parent_is_gone(self, service: SecretService) -> None:
         service.unlock()
         service.signal(signal.SIGSTOP)
         request = {"op": "load", "service": "novakey", "account": "x", "deadline_s": 0.5}

@@ -361,9 +361,9 @@ class TestTerminal:
             assert session.outcome() == "as expected"
             assert b"the passphrase is empty" in session.shown
 
-    def test_nobody_answers(self) -> None:
+    def test_the_question_is_not_answered(self) -> None:
         with asked("terminal", timeout_s=0.3) as session:
-            assert session.outcome() == "nobody gave the passphrase within 0.3 s"
+            assert session.outcome() == "the passphrase was not given within 0.3 s"
 
     def test_the_question_is_cancelled(self) -> None:
         with asked("terminal") as session:

@@ -47,7 +47,7 @@ def titles(*parts: str, **more: Any) -> dict[str, Any]:
 
 PERMITTED = [
     (None, {}),
-    (NAMELESS, {"denied_process_names": ("x",)}),  # off is off, whatever is listed
+    (NAMELESS, {"denied_process_names": ("x",)}),  # off is off, with any list
     (XTERM, ON),  # nothing listed: the built-in list
     (BROWSER, ON),
     (ELSEWHERE, ON),

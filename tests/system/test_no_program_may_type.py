@@ -1,4 +1,4 @@
-"""A session that lets nobody type, from the phone to the clipboard: a real mutter without its message bus."""
+"""A session that lets no program type, from phone to clipboard: a real mutter without its message bus."""
 
 from __future__ import annotations
 
