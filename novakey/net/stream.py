@@ -176,9 +176,10 @@ class Stream:
         """Move as many bytes as are there. No copy stays of any: a secret may follow a line."""
         count = min(len(self._buffer), len(to))
         old, self._buffer = self._buffer, bytearray(len(self._buffer) - count)
-        with memoryview(old) as view:
+        # Into a view: a bytearray that takes a slice from a view makes a copy of its own first.
+        with memoryview(old) as view, memoryview(self._buffer) as rest:
             to[:count] = view[:count]
-            self._buffer[:] = view[count:]
+            rest[:] = view[count:]
             view[:] = bytes(len(view))
         return count
 

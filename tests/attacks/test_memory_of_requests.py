@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import gevent
 import pytest
 from attacks.test_memory import REST_S, secret
 from support import needs
-from support.daemon import command
+from support.daemon import ROOT, command
 from support.memory import forms, found
 from support.pull import Child, Scene
 from support.x11 import wait_until
 
 TRIES = 5
+
+
+# Reads lines and the secret behind them, as a program that asks does, wipes the secret and waits.
+_READER = """
+import socket, sys
+from novakey.net.stream import Stream
+stream = Stream(socket.socket(fileno=int(sys.argv[1])))
+stream.allow(20)
+for _ in range(int(sys.argv[2])):
+    stream.line(1000)
+    stream.line(1000)
+    stream.secret(64).wipe()
+print("read", flush=True)
+stream.some()
+"""
+
+
+def test_a_secret_that_comes_together_with_the_lines_before_it_leaves_no_copy() -> None:
+    needs.root("reads the memory of another process")
+    texts = [secret() for _ in range(40)]
+    argv = [sys.executable, "-c", _READER, "0", str(len(texts))]
+    ours, theirs = socket.socketpair()
+    with ours, subprocess.Popen(argv, stdin=theirs, stdout=subprocess.PIPE, cwd=ROOT) as reading:
+        theirs.close()
+        for number, text in enumerate(texts):  # lines of many lengths: pieces of many sizes are left
+            ours.sendall(f"line\n{'x' * 16 * number}\n{text}".encode())
+        assert reading.stdout is not None and reading.stdout.readline() == b"read\n"
+        counts = found(reading.pid, {str(number): text[16:].encode() for number, text in enumerate(texts)})
+        ours.shutdown(socket.SHUT_WR)
+    assert counts == {}
 
 
 @pytest.fixture(scope="module")

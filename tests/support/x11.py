@@ -127,7 +127,7 @@ def end(process: subprocess.Popen[Any]) -> None:
             process.wait(5)
 
 
-KEPT_WAITING = 15
+KEPT_WAITING = 20
 """A thread's turns, 20 ms each, that may pass without one of another greenlet."""
 
 
