@@ -139,3 +139,34 @@ def test_no_function_is_longer_than_a_screen() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 60, f"{module}.{node.name}"
+
+
+MOST_CALLABLES = 3
+
+
+def callables(function: ast.FunctionDef, aliases: set[str]) -> list[str]:
+    """Return the parameters that are functions; `aliases` are names for types of functions."""
+    return [
+        parameter.arg
+        for parameter in (*function.args.args, *function.args.kwonlyargs)
+        if parameter.annotation is not None
+        and aliases.intersection(re.findall(r"\w+", ast.unparse(parameter.annotation)))
+    ]
+
+
+def test_no_function_is_given_more_than_three_functions() -> None:
+    trees = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+    aliases = {"Callable"} | {
+        ast.unparse(node.targets[0])
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("Callable[")
+    }
+    assert {"Callable", "Ask", "Decided"} <= aliases
+    many = {
+        f"{name}.{node.name}": found
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and len(found := callables(node, aliases)) > MOST_CALLABLES
+    }
+    assert many == {}

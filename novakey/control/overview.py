@@ -63,7 +63,7 @@ def of(parts: Parts) -> dict[str, object]:
 
 def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
-    now_ms, now = parts.handler.monotonic() * 1000.0, parts.handler.unix_time()
+    now_ms, now = parts.handler.clock.monotonic_ms(), parts.handler.clock.unix()
     return [
         {
             "device": device_id,

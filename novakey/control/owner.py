@@ -297,7 +297,7 @@ class Owner:
             what: device.id,
             "name": device.name,
             "ms": ms,
-            "until_unix": round(self._handler.unix_time() + ms / 1000, 3),
+            "until_unix": round(self._handler.clock.unix() + ms / 1000, 3),
         }
 
     def _window_event(self, uri: PairingUri) -> Event:
@@ -316,4 +316,4 @@ class Owner:
         return "to open another: novakey.py pair" + (" --add" if len(self._devices) else "")
 
     def _now_ms(self) -> float:
-        return self._handler.monotonic() * 1000.0
+        return self._handler.clock.monotonic_ms()

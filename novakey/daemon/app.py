@@ -110,11 +110,9 @@ class Daemon:
             self._pairing,
             installation.devices,
             installation.server,
-            on_paired=self._paired,
-            on_refused=self._refused,
-            on_change=self._windows.changed,
-            clock=clock,
-            shown_host=self._windows.host,
+            self,
+            clock,
+            self._windows.host,
         )
         self._output = Output(settings, self._chooser)
         record, events = (rotate.rotating(settings, paths.log, name) for name in (FILE, EVENTS))
@@ -218,7 +216,8 @@ class Daemon:
         self._notices.close()
         self._audit.close()
 
-    def _paired(self, device: Device, again: bool) -> None:
+    def paired(self, device: Device, again: bool) -> None:
+        """See `handshake.Events.paired`."""
         if again:  # the new key gets nothing of what was allowed to the old one
             self._handler.injector.take_back(device.id)
         self._account.activity.forget(device.id)  # what another phone of that id did is not its doing
@@ -227,6 +226,10 @@ class Daemon:
         self._audit.happened(event, device.id, **{"from": device.paired_from})
         self._notices.paired(device, again)
 
+    def changed(self) -> None:
+        """See `handshake.Events.changed`."""
+        self._windows.changed()
+
     def _window_shown(self, uri: PairingUri | None) -> None:
         """Tell of a window by a notification, unless its QR is on this terminal."""
         if uri is not None and not sys.stdout.isatty():
@@ -234,7 +237,8 @@ class Daemon:
         elif uri is None:
             self._notices.window_ended()
 
-    def _refused(self, phone: RefusedPhone) -> None:
+    def refused(self, phone: RefusedPhone) -> None:
+        """See `handshake.Events.refused`."""
         self._windows.refused(phone)
         self._notices.refused(phone)
 

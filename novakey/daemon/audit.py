@@ -20,9 +20,7 @@ pairing can cause stands in a second file too: no flood of messages rotates it a
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter, deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from novakey.log.rotate import OwnerOnlyFile, parts
 from novakey.messages.handler import Answered
 from novakey.net.rate_limit import RateLimiter
 from novakey.system import files
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire import Malformed, jsonline
 
 log = logging.getLogger(__name__)
@@ -47,11 +46,9 @@ class Audit:
         self,
         file: OwnerOnlyFile,
         events: OwnerOnlyFile,
-        unix_time: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
-        self._unix_time = unix_time
-        self._monotonic = monotonic
+        self._clock = clock
         self._refusals = RateLimiter(REFUSALS)
         self._left_out: dict[tuple[str, str], Answered] = {}
         self._more: Counter[tuple[str, str]] = Counter()
@@ -64,7 +61,7 @@ class Audit:
         if answered.device_id is None:
             return
         kind = (answered.device_id, answered.outcome.reason)
-        if not answered.outcome.success and not self._refusals.allow(" ".join(kind), self._monotonic()):
+        if not answered.outcome.success and not self._refusals.allow(" ".join(kind), self._clock.monotonic()):
             self._more[kind] += 1
             self._left_out[kind] = answered
             return
@@ -81,7 +78,7 @@ class Audit:
         self._write(self._file, self._event("ask", device, more))
 
     def _event(self, event: str, device: str, more: dict[str, str]) -> dict[str, object]:
-        return {"at": int(self._unix_time()), "event": event, "device": device, **more}
+        return {"at": int(self._clock.unix()), "event": event, "device": device, **more}
 
     def close(self) -> None:
         """Write down the last of what was only counted, and close the file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
 from novakey.messages.handler import Answered
 from novakey.messages.requests import Asking, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
+from novakey.system.clock import CLOCK, Clock
 from novakey.system.paste import command
 from novakey.wire.message import MessageType
 from novakey.wire.refused import full
@@ -53,12 +53,12 @@ class Notices:
         settings: Settings,
         devices: DeviceStore,
         notifier: Notifier | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
         self._settings = settings
         self._devices = devices
         self._made = notifier
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._told_at: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._taps: dict[str, tuple[float, bool]] = {}  # when an inject failed; whether it is tried again

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
 
 import gevent
 
@@ -21,7 +20,7 @@ from novakey.net.rate_limit import address_key
 from novakey.net.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing.handshake import Handshake
 from novakey.system import process, systemd
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire import Malformed, message, pair, preface
 from novakey.wire.reply import Outcome, Reply
 
@@ -39,13 +38,13 @@ class Server:
         max_payload_len: int,
         handshake: Handshake,
         handler: Handler,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
     ) -> None:
         self.listen_addr = listen_addr
         self.max_payload_len = max_payload_len
         self.handshake = handshake
         self.handler = handler
-        self.monotonic = monotonic
+        self.monotonic = clock.monotonic
         self._limits = handler.settings
         room = process.room_for_connections()
         if room < self._limits.max_connections:
@@ -53,7 +52,7 @@ class Server:
         self._admission = Admission(self._limits, room)
         for device in handler.devices:  # which is likely to have its address still
             if device.paired_from:
-                self._admission.remember(device.paired_from, monotonic())
+                self._admission.remember(device.paired_from, clock.monotonic())
         self._seats = Seats(self._limits.max_pairing_connections)
         self._running: set[gevent.Greenlet] = set()
         self._listener: Listener[Visit] | None = None

@@ -21,7 +21,7 @@ from novakey.log.format import escape
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.messages.recent import program_of
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
@@ -81,7 +81,7 @@ def _cannot_ask(question: Question, seconds: float) -> str | None:
 
 
 class Approvals:
-    """Who has approved what. `look` tells what has the focus now. Clocks are parameters."""
+    """Who has approved what. `look` tells what has the focus now."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class Approvals:
         gates: Gates,
         look: Callable[[], Focus | None] = lambda: None,
         ask: Ask = _cannot_ask,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
         on_decided: Decided = lambda decision, device_id, program: None,
     ) -> None:
         self._settings = settings
         self._gate = gates.approval
         self._look = look
         self._ask = ask
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._on_decided = on_decided
         self._questions: dict[str, Question] = {}
         self._denied: dict[str, float] = {}  # until when

@@ -6,14 +6,14 @@ owner; a delivery that fails or is refused does not move it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import gevent
 
 from novakey.desktop.base import Backend
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 
 
 class _End(NamedTuple):
@@ -24,9 +24,9 @@ class _End(NamedTuple):
 class ClipboardEnds:
     """The end of the text on each backend's clipboard, `seconds` after it was put there."""
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = boottime) -> None:
+    def __init__(self, seconds: float, clock: Clock = CLOCK) -> None:
         self._seconds = seconds
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._ends: dict[Backend, _End] = {}
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
@@ -19,7 +19,7 @@ class Exchange:
     def __init__(
         self,
         until: float,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
         is_open: Callable[[], bool] = lambda: True,
         too_old: str = "",
     ) -> None:
@@ -28,7 +28,7 @@ class Exchange:
         `too_old` says that its secret was no longer fresh when it came.
         """
         self._until = until
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._is_open = is_open
         self._too_old = too_old
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from novakey.messages.replay import Repeats, ReplayGuard, Verdict, clock_differe
 from novakey.messages.request_ids import RequestIds
 from novakey.net.rate_limit import RateLimiter
 from novakey.secret import Secret, erase
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire import Malformed, NotAuthenticated, crypto, jsonline, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.refused import UNAUTHENTIC, Refused, full
@@ -60,7 +59,7 @@ class _Repeated(NamedTuple):
 
 
 class Handler:
-    """Everything that decides about a message. Clocks are parameters."""
+    """Everything that decides about a message."""
 
     def __init__(
         self,
@@ -69,8 +68,7 @@ class Handler:
         server: crypto.Decapsulator,
         injector: Injector,
         replays: ReplayGuard,
-        unix_time: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
         on_message: Callable[[str], None] = lambda device_id: None,
         on_answer: Callable[[Answered], None] = lambda answered: None,
     ) -> None:
@@ -79,11 +77,10 @@ class Handler:
         self.server = server
         self.injector = injector
         self.replays = replays
-        self.unix_time = unix_time
-        self.monotonic = monotonic
+        self.clock = clock
         self.on_message = on_message
         self.on_answer = on_answer
-        self.ids = RequestIds(unix_time)
+        self.ids = RequestIds(clock)
         self._repeats: Repeats[_Repeated] = Repeats()
         self._per_device = RateLimiter(settings.max_requests_per_min)
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
@@ -111,7 +108,7 @@ class Handler:
         payload has been read, `lain_s` after it came: from then on a message has `EXCHANGE_S` to act.
         `is_open` tells, right before the first key, whether the phone still waits for the reply.
         """
-        until = self.monotonic() - lain_s + EXCHANGE_S
+        until = self.clock.monotonic() - lain_s + EXCHANGE_S
         kind: MessageType | None = None
         device_id: str | None = None
         try:
@@ -128,7 +125,7 @@ class Handler:
             try:
                 self._accept_once(device_id, nonce, opened.timestamp)
             except Refused as refused:
-                if refused.outcome is Outcome.BAD_TIMESTAMP and opened.timestamp < self.unix_time():
+                if refused.outcome is Outcome.BAD_TIMESTAMP and opened.timestamp < self.clock.unix():
                     self._repeats.remember(payload, _Repeated(kind, device_id, refused.outcome, refused.msg))
                 raise
             self._repeats.remember(payload, _Repeated(kind, device_id))
@@ -153,7 +150,7 @@ class Handler:
     ) -> Reply:
         """Make the reply, tell `on_answer`, and write its one line in the log."""
         level = logging.INFO if outcome.success else logging.WARNING
-        name, now = stage(kind), int(self.unix_time())
+        name, now = stage(kind), int(self.clock.unix())
         log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, full(msg))
         self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, full(msg)))
         said = full(msg) if self.settings.reply_program_names else str(msg)
@@ -161,15 +158,15 @@ class Handler:
 
     def malformed(self, problem: str, peer: str, req_id: int) -> Reply:
         """Return the reply to what did not even become a payload."""
-        self._failures.count(peer, self.monotonic())
+        self._failures.count(peer, self.clock.monotonic())
         return self.reply(Outcome.BAD_REQUEST, problem, peer, req_id)
 
     def _refuse_failing(self, peer: str) -> None:
-        if self._failures.full(peer, self.monotonic()):
+        if self._failures.full(peer, self.clock.monotonic()):
             raise Refused(Outcome.RATE_LIMIT, "too many failures from this address, wait a minute")
 
     def _open(self, payload: bytes, peer: str) -> tuple[Message, bytes]:
-        now = self.monotonic()
+        now = self.clock.monotonic()
         try:
             envelope = message.split(payload)
             if not len(self.devices):
@@ -193,7 +190,7 @@ class Handler:
             erase(key)
 
     def _accept_once(self, device_id: str, nonce: bytes, timestamp: int) -> None:
-        now = int(self.unix_time())
+        now = int(self.clock.unix())
         key = key_of(device_id, nonce)
         match self.replays.verdict(key, timestamp, now):
             case Verdict.SEEN:
@@ -206,7 +203,7 @@ class Handler:
                     Outcome.REPLAY,
                     f"what this computer accepted before is not known: send a new one in {wait} s",
                 )
-        if not self._per_device.allow(device_id, self.monotonic()):
+        if not self._per_device.allow(device_id, self.clock.monotonic()):
             raise Refused(Outcome.RATE_LIMIT, "too many messages from this device, wait a minute")
         try:
             # On disk before anything is done: a restart must not accept it again.
@@ -220,12 +217,12 @@ class Handler:
     def _exchange(self, opened: Message, until: float, is_open: Callable[[], bool]) -> Exchange:
         """How long the message may act. A secret must be fresh by its own timestamp too."""
         if opened.type is not MessageType.INJECT:
-            return Exchange(until, self.monotonic)
-        age = self.unix_time() - opened.timestamp
+            return Exchange(until, self.clock)
+        age = self.clock.unix() - opened.timestamp
         too_old = ""
         if age >= FRESH_S:
-            too_old = clock_difference(opened.timestamp, int(self.unix_time()))
-        return Exchange(min(until, self.monotonic() + FRESH_S - age), self.monotonic, is_open, too_old)
+            too_old = clock_difference(opened.timestamp, int(self.clock.unix()))
+        return Exchange(min(until, self.clock.monotonic() + FRESH_S - age), self.clock, is_open, too_old)
 
     def _act(self, device_id: str, opened: Message, exchange: Exchange) -> Told:
         match opened.type:
@@ -259,4 +256,4 @@ class Handler:
         return asked
 
     def _now_ms(self) -> float:
-        return self.monotonic() * 1000.0
+        return self.clock.monotonic_ms()

@@ -23,7 +23,7 @@ from novakey.messages.recent import Recent, Told
 from novakey.messages.requests import Asking, Asks
 from novakey.messages.rules import Rules
 from novakey.secret import Secret
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused, full
 from novakey.wire.reply import Outcome
 
@@ -42,15 +42,15 @@ class Injector:
         approvals: Approvals,
         asks: Asks,
         locked: Callable[[], bool | None] = lambda: None,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
     ) -> None:
         self.settings = settings
         self.output = output
         self.gates = gates
         self.approvals = approvals
         self.asks = asks
-        self.monotonic = monotonic
-        self.recent = Recent(monotonic)
+        self.clock = clock
+        self.recent = Recent(clock)
         self._rules = Rules(settings, devices, gates, approvals, self.recent, locked)
         self._delivering = Lock()
 
@@ -70,7 +70,7 @@ class Injector:
             if asking is not None:
                 return self._give(device_id, secret, asking, exchange, digest)
             # What was armed when the message came stays armed for it, however long the owner thinks.
-            armed = self._rules.check_armed(device_id, self.monotonic() * 1000.0)
+            armed = self._rules.check_armed(device_id, self.clock.monotonic_ms())
             self._rules.check_text(device_id, secret)
             exchange.refuse_late()
             # The owner is asked outside of the lock: while they think, others are served.

@@ -19,7 +19,7 @@ from gevent.event import Event
 
 from novakey.desktop.base import Focus
 from novakey.secret import Secret
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire.reply import Outcome
 
 REPEAT_S = 3.0  # the phone in the field retries after 250 ms and a fresh approval
@@ -45,8 +45,8 @@ class _Delivery:
 class Recent:
     """The deliveries and refusals of the last seconds. The clock is a parameter."""
 
-    def __init__(self, monotonic: Callable[[], float] = boottime) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self._monotonic = clock.monotonic
         self._key = os.urandom(32)
         self._deliveries: dict[bytes, _Delivery] = {}
         self._refused: dict[bytes, tuple[int | str, float]] = {}

@@ -8,8 +8,9 @@ with random bits behind it.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
+
+from novakey.system.clock import CLOCK, Clock
 
 RANDOM_BITS = 21  # with 32 bits of time these are the 53 that JSON's numbers keep exactly
 _STEP = 1024
@@ -20,16 +21,16 @@ class RequestIds:
 
     def __init__(
         self,
-        unix_time: Callable[[], float] = time.time,
+        clock: Clock = CLOCK,
         below: Callable[[int], int] = secrets.randbelow,
     ) -> None:
-        self._unix_time = unix_time
+        self._clock = clock
         self._below = below
         self._last: dict[str, int] = {}
 
     def fresh(self) -> int:
         """Return a number for a connection of an unknown peer."""
-        second = int(self._unix_time()) & 0xFFFFFFFF
+        second = int(self._clock.unix()) & 0xFFFFFFFF
         return (second << RANDOM_BITS) + self._below(1 << RANDOM_BITS)
 
     def growing(self, device_id: str, number: int) -> int:

@@ -24,7 +24,7 @@ from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
 from novakey.secret import Secret
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused, Sentence, filled
 from novakey.wire.reply import Outcome
 
@@ -109,19 +109,19 @@ class Asks:
         self,
         gates: Gates,
         confirm: Confirm | None = None,
-        monotonic: Callable[[], float] = boottime,
+        clock: Clock = CLOCK,
         marker: Path | None = None,
         note: Note = lambda asking, what, device_id: None,
     ) -> None:
         self._gates = gates
         self._confirm = confirm
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
         self._marker = marker
         self._note = note
         self._queue: list[Asking] = []
         self._numbers = 0
         cut_short = marker is not None and marker.exists()  # the daemon before us had a request
-        self._late_until = monotonic() + LATE_S if cut_short else float("-inf")
+        self._late_until = clock.monotonic() + LATE_S if cut_short else float("-inf")
         if cut_short:
             self._unmark()  # one start is late for a request that was cut short, and no later one
         self._again_until = float("-inf")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from novakey.system.clock import boottime
+from novakey.system.clock import CLOCK, Clock
 
 
 class WindowClock:
@@ -15,18 +12,16 @@ class WindowClock:
     extend a window. One that goes ahead (a machine that slept) ends it sooner.
     """
 
-    def __init__(
-        self, unix_time: Callable[[], float] = time.time, monotonic: Callable[[], float] = boottime
-    ) -> None:
-        self._unix_time = unix_time
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self._unix = clock.unix
+        self.monotonic = clock.monotonic
         self.begin()
 
     def begin(self) -> int:
         """Set the time of an opening window by the wall clock, and return it in unix seconds."""
-        self._ahead = self._unix_time() - self._monotonic()
+        self._ahead = self._unix() - self.monotonic()
         return self()
 
     def __call__(self) -> int:
         """Return the time, in unix seconds."""
-        return int(max(self._unix_time(), self._monotonic() + self._ahead))
+        return int(max(self._unix(), self.monotonic() + self._ahead))

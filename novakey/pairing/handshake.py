@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 from gevent.util import wrap_errors
@@ -18,11 +19,11 @@ from novakey.errors import StoreError
 from novakey.net.rate_limit import RateLimiter
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing import refusal
+from novakey.pairing.clock import WindowClock
 from novakey.pairing.refusal import RefusedPhone, RefusedPhoneError
 from novakey.pairing.state import Pairing, RefusedHelloError
 from novakey.secret import Secret
 from novakey.system import interfaces
-from novakey.system.clock import boottime
 from novakey.wire import Malformed, crypto, pair
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,19 @@ class HandshakeError(Exception):
     """The handshake ended without a device; says why, for the log."""
 
 
+class Events(Protocol):
+    """Who hears what becomes of the handshakes."""
+
+    def paired(self, device: Device, again: bool) -> None:
+        """Hear of a device that is stored, before its acknowledgement leaves; `again` where it was known."""
+
+    def refused(self, phone: RefusedPhone) -> None:
+        """Hear of a phone that may not pair."""
+
+    def changed(self) -> None:
+        """Hear that the window may have ended."""
+
+
 class Handshake:
     """Serves `/pair`. One object for the daemon; a handshake lives in `run`."""
 
@@ -47,28 +61,17 @@ class Handshake:
         pairing: Pairing,
         devices: DeviceStore,
         server: crypto.Decapsulator,
-        on_paired: Callable[[Device, bool], None],
-        on_refused: Callable[[RefusedPhone], None],
-        on_change: Callable[[], None],
-        clock: Callable[[], int],
-        monotonic: Callable[[], float] = boottime,
+        events: Events,
+        clock: WindowClock,
         shown_host: Callable[[], str] = lambda: "",
     ) -> None:
-        """`on_change` is called when the window may have ended.
-
-        `on_paired` gets the device and whether it paired again. It is called after the device is stored
-        and before the acknowledgement leaves. `on_refused` gets a phone that may not pair.
-        `shown_host` is the host in the QR of the open window.
-        """
+        """Serve no connection yet. `shown_host` is the host in the QR of the open window."""
         self.settings = settings
         self.pairing = pairing
         self.devices = devices
         self.server = server
-        self.on_paired = on_paired
-        self.on_refused = on_refused
-        self.on_change = on_change
+        self.events = events
         self.clock = clock
-        self.monotonic = monotonic
         self.shown_host = shown_host
         self._hellos = RateLimiter(settings.pair_hello_max_per_min, settings.max_tracked_addresses)
         self._wrong_hellos = RateLimiter(settings.pair_hello_max_per_min * _ALL_ADDRESSES, 1)
@@ -81,7 +84,7 @@ class Handshake:
         To be asked before the connection gets a place among those that pair: one address that is far
         over its limit would push the phone out of its place, again and again.
         """
-        if self._hellos.allow(peer, self.monotonic()):
+        if self._hellos.allow(peer, self.clock.monotonic()):
             return None
         return pair.Refusal("rate_limit", _TOO_MANY)
 
@@ -91,14 +94,14 @@ class Handshake:
         `on_hello` is called once the token was right. Of what a peer can cause, only the stream's errors
         before that are raised.
         """
-        began = self.monotonic()
+        began = self.clock.monotonic()
         try:
             stream.allow(self.settings.hello_timeout_s)
             token, repeating = self._hello(stream, peer, on_hello)
         except RefusedHelloError as error:
             refused = self._limited(error)
             log.warning("request %d from %s: pair %s: %s", req_id, peer, refused.reason, refused.msg)
-            self.on_change()
+            self.events.changed()
             stream.send(pair.Refusal(refused.reason, refused.msg).encode())
             return False
         device, again = None, False
@@ -109,7 +112,7 @@ class Handshake:
             log.warning("request %d from %s: pair refused: %s", req_id, peer, error)
             self.pairing.refused(self.clock())
             self._refused = error.refused
-            self.on_refused(error.refused)
+            self.events.refused(error.refused)
         except (HandshakeError, Malformed) as error:
             log.warning("request %d from %s: pair failed: %s", req_id, peer, error)
         except StoreError as error:
@@ -117,10 +120,10 @@ class Handshake:
         finally:  # also after an error the window must not stay taken
             if device is None and not repeating and self.pairing.holds(token):
                 self.pairing.failed(self.clock())
-            self.on_change()
+            self.events.changed()
         if device is not None:
             if not repeating:
-                self.on_paired(device, again)
+                self.events.paired(device, again)
             stream.allow(self.settings.reply_timeout_s)
             stream.send(acknowledgement)
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
@@ -167,7 +170,7 @@ class Handshake:
         """End a handshake that began too late."""
         if beginning.get() is False and self.pairing.holds(token):
             self.pairing.failed(self.clock())
-        self.on_change()
+        self.events.changed()
 
     def _refuse_elsewhere(self, token: Secret, peer: str) -> None:
         """Refuse a phone that comes through a router, such as by a forwarded port (`pair_from`)."""
@@ -175,7 +178,7 @@ class Handshake:
             return
         refused = refusal.elsewhere(peer)
         if self.pairing.waits_for(token):  # else a stranger on the internet could tell the owner things
-            self.on_refused(refused)
+            self.events.refused(refused)
         raise RefusedHelloError(*refused.line)
 
     def _tell_refused(self, token: Secret, peer: str) -> None:
@@ -200,7 +203,7 @@ class Handshake:
         Only what came without the right token counts, and only that is told: a stranger with many addresses
         must not be able to keep the owner's phone out.
         """
-        if refused.reason not in _NO_TOKEN or self._wrong_hellos.allow(_EVERYBODY, self.monotonic()):
+        if refused.reason not in _NO_TOKEN or self._wrong_hellos.allow(_EVERYBODY, self.clock.monotonic()):
             return refused
         return RefusedHelloError("rate_limit", _TOO_MANY)
 
@@ -233,7 +236,7 @@ class Handshake:
 
     def _time_to_register(self, now: int, began: float) -> int:
         """Seconds: a phone does it in well under one, and the window has to be given back soon."""
-        of_all = self.settings.pairing_timeout_s - int(self.monotonic() - began)
+        of_all = self.settings.pairing_timeout_s - int(self.clock.monotonic() - began)
         seconds = max(1, min(self.settings.register_timeout_s, of_all))
         window = self.pairing.window
         return seconds if window is None else min(seconds, window.expires - now)

@@ -21,15 +21,17 @@ from pathlib import Path
 import gevent
 import pytest
 from support.daemon import random_key, read_all
-from support.handler import handler
+from support.handler import Heard, handler
 
 from novakey.config.settings import Settings
 from novakey.daemon.server import Server
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.ledger import open_guard
+from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
+from novakey.system import clock as clocks
 from novakey.wire import crypto, message, pair, preface
 from novakey.wire.message import Message, MessageType
 
@@ -69,13 +71,13 @@ class Soak:
         self.crypto = crypto.ExpandedKey.generate()
         self.ledger = self.folder / "replay.ledger"
         self.guard, _ = open_guard(self.ledger, int(self.clock.unix()), 0)
+        clock = clocks.Clock(self.clock.unix, self.clock.elapsed)
         self.handler = handler(
             settings,
             store,
             server=self.crypto,
             replays=self.guard,
-            unix_time=self.clock.unix,
-            monotonic=self.clock.elapsed,
+            clock=clock,
         )
         pairing = Pairing(Record(device_stored=True), len(devices), 5, lambda record: None)
         handshake = Handshake(
@@ -83,11 +85,8 @@ class Soak:
             pairing,
             store,
             self.crypto,
-            on_paired=lambda device, again: None,
-            on_refused=lambda phone: None,
-            on_change=lambda: None,
-            clock=lambda: int(self.clock.unix()),
-            monotonic=self.clock.elapsed,
+            Heard(),
+            WindowClock(clock),
         )
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, self.handler)
         self.server.monotonic = self.clock.elapsed

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, NoDisplayError
-from novakey.devices.store import DeviceStore
+from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
 from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
@@ -15,7 +15,8 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
-from novakey.system.clock import boottime
+from novakey.pairing.refusal import RefusedPhone
+from novakey.system.clock import CLOCK, Clock
 from novakey.wire import crypto
 
 
@@ -28,15 +29,32 @@ def handler(
     devices: DeviceStore,
     choose: Callable[[], Backend] = no_display,
     server: crypto.Decapsulator | None = None,
-    monotonic: Callable[[], float] = boottime,
+    clock: Clock = CLOCK,
     **options: Any,
 ) -> Handler:
     """Build a handler; the options are parameters of `Handler`."""
     gates = Gates()
-    approvals = Approvals(settings, gates, monotonic=monotonic)
+    approvals = Approvals(settings, gates, clock=clock)
     injector = Injector(
-        settings, devices, Output(settings, choose), gates, approvals, Asks(gates), monotonic=monotonic
+        settings, devices, Output(settings, choose), gates, approvals, Asks(gates), clock=clock
     )
     keys = server or crypto.ExpandedKey.generate()
     options.setdefault("replays", ReplayGuard())
-    return Handler(settings, devices, keys, injector, monotonic=monotonic, **options)
+    return Handler(settings, devices, keys, injector, clock=clock, **options)
+
+
+class Heard:
+    """What a handshake tells of: the ids of the devices that paired, and the phones that were refused."""
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+        self.phones: list[RefusedPhone] = []
+
+    def paired(self, device: Device, again: bool) -> None:
+        self.devices.append(device.id)
+
+    def refused(self, phone: RefusedPhone) -> None:
+        self.phones.append(phone)
+
+    def changed(self) -> None:
+        pass

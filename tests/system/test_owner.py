@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.daemon import Daemon, clean_environment, command, run, say
+from support.handler import Heard
 
 from novakey.secret import Secret
 from novakey.wire.message import MessageType
@@ -183,6 +184,7 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
     """`rotate_device_psk_on_repair` matters where a window opens beside devices; the handshake decides."""
     from novakey.config.settings import Settings
     from novakey.devices.store import Device, DeviceStore
+    from novakey.pairing.clock import WindowClock
     from novakey.pairing.handshake import Handshake
     from novakey.pairing.refusal import RefusedPhoneError
     from novakey.pairing.state import Pairing, Record
@@ -197,10 +199,8 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
             pairing,
             devices,
             crypto.ExpandedKey.generate(),
-            on_paired=lambda device, again: None,
-            on_refused=lambda phone: None,
-            on_change=lambda: None,
-            clock=lambda: int(time.time()),
+            Heard(),
+            WindowClock(),
         )
         token, now = Secret(bytes(16)), int(time.time())
         pairing.open_window(token, now, 600, 3)

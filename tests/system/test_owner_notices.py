@@ -24,6 +24,7 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Answered
 from novakey.pairing import refusal
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome
@@ -281,7 +282,7 @@ class Heard:
         self.bodies: list[str] = []
         device = Device("a", Secret(bytes(32)))
         store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {device.id: device}, None)
-        self.notices = Notices(Settings(**settings), store, self, lambda: self.now)  # type: ignore[arg-type]
+        self.notices = Notices(Settings(**settings), store, self, Clock(monotonic=lambda: self.now))  # type: ignore[arg-type]
 
     def tell(self, summary: str, body: str) -> None:
         self.summaries.append(summary)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.daemon import read_all
+from support.handler import Heard
 
 from novakey.config.settings import Settings
 from novakey.daemon.server import Server
@@ -23,9 +24,11 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
+from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
 from novakey.secret import Secret
+from novakey.system.clock import Clock, boottime
 from novakey.wire import crypto, pair, preface, uri
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -57,10 +60,8 @@ class Listener:
             self.pairing,
             self.store,
             server,
-            on_paired=lambda device, again: None,
-            on_refused=lambda phone: None,
-            on_change=lambda: None,
-            clock=lambda: NOW,
+            Heard(),
+            WindowClock(Clock(lambda: NOW, boottime)),
         )
         gates = Gates()
         injector = Injector(
@@ -71,7 +72,7 @@ class Listener:
             Approvals(settings, gates),
             Asks(gates),
         )
-        handler = Handler(settings, self.store, server, injector, ReplayGuard(), unix_time=lambda: NOW)
+        handler = Handler(settings, self.store, server, injector, ReplayGuard(), Clock(lambda: NOW))
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)
 
     def __enter__(self) -> Listener:
@@ -123,7 +124,7 @@ def test_a_rejected_frame_gets_its_documented_reason(
     frame = base64.b64decode(vector["frame_b64"])
     for gate in (listener.server.handler.gates.arming, listener.server.handler.gates.approval):
         for device in MESSAGES["devices"]:  # so that a refused text is refused for itself
-            gate.open(device["id"], listener.server.handler.monotonic() * 1000, 60_000)
+            gate.open(device["id"], listener.server.handler.clock.monotonic_ms(), 60_000)
     reply = json.loads(listener.send(preface.Route.MSG.value + frame, cut))
     assert reply["reason"] == vector["reason"]
     assert reply["status"] == {"bad_request": 4, "bad_timestamp": 5, "crypto_fail": 8}[vector["reason"]]

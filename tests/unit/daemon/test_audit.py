@@ -7,6 +7,7 @@ from pathlib import Path
 from novakey.daemon.audit import EVENTS, FILE, REFUSALS, Audit, read
 from novakey.log.rotate import OwnerOnlyFile
 from novakey.messages.handler import Answered
+from novakey.system.clock import Clock
 from novakey.wire.reply import Outcome
 
 
@@ -16,7 +17,7 @@ class Record:
     def __init__(self, folder: Path) -> None:
         self.now, self.folder = 100.0, folder
         files = (OwnerOnlyFile(folder / name, 20_000, 1) for name in (FILE, EVENTS))
-        self.audit = Audit(*files, lambda: self.now, lambda: self.now)
+        self.audit = Audit(*files, Clock(lambda: self.now, lambda: self.now))
 
     def answer(self, outcome: Outcome, count: int = 1, device: str = "phone-1") -> None:
         for number in range(count):

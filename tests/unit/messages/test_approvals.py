@@ -12,6 +12,7 @@ from novakey.desktop.base import Focus
 from novakey.messages.approvals import AFTER_DENIAL_S, ALLOW, DENY, Approvals, CannotAskError, Question
 from novakey.messages.exchange import Exchange
 from novakey.messages.gates import Gates
+from novakey.system.clock import Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
@@ -34,13 +35,13 @@ class Scene:
             return person(question)
 
         self.gates = Gates()
-        self.exchange = Exchange(self.now + WAIT_S, lambda: self.now)
+        self.exchange = Exchange(self.now + WAIT_S, Clock(monotonic=lambda: self.now))
         self.approvals = Approvals(
             Settings(**settings),  # type: ignore[arg-type]
             self.gates,
             lambda: self.focus,
             ask,
-            lambda: self.now,
+            Clock(monotonic=lambda: self.now),
         )
 
     def send(self, device: str = "a") -> Outcome | None:

@@ -15,6 +15,7 @@ from novakey.desktop.base import Backend, Delivery, DesktopError, Focus, Unusabl
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.recent import REPEAT_S
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome
@@ -75,8 +76,7 @@ class GatesMachine(RuleBasedStateMachine):
             DeviceStore(Path("/nonexistent"), Secret(bytes(32)), devices, None),
             lambda: self.page,
             SERVER,
-            unix_time=lambda: 1_800_000_000 + self.now,
-            monotonic=lambda: self.now,
+            clock=Clock(lambda: 1_800_000_000 + self.now, lambda: self.now),
         )
         self.armed = dict.fromkeys(PHONES, 0.0)
         self.approved = dict.fromkeys(PHONES, 0.0)

@@ -24,6 +24,7 @@ from novakey.messages.output import Output
 from novakey.messages.requests import Asking, Asks
 from novakey.secret import Secret
 from novakey.session import atspi
+from novakey.system.clock import Clock
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.refused import Refused
@@ -63,7 +64,7 @@ class Screen(Backend):
 
 
 def phone_approves(scene: Scene) -> None:
-    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000)
+    scene.gates.approval.open("phone", scene.injector.clock.monotonic_ms(), 20_000)
 
 
 def take(scene: Scene, asking: Asking) -> str:
@@ -108,7 +109,7 @@ class Scene:
         return self.locked
 
     def arm(self) -> None:
-        self.gates.arming.open("phone", self.injector.monotonic() * 1000, 20_000)
+        self.gates.arming.open("phone", self.injector.clock.monotonic_ms(), 20_000)
 
     def send(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """As `start`, and it has to wait for something."""
@@ -119,7 +120,7 @@ class Scene:
 
     def start(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """Return a secret under way: `get` gives its outcome, also that of a refusal."""
-        exchange = Exchange(self.injector.monotonic() + seconds, self.injector.monotonic)
+        exchange = Exchange(self.injector.clock.monotonic() + seconds, self.injector.clock)
         self.sent += 1
         text = f"correct horse #{self.sent}".encode()  # the same text twice is another matter
 
@@ -318,7 +319,7 @@ def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_lon
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 200)
+    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 200)
     scene.approvals.grant("phone")
     scene.screen.ready.set()
     sent = scene.send()
@@ -332,7 +333,7 @@ def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not
 ) -> None:
     scene = Scene(tmp_path)
     asking = scene.asks.begin("ssh-add", 1, "")
-    scene.gates.approval.open("phone", scene.injector.monotonic() * 1000, 20_000, asking.focus.window)
+    scene.gates.approval.open("phone", scene.injector.clock.monotonic_ms(), 20_000, asking.focus.window)
     sent = scene.send()
     scene.approvals.grant("phone")  # the owner means the window that has the focus
     scene.confirmed.set()
@@ -476,7 +477,7 @@ def test_what_cannot_be_delivered_in_its_time_goes_nowhere(tmp_path: Path, when:
 
 def test_waiting_for_the_one_before_ends_with_its_time(tmp_path: Path) -> None:
     scene = Scene(tmp_path, two_man_approver="phone", approve_consume_on_inject=False)
-    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 60_000)
+    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 60_000)
     phone_approves(scene)
     scene.looked.set()
     typing = scene.send()
@@ -502,7 +503,7 @@ def test_waiting_for_the_owner_takes_nothing_from_its_time(tmp_path: Path) -> No
 def test_what_was_armed_when_the_message_came_stays_armed_while_the_owner_thinks(tmp_path: Path) -> None:
     scene = Scene(tmp_path, approve_wait_ms=60_000)
     scene.thinks_s = 5
-    scene.gates.arming.open("phone", scene.injector.monotonic() * 1000, 200)
+    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 200)
     scene.looked.set()
     scene.screen.ready.set()
     sent = scene.send()
@@ -527,7 +528,9 @@ def test_a_secret_has_ten_seconds_from_when_its_message_was_read(
     screen, server = Slow(), crypto.ExpandedKey.generate()
     screen.ready.set()
     devices = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
-    made = handler(Settings(two_man_enabled=False), devices, lambda: screen, server, lambda: now)
+    made = handler(
+        Settings(two_man_enabled=False), devices, lambda: screen, server, Clock(monotonic=lambda: now)
+    )
     for kind in (MessageType.ARM, MessageType.INJECT):
         opened = Message(
             int(time.time()), kind, b"phone", Secret(b"x" if kind is MessageType.INJECT else b"")
@@ -553,7 +556,7 @@ def test_a_reply_names_the_program_only_where_the_key_says_so(
     )
     devices = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
     subject = handler(settings, devices, lambda: screen, server, on_answer=answered.append)
-    subject.gates.arming.open("phone", subject.monotonic() * 1000, 20_000)
+    subject.gates.arming.open("phone", subject.clock.monotonic_ms(), 20_000)
     opened = Message(int(time.time()), MessageType.INJECT, b"phone", Secret(b"typed"))
     frame = message.seal(opened, server.public, PHONE.key.reveal(), secrets.token_bytes(24))
     with caplog.at_level("INFO"):

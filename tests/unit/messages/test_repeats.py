@@ -16,6 +16,7 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import Handler
 from novakey.messages.replay import MAX_REPEATS, Repeats
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.wire import crypto, message
 from novakey.wire.message import Message, MessageType
 from novakey.wire.reply import Outcome
@@ -88,7 +89,7 @@ def test_a_frame_from_the_future_may_act_later(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     frame, now = scene.frame(age=-200), time.time()
     assert scene.answer(frame)[0] is Outcome.BAD_TIMESTAMP
-    scene.handler.unix_time = lambda: now + 150
+    scene.handler.clock = Clock(lambda: now + 150)
     assert scene.answer(frame)[0] is Outcome.OK
 
 

@@ -23,6 +23,7 @@ from novakey.messages.requests import (
     UnansweredError,
 )
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.wire.refused import Refused, full
 from novakey.wire.reply import Outcome
 
@@ -33,7 +34,7 @@ class Scene:
     def __init__(self, confirm: Callable[[Asking], bool] | None = None, **more: Any) -> None:
         self.now = 1000.0
         self.gates = Gates()
-        self.asks = Asks(self.gates, confirm, lambda: self.now, **more)
+        self.asks = Asks(self.gates, confirm, Clock(monotonic=lambda: self.now), **more)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         """Return what a message of a phone does."""
@@ -44,7 +45,7 @@ class Scene:
         self.gates.approval.open(device_id, self.now * 1000, 15_000)
 
     def give_unapproved(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
-        exchange = Exchange(self.now + 10, lambda: self.now)
+        exchange = Exchange(self.now + 10, Clock(monotonic=lambda: self.now))
         self.asks.await_owner(asking, secret, device_id or "phone", exchange)
         return self.asks.give(asking, secret, device_id)
 

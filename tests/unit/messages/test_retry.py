@@ -21,6 +21,7 @@ from novakey.messages.output import Output
 from novakey.messages.recent import REPEAT_S, RETRY_S
 from novakey.messages.requests import Asks
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
@@ -72,9 +73,9 @@ class Scene:
         phones = {name: Device(name, Secret(bytes(32))) for name in ("phone", "other")}
         devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), phones, None)
         self.output = Output(self.settings, lambda: self.window)
-        self.approvals = Approvals(self.settings, self.gates, monotonic=lambda: self.now)
+        self.approvals = Approvals(self.settings, self.gates, clock=Clock(monotonic=lambda: self.now))
         self.locked = False
-        self.asks = Asks(self.gates, monotonic=lambda: self.now)
+        self.asks = Asks(self.gates, clock=Clock(monotonic=lambda: self.now))
         self.injector = Injector(
             self.settings,
             devices,
@@ -83,7 +84,7 @@ class Scene:
             self.approvals,
             self.asks,
             lambda: self.locked,
-            lambda: self.now,
+            Clock(monotonic=lambda: self.now),
         )
 
     def arm(self, device: str = "phone") -> None:
@@ -95,7 +96,7 @@ class Scene:
         """Approve, a moment, inject."""
         self.approvals.by_phone(device)
         self.now += 0.25
-        exchange = Exchange(self.now + 10, lambda: self.now, is_open)
+        exchange = Exchange(self.now + 10, Clock(monotonic=lambda: self.now), is_open)
         try:
             return self.injector.inject(device, Secret(text), exchange)[0]
         except Refused as refused:

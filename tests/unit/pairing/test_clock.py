@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from novakey.pairing.clock import WindowClock
+from novakey.system.clock import Clock
 
 
 class Clocks:
@@ -12,7 +13,7 @@ class Clocks:
         self.wall, self.steady = 1_800_000_000.0, 50.0
 
     def window_clock(self) -> WindowClock:
-        return WindowClock(lambda: self.wall, lambda: self.steady)
+        return WindowClock(Clock(lambda: self.wall, lambda: self.steady))
 
 
 def test_setting_the_clock_back_does_not_make_a_window_longer() -> None:

@@ -15,14 +15,17 @@ from pathlib import Path
 
 import greenlet
 import pytest
+from support.handler import Heard
 
 from novakey.config.settings import Settings
 from novakey.devices import store
 from novakey.devices.store import DeviceStore
 from novakey.net.stream import EndOfStreamError
+from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record, State
 from novakey.secret import Secret
+from novakey.system.clock import Clock
 from novakey.wire import crypto, pair
 
 KEYS = crypto.ExpandedKey.generate()
@@ -95,16 +98,14 @@ class Table:
         self.devices = DeviceStore(self.path, self.key, {}, None)
         self.pairing = Pairing(Record(), 0, 5, lambda record: None)
         self.pairing.open_window(self.token, NOW, 600, 3)
-        self.paired: list[str] = []
+        self.heard = Heard()
         self.handshake = Handshake(
             Settings(),
             self.pairing,
             self.devices,
             KEYS,
-            on_paired=lambda device, again: self.paired.append(device.id),
-            on_refused=lambda phone: None,
-            on_change=lambda: None,
-            clock=lambda: NOW,
+            self.heard,
+            WindowClock(Clock(lambda: NOW, lambda: 0.0)),
         )
 
     def play(self, phones: Sequence[Phone], schedule: Sequence[int]) -> None:
@@ -168,7 +169,7 @@ def test_two_whole_phones_are_one_device_and_one_acknowledgement(
         winners = [one for one in phones if one.acknowledged]
         assert len(winners) == 1, schedule
         assert table.stored() == {winners[0].registration.device_id: winners[0].registration.device_key}
-        assert table.paired == [winners[0].registration.device_id]
+        assert table.heard.devices == [winners[0].registration.device_id]
         assert table.pairing.state is State.PAIRED
         refusals |= {one.refusal for one in phones if not one.acknowledged}
     assert refusals == {"busy", ""}, "the loser is told busy, or its repeat is refused in silence"
@@ -185,7 +186,7 @@ def test_a_phone_that_leaves_takes_nothing_from_the_other(tmp_path: Path, leaves
         assert stored == {
             one.registration.device_id: one.registration.device_key
             for one in (leaver, other)
-            if one.registration.device_id in table.paired
+            if one.registration.device_id in table.heard.devices
         }
         assert other.acknowledged == ("b" in stored), schedule
         assert other.acknowledged or other.refusal == "busy" or "a" in stored, schedule
@@ -204,7 +205,7 @@ def test_one_phone_twice_at_once_is_paired_once_with_its_key(tmp_path: Path) -> 
         table.play(twins, schedule)
         assert any(twin.acknowledged for twin in twins)
         assert all(twin.acknowledged or twin.refusal == "busy" for twin in twins), schedule
-        assert table.stored() == {"a": key} and table.paired == ["a"]
+        assert table.stored() == {"a": key} and table.heard.devices == ["a"]
 
 
 def test_a_handshake_whose_window_has_been_closed_stores_nothing(tmp_path: Path) -> None:

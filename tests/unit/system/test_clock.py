@@ -21,9 +21,8 @@ from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.requests import Asks
 from novakey.pairing.clock import WindowClock
-from novakey.pairing.handshake import Handshake
 from novakey.secret import Secret
-from novakey.system.clock import boottime
+from novakey.system.clock import Clock, boottime
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
@@ -37,11 +36,9 @@ def test_it_is_the_clock_of_the_system_that_counts_sleep() -> None:
     assert before - 0.02 <= uptime <= boottime() + 0.02
 
 
-@pytest.mark.parametrize(
-    "made", [Handler, Injector, Approvals, Asks, ClipboardEnds, WindowClock, Handshake, Server]
-)
+@pytest.mark.parametrize("made", [Handler, Injector, Approvals, Asks, ClipboardEnds, WindowClock, Server])
 def test_all_that_a_person_allows_for_a_while_goes_by_it(made: Callable[..., object]) -> None:
-    assert inspect.signature(made).parameters["monotonic"].default is boottime
+    assert inspect.signature(made).parameters["clock"].default.monotonic is boottime
 
 
 @pytest.fixture
@@ -69,20 +66,20 @@ def test_neither_arming_nor_approval_outlives_a_night_asleep(
 
     def refusal(left_s: float = 0) -> Outcome:
         with pytest.raises(Refused) as refused:
-            injector.inject("phone", Secret(b"correct horse"), Exchange(injector.monotonic() + left_s))
+            injector.inject("phone", Secret(b"correct horse"), Exchange(injector.clock.monotonic() + left_s))
         return refused.value.outcome
 
-    injector.gates.arming.open("phone", injector.monotonic() * 1000, 20_000)
+    injector.gates.arming.open("phone", injector.clock.monotonic_ms(), 20_000)
     injector.approvals.by_phone("phone")
     assert refusal() is Outcome.INTERNAL_ERROR, "both are open: it is only too late"
     sleep()
     if gate == "approval":
-        injector.gates.arming.open("phone", injector.monotonic() * 1000, 20_000)
+        injector.gates.arming.open("phone", injector.clock.monotonic_ms(), 20_000)
     assert refusal(10) is (Outcome.NOT_ARMED if gate == "arming" else Outcome.NEEDS_APPROVE)
 
 
 def test_no_pairing_window_outlives_a_night_asleep_with_the_clock_set_back(sleep: Callable[[], None]) -> None:
-    clock = WindowClock(unix_time=lambda: 1_700_000_000.0)
+    clock = WindowClock(Clock(lambda: 1_700_000_000.0))
     opened = clock.begin()
     sleep()
     assert clock() - opened >= NIGHT_S
