@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from support.daemon import ROOT
 
 BUILD_S = 120
 SUITES = ("bookworm", "trixie")
+ANOTHER = 65534
 
 
 def build(folder: Path, *words: str, umask: int = 0o022) -> Path:
@@ -57,7 +59,8 @@ def test_it_holds_the_whole_program_and_what_a_desktop_looks_for(package: Path) 
     assert not [name for name in names if "__pycache__" in name or name.startswith(("etc", "home"))]
 
 
-def test_a_tree_without_the_pin_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("foreign", [False, True], ids=["own", "of another user"])
+def test_a_tree_without_the_pin_says_what_is_missing(tmp_path: Path, foreign: bool) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "packaging", tree / "packaging")
     for name in ("novakey/__init__.py", "CHANGELOG.md"):
@@ -69,6 +72,10 @@ def test_a_tree_without_the_pin_says_what_is_missing(tmp_path: Path) -> None:
         shutil.copyfile(ROOT / name, tree / name)
     subprocess.run(["git", "init", "-q", tree], check=True)
     subprocess.run(["git", "-C", tree, "add", "-A"], check=True)
+    if foreign:
+        needs.root("gives the tree to another user")
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, ANOTHER, ANOTHER)
     argv = [sys.executable, tree / "packaging/build", "--only", "deb", tmp_path / "out"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=BUILD_S, check=False)
     assert done.returncode == 1

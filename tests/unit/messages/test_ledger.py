@@ -7,6 +7,8 @@ import resource
 import secrets
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.daemon import ROOT
 from support.handler import handler
 
 from novakey.config.settings import Settings
@@ -67,25 +70,30 @@ def test_what_was_accepted_is_seen_after_a_kill(path: Path) -> None:
     assert again.verdict(new(100), NOW, NOW) is Verdict.NEW
 
 
+_ACCEPTING = """
+import os, secrets, sys
+from pathlib import Path
+from novakey.messages.ledger import open_guard
+path, now, boot = Path(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3])
+guard, _ = open_guard(path, now, 1, boot)
+while True:
+    key = secrets.token_bytes(12)
+    guard.accept(key, now, now)
+    os.write(1, key)
+"""
+
+
 def test_a_kill_between_any_two_messages_loses_none(path: Path) -> None:
     """A real process accepts, says so, and is killed while it goes on."""
+    argv = [sys.executable, "-c", _ACCEPTING, str(path), str(NOW), BOOT.hex()]
     for _ in range(10):
-        said, say = os.pipe()
-        if (child := os.fork()) == 0:
-            guard = opened(path)
-            while True:
-                key = secrets.token_bytes(12)
-                guard.accept(key, NOW, NOW)
-                os.write(say, key)
-        os.close(say)
-        accepted = b""
-        while len(accepted) < 12 * 200:
-            accepted += os.read(said, 1200)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        while piece := os.read(said, 1 << 16):
-            accepted += piece
-        os.close(said)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0) as child:
+            assert child.stdout is not None
+            accepted = b""
+            while len(accepted) < 12 * 200:
+                accepted += child.stdout.read(1200)
+            child.kill()
+            accepted += child.stdout.read()
         guard = opened(path)
         keys = [accepted[at : at + 12] for at in range(0, len(accepted), 12)]
         assert all(guard.verdict(key, NOW, NOW) is Verdict.SEEN for key in keys)
