@@ -176,7 +176,7 @@ def test_an_unanswered_question_goes_away_and_approves_nothing(start: Start) -> 
 def test_without_a_service_the_command_line_shows_and_grants_it(start: Start) -> None:
     desk = start(dunst=False)
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
-    desk.daemon.wait_for_log("no person can be asked on the screen")
+    desk.daemon.wait_for_log("no question can be shown")
     desk.daemon.wait_for_log("use novakey.py approve, or deny")
     assert desk.waiting() == [("pocket", "xterm")]
     shown = run("--data-dir", desk.daemon.folder, "status").stdout
@@ -195,7 +195,7 @@ def test_a_service_that_dies_leaves_the_question_to_the_command_line(start: Star
     assert desk.send().outcome is Outcome.NEEDS_APPROVE
     desk.dunst.wait_until_shown()
     desk.dunst.kill()
-    desk.daemon.wait_for_log("no person can be asked on the screen (the notification service ended)")
+    desk.daemon.wait_for_log("no question can be shown (the notification service ended)")
     assert desk.nothing_is_typed(), "no answer is no yes"
     assert desk.waiting() == [("pocket", "xterm")]
     assert desk.owner("deny")["denied"] == ["pocket"]
