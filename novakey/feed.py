@@ -36,13 +36,13 @@ class Subscription(Generic[Item]):
             self.missed += 1
 
     def __enter__(self) -> Subscription[Item]:
-        self._feed.listeners.append(self)
+        self._feed.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._feed.listeners.remove(self)
+        self._feed.remove(self)
 
 
 class Feed(Generic[Item]):
@@ -54,6 +54,14 @@ class Feed(Generic[Item]):
     def listen(self) -> Subscription[Item]:
         """Return a new listener, which hears from when it is entered."""
         return Subscription(self)
+
+    def add(self, listener: Subscription[Item]) -> None:
+        """Publish to this one too."""
+        self.listeners.append(listener)
+
+    def remove(self, listener: Subscription[Item]) -> None:
+        """Publish to this one no more."""
+        self.listeners.remove(listener)
 
     def publish(self, item: Item) -> None:
         """Tell everybody; never waits for anybody."""

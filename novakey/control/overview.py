@@ -13,6 +13,7 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gate
 from novakey.messages.handler import Handler
 from novakey.messages.history import Account
+from novakey.messages.inject import Injector
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
 from novakey.pairing.window import Windows
@@ -27,6 +28,7 @@ class Parts(NamedTuple):
     pairing: Pairing
     windows: Windows
     handler: Handler
+    injector: Injector
     account: Account
     chooser: Chooser
     bound: tuple[str, int]
@@ -35,7 +37,7 @@ class Parts(NamedTuple):
 
 def of(parts: Parts) -> dict[str, object]:
     """Return the whole of it, for JSON."""
-    gates = parts.handler.gates
+    gates, asks = parts.injector.gates, parts.injector.asks
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -54,7 +56,7 @@ def of(parts: Parts) -> dict[str, object]:
         "questions": _questions(parts),
         "asks": [
             {"number": asking.number, "program": asking.program, "pid": asking.pid, "prompt": asking.prompt}
-            for asking in parts.handler.injector.asks.waiting()
+            for asking in asks.waiting()
         ],
         "display": _display(parts),
         "outcomes": _outcomes(parts),
@@ -63,7 +65,8 @@ def of(parts: Parts) -> dict[str, object]:
 
 def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
-    now_ms, now = parts.handler.clock.monotonic_ms(), parts.handler.clock.unix()
+    clock = parts.handler.clock
+    now_ms, now = clock.monotonic_ms(), clock.unix()
     return [
         {
             "device": device_id,
@@ -103,6 +106,7 @@ def _pairing(parts: Parts) -> dict[str, object]:
 
 
 def _questions(parts: Parts) -> list[dict[str, object]]:
+    approvals = parts.injector.approvals
     return [
         {
             "device": question.device_id,
@@ -110,7 +114,7 @@ def _questions(parts: Parts) -> list[dict[str, object]]:
             "program": question.program,
             "purpose": question.purpose,
         }
-        for question in parts.handler.injector.approvals.questions()
+        for question in approvals.questions()
     ]
 
 

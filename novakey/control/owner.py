@@ -53,10 +53,12 @@ class Owner:
         self._devices = parts.devices
         self._pairing = parts.pairing
         self._windows = parts.windows
-        self._handler = parts.handler
-        self._account = parts.account
-        self._approvals = parts.handler.injector.approvals
-        self._asks = parts.handler.injector.asks
+        self._clock = parts.handler.clock
+        self._injector = parts.injector
+        self._gates = parts.injector.gates
+        self._activity = parts.account.activity
+        self._approvals = parts.injector.approvals
+        self._asks = parts.injector.asks
         self._on_revoked = on_revoked
         self._on_changed = on_changed
         self._log = LogFeed()
@@ -99,7 +101,7 @@ class Owner:
         """Return the open window, or a new one, until it ends."""
         window = self._windows.open(beside_devices=add)
         # Only now: opening one may end a window whose time is over, and that end is not this window's.
-        with self._windows.happenings.listen() as happenings:
+        with self._windows.listen() as happenings:
             yield self._window_event(window)
             while True:
                 match happenings.next():
@@ -144,9 +146,9 @@ class Owner:
         """Forget a device: from here on it is a stranger, also on a connection that is open."""
         found = self._device(device)
         self._devices.remove(found)
-        self._handler.injector.take_back(found.id)
+        self._injector.take_back(found.id)
         self._pairing.revoked(len(self._devices))
-        self._account.activity.forget(found.id)
+        self._activity.forget(found.id)
         log.warning("the owner revoked the device %s", escape(found.id))
         self._on_revoked(found)
         return {"revoked": found.id, "name": found.name, "devices": len(self._devices)}
@@ -160,11 +162,11 @@ class Owner:
         if asked <= 0:
             raise NovaKeyError("the milliseconds must be more than 0")
         granted = min(asked, self._settings.arm_max_ms)
-        return self._open(self._handler.gates.arming, found, granted, "armed")
+        return self._open(self._gates.arming, found, granted, "armed")
 
     def disarm(self) -> dict[str, object]:
         """Close both gates for every device: what was allowed is not any more."""
-        gates = self._handler.gates
+        gates = self._gates
         closed = {
             row["device"]
             for gate in (gates.arming, gates.approval)
@@ -189,7 +191,7 @@ class Owner:
     def deny(self, device: str | None = None) -> dict[str, object]:
         """Take back one approval or all of them, and refuse what waits for one; armed stays armed."""
         if device is None:
-            open_now = [row["device"] for row in overview.open_for(self._parts, self._handler.gates.approval)]
+            open_now = [row["device"] for row in overview.open_for(self._parts, self._gates.approval)]
             asked = (question.device_id for question in self._approvals.questions())
             denied = sorted({*open_now, *asked, *self._asks.approved()})
         else:
@@ -235,7 +237,7 @@ class Owner:
         rows: list[dict[str, object]] = []
         newest = max((device.paired_unix for device in self._devices), default=0)
         for device in self._devices:
-            figures = self._account.activity.get(device.id)
+            figures = self._activity.get(device.id)
             rows.append(
                 {
                     "id": device.id,
@@ -297,7 +299,7 @@ class Owner:
             what: device.id,
             "name": device.name,
             "ms": ms,
-            "until_unix": round(self._handler.clock.unix() + ms / 1000, 3),
+            "until_unix": round(self._clock.unix() + ms / 1000, 3),
         }
 
     def _window_event(self, uri: PairingUri) -> Event:
@@ -316,4 +318,4 @@ class Owner:
         return "to open another: novakey.py pair" + (" --add" if len(self._devices) else "")
 
     def _now_ms(self) -> float:
-        return self._handler.clock.monotonic_ms()
+        return self._clock.monotonic_ms()

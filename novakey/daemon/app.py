@@ -95,9 +95,9 @@ class Daemon:
         self._stopping = Event()
         permission = SealedPermission(paths.permission, installation.devices.key)
         self._chooser = Chooser(settings.desktop_backend, permission, permission.signing_key())
-        self._account = Account(
-            Activity(paths.activity, installation.devices.key, {device.id for device in installation.devices})
-        )
+        known = {device.id for device in installation.devices}
+        self._activity = Activity(paths.activity, installation.devices.key, known)
+        self._account = Account(self._activity)
         fingerprint = crypto.fingerprint(installation.server.public)
         display = Display(paths.qr, settings.advertise_host, fingerprint)
         clock = WindowClock()
@@ -117,11 +117,12 @@ class Daemon:
         self._output = Output(settings, self._chooser)
         record, events = (rotate.rotating(settings, paths.log, name) for name in (FILE, EVENTS))
         self._audit = Audit(record, events)
+        self._injector = self._new_injector(settings)
         self._handler = Handler(
             settings,
             installation.devices,
             installation.server,
-            self._injector(settings),
+            self._injector,
             replays=replays,
             on_message=self._pairing.forget_repeat,
             on_answer=self._answered,
@@ -129,7 +130,7 @@ class Daemon:
         self._control: ControlServer | None = None
         self._server = Server(settings.listen_addr, settings.max_payload_len, handshake, self._handler)
 
-    def _injector(self, settings: Settings) -> Injector:
+    def _new_injector(self, settings: Settings) -> Injector:
         gates = Gates()
         asks = Asks(
             gates,
@@ -194,6 +195,7 @@ class Daemon:
                 self._pairing,
                 self._windows,
                 self._handler,
+                self._injector,
                 self._account,
                 self._chooser,
                 bound,
@@ -206,7 +208,7 @@ class Daemon:
 
     def _stop(self) -> None:
         self._output.stop()
-        self._handler.injector.approvals.close()
+        self._injector.close()
         self._server.stop()
         self._windows.stop()
         if self._control is not None:
@@ -219,8 +221,8 @@ class Daemon:
     def paired(self, device: Device, again: bool) -> None:
         """See `handshake.Events.paired`."""
         if again:  # the new key gets nothing of what was allowed to the old one
-            self._handler.injector.take_back(device.id)
-        self._account.activity.forget(device.id)  # what another phone of that id did is not its doing
+            self._injector.take_back(device.id)
+        self._activity.forget(device.id)  # what another phone of that id did is not its doing
         self._windows.paired(device, again)
         event = "paired again" if again else "paired"
         self._audit.happened(event, device.id, **{"from": device.paired_from})
@@ -248,7 +250,7 @@ class Daemon:
 
     def _decided(self, decision: str, device_id: str, program: str) -> None:
         if decision == "denied":
-            self._handler.injector.asks.take_back(device_id)
+            self._injector.take_back_requests(device_id)
         self._audit.happened(decision, device_id, program=program)
 
     def _asked(self, asking: Asking, became: str, device_id: str) -> None:

@@ -44,6 +44,7 @@ class Server:
         self.max_payload_len = max_payload_len
         self.handshake = handshake
         self.handler = handler
+        self._ids = handler.ids
         self.monotonic = clock.monotonic
         self._limits = handler.settings
         room = process.room_for_connections()
@@ -77,18 +78,18 @@ class Server:
             self._listener.close()
         gevent.sleep(0)  # the connection that was just accepted gets to its first read
         gevent.joinall(list(self._running), timeout=GRACE_S)
-        self.handshake.pairing.stop()
+        self.handshake.stop()
         gevent.killall(list(self._running))
 
     def _admit(self, address: str) -> Visit | None:
         peer = address_key(address)
         visit = self._admission.enter(peer, self.monotonic())
         if visit is None:
-            log.warning("request %d from %s: closed: too many connections", self.handler.ids.fresh(), peer)
+            log.warning("request %d from %s: closed: too many connections", self._ids.fresh(), peer)
         return visit
 
     def _serve(self, sock: socket.socket, visit: Visit) -> None:
-        req_id, peer = self.handler.ids.fresh(), visit.peer
+        req_id, peer = self._ids.fresh(), visit.peer
         stream = Stream(sock)
         visit.give_way = lambda: stream.cut_off("another connection took its place")
         if visit.displaced:  # before it had its turn: what it has sent by now is still read

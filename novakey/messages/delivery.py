@@ -29,6 +29,7 @@ class Delivery:
         self.window: int | str | None = None
         self.is_open = False
         self._rules = rules
+        self._approvals = rules.approvals
         self._digest = digest
         self._exchange = exchange
         self._fields: Sequence[FocusedObject] = ()
@@ -36,7 +37,7 @@ class Delivery:
     def prepare(self) -> None:
         """Check what needs no window, and find the fields with the focus. Both take a moment."""
         self._rules.check_disarmed(self.device_id, self.armed)
-        self._rules.approvals.check(self.device_id)
+        self._approvals.check(self.device_id)
         self._rules.check_screen(self._digest)
         self.check_revoked()
         self._fields = self._rules.find_fields(self._digest)
@@ -62,4 +63,4 @@ class Delivery:
         self.program, self.window = program_of(focus), window_of(focus)
         self.check_revoked()
         self._rules.check_window(self._digest, focus, self._fields)
-        self._rules.approvals.check_target(self.device_id, focus)
+        self._approvals.check_target(self.device_id, focus)

@@ -76,6 +76,7 @@ class Handler:
         self.devices = devices
         self.server = server
         self.injector = injector
+        self._approvals, self._arming = injector.approvals, injector.gates.arming
         self.replays = replays
         self.clock = clock
         self.on_message = on_message
@@ -230,18 +231,18 @@ class Handler:
                 return self.injector.inject(device_id, opened.payload, exchange)
             case MessageType.APPROVE:
                 exchange.refuse_late()  # its phone may have given up long ago
-                return Told(Outcome.OK, self.injector.approvals.by_phone(device_id))
+                return Told(Outcome.OK, self._approvals.by_phone(device_id))
             case MessageType.ARM:
                 exchange.refuse_late()
                 return Told(Outcome.OK, self._arm(device_id, opened.payload.reveal()))
             case MessageType.DISARM:
-                self.gates.arming.close(device_id)
+                self._arming.close(device_id)
                 return Told(Outcome.OK, "disarmed")
 
     def _arm(self, device_id: str, payload: bytes) -> str:
         granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
-        self.gates.arming.open(device_id, self._now_ms(), granted)
-        self.injector.output.prepare()
+        self._arming.open(device_id, self._now_ms(), granted)
+        self.injector.prepare()
         return f"armed_for_ms={granted}"
 
     def _asked_ms(self, payload: bytes) -> int:

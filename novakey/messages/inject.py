@@ -47,12 +47,17 @@ class Injector:
         self.settings = settings
         self.output = output
         self.gates = gates
+        self._arming, self._approval = gates.arming, gates.approval
         self.approvals = approvals
         self.asks = asks
         self.clock = clock
         self.recent = Recent(clock)
         self._rules = Rules(settings, devices, gates, approvals, self.recent, locked)
         self._delivering = Lock()
+
+    def prepare(self) -> None:
+        """Make ready for a secret that is about to come, as `Output.prepare` does."""
+        self.output.prepare()
 
     def inject(self, device_id: str, secret: Secret, exchange: Exchange) -> Told:
         """Outcome, sentence and target program; raises `Refused`. The secret is wiped in any case.
@@ -90,13 +95,21 @@ class Injector:
         self.approvals.forget(device_id)
         self.asks.take_back(device_id)
 
+    def take_back_requests(self, device_id: str) -> None:
+        """Close what a device may answer: its owner denied it."""
+        self.asks.take_back(device_id)
+
+    def close(self) -> None:
+        """Take every question away: the daemon ends."""
+        self.approvals.close()
+
     def _told_before(self, device_id: str, digest: bytes, seconds: float = 0.0) -> Told | None:
         """See `Recent.told`. A phone that was armed since then means the request that waits now.
 
         Its person did that: a phone retries without arming.
         """
         told = self.recent.told(digest, seconds)
-        armed_since = self.gates.arming.was_wanted_since(device_id, self.recent.ended_ms(digest))
+        armed_since = self._arming.was_wanted_since(device_id, self.recent.ended_ms(digest))
         return None if self.asks.waiting() and armed_since else told
 
     @contextmanager
@@ -172,6 +185,6 @@ class Injector:
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:
-            self.gates.arming.close(device_id)
+            self._arming.close(device_id)
         if self.settings.approve_consume_on_inject:
-            self.gates.approval.close(device_id)
+            self._approval.close(device_id)

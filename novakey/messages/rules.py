@@ -43,7 +43,7 @@ class Rules:
     ) -> None:
         self.settings = settings
         self.devices = devices
-        self.gates = gates
+        self._arming = gates.arming
         self.approvals = approvals
         self.recent = recent
         self._locked = locked
@@ -66,7 +66,7 @@ class Rules:
 
     def check_armed(self, device_id: str, now_ms: float) -> bool:
         """Return whether the device is armed; refuse one that is not, unless its secret may be copied."""
-        armed = self.gates.arming.is_open(device_id, now_ms)
+        armed = self._arming.is_open(device_id, now_ms)
         known = self.devices.get(device_id) is not None
         if known and not armed and not self.settings.allow_clipboard_when_disarmed:
             raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
@@ -75,7 +75,7 @@ class Rules:
     def check_disarmed(self, device_id: str, armed: bool) -> None:
         """Refuse a device that was revoked, or that was armed and somebody disarmed."""
         self.check_known(device_id)
-        if armed and not self.gates.arming.stands(device_id):
+        if armed and not self._arming.stands(device_id):
             raise Refused(Outcome.NOT_ARMED, "disarmed since: arm again, then send")
 
     def check_revoked(self, device_id: str, armed: bool) -> None:

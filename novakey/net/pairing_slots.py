@@ -24,8 +24,9 @@ class Seat:
 
     def leave(self) -> None:
         """Free the place; a second call has no effect."""
-        if self in self._seats.taken:
-            self._seats.taken.remove(self)
+        taken = self._seats.taken
+        if self in taken:
+            taken.remove(self)
 
 
 class Seats:

@@ -88,6 +88,10 @@ class Handshake:
             return None
         return pair.Refusal("rate_limit", _TOO_MANY)
 
+    def stop(self) -> None:
+        """See `Pairing.stop`: the daemon ends."""
+        self.pairing.stop()
+
     def run(self, stream: Stream, peer: str, req_id: int, on_hello: Callable[[], None]) -> bool:
         """Serve one connection, which the caller closes; whether a device paired.
 

@@ -120,6 +120,11 @@ class Pairing:
             self._keep(record._replace(locked=_too_many(record.interrupted)))
             self.state = State.LOCKED
 
+    @property
+    def locked(self) -> str:
+        """Why pairing is locked; empty where it is not."""
+        return self.record.locked
+
     @in_turn
     def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> Window:
         """Open a window with a fresh token."""

@@ -18,7 +18,7 @@ import gevent
 from novakey.config.settings import Settings
 from novakey.devices.store import Device
 from novakey.errors import NovaKeyError, StoreError
-from novakey.feed import Feed
+from novakey.feed import Feed, Subscription
 from novakey.log.format import escape
 from novakey.net.changes import changes
 from novakey.pairing.clock import WindowClock
@@ -91,6 +91,10 @@ class Windows:
         self._timer: gevent.Greenlet | None = None
         self._watch: gevent.Greenlet | None = None
 
+    def listen(self) -> Subscription[Happening]:
+        """Return a new listener to what happens with the windows."""
+        return self.happenings.listen()
+
     def at_start(self, bound: tuple[str, int]) -> None:
         """Open the window that is due at start, where one is."""
         self._bound = bound
@@ -120,7 +124,7 @@ class Windows:
                 return uri
             match self._pairing.state:
                 case State.LOCKED:
-                    raise NovaKeyError(f"pairing is locked: {self._pairing.record.locked}", WAY_OUT)
+                    raise NovaKeyError(f"pairing is locked: {self._pairing.locked}", WAY_OUT)
                 case State.PAIRED if not beside_devices:
                     raise NovaKeyError("a phone is paired already", "to add another: novakey.py pair --add")
             if not self.can_pair:
@@ -227,7 +231,7 @@ class Windows:
         return FAILED
 
     def _say_locked(self) -> None:
-        log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.record.locked)
+        log.error("pairing is locked: %s; only `reset` lifts it", self._pairing.locked)
 
     def _hide(self) -> None:
         self._shown = self._uri = None

@@ -90,14 +90,14 @@ class Listener:
         return int(values[1]) if kind == 32 and values[0] == self._ping else None
 
     def _asleep(self, until: float) -> bool:
-        start = time.monotonic()
-        before = _threads(self._target.focus.pid)
+        start, pid = time.monotonic(), self._target.focus.pid
+        before = _threads(pid)
         quiet = asleep = 0
         while time.monotonic() < until:
             gevent.sleep(_POLL_S)
             # One that waits for the server sleeps too: by now the server has served it as well as us.
             self._connection.sync()
-            now = _threads(self._target.focus.pid)
+            now = _threads(pid)
             if not now:  # another machine's process, or no /proc: time is all there is
                 gevent.sleep(max(0.0, min(until, start + _NO_WAY_TO_TELL_S) - time.monotonic()))
                 return True
