@@ -11,13 +11,13 @@ from novakey.desktop.base import NoDisplayError
 from novakey.desktop.select import Chooser
 from novakey.devices.store import DeviceStore
 from novakey.messages.gates import Gate
-from novakey.messages.handler import Handler
 from novakey.messages.history import Account
 from novakey.messages.inject import Injector
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
 from novakey.pairing.window import Windows
 from novakey.system import interfaces
+from novakey.system.clock import Clock
 
 
 class Parts(NamedTuple):
@@ -27,12 +27,12 @@ class Parts(NamedTuple):
     devices: DeviceStore
     pairing: Pairing
     windows: Windows
-    handler: Handler
     injector: Injector
     account: Account
     chooser: Chooser
     bound: tuple[str, int]
     since: int
+    clock: Clock
 
 
 def of(parts: Parts) -> dict[str, object]:
@@ -65,8 +65,7 @@ def of(parts: Parts) -> dict[str, object]:
 
 def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
-    clock = parts.handler.clock
-    now_ms, now = clock.monotonic_ms(), clock.unix()
+    now_ms, now = parts.clock.monotonic_ms(), parts.clock.unix()
     return [
         {
             "device": device_id,

@@ -53,7 +53,7 @@ class Owner:
         self._devices = parts.devices
         self._pairing = parts.pairing
         self._windows = parts.windows
-        self._clock = parts.handler.clock
+        self._clock = parts.clock
         self._injector = parts.injector
         self._gates = parts.injector.gates
         self._activity = parts.account.activity

@@ -194,12 +194,12 @@ class Daemon:
                 self._devices,
                 self._pairing,
                 self._windows,
-                self._handler,
                 self._injector,
                 self._account,
                 self._chooser,
                 bound,
                 since,
+                self._handler.clock,
             )
             return Owner(parts, self._revoked, self._audit.happened).operations()
 

@@ -16,9 +16,6 @@ from support.memory import forms, found
 from support.pull import Child, Scene
 from support.x11 import wait_until
 
-TRIES = 5
-
-
 # Reads lines and the secret behind them, as a program that asks does, wipes the secret and waits.
 _READER = """
 import socket, sys
@@ -58,16 +55,12 @@ def scene() -> Iterator[Scene]:
 
 
 def left(scene: Scene, text: str, other: Child | None = None) -> dict[str, dict[str, int]]:
-    """Return what is left in the daemon and in the other process, by form. A busy machine gets more time."""
+    """Return what is left in the daemon and in the other process, by form."""
+    gevent.sleep(REST_S)
     pids = {"daemon": scene.daemon.process.pid}
     if other is not None:
         pids["other"] = other.process.pid
-    for _ in range(TRIES):
-        gevent.sleep(REST_S)
-        still = {name: counts for name, pid in pids.items() if (counts := found(pid, forms(text)))}
-        if not still:
-            break
-    return still
+    return {name: counts for name, pid in pids.items() if (counts := found(pid, forms(text)))}
 
 
 @pytest.mark.parametrize("words", [("ask",), ("askpass", "Password:")], ids=lambda words: words[0])

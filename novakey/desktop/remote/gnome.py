@@ -4,7 +4,7 @@ It asks no person, shows that a session is controlled while it types, and is the
 login on. Sandboxed programs do not reach it.
 
 Known limits. A modifier that a person holds at that moment counts for our keys
-too, and does not tell where the focus is: see `novakey.desktop.remote.backend`.
+too. GNOME does not tell where the focus is: see `novakey.desktop.remote.backend`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The desktop asks the person once whether we may press keys. What it gives for not
 asking again (the restore token) is good for one start and replaced by the next, so
-it is kept again each time, sealed. The session then stays open for as long as the
+each new one is kept, sealed. The session then stays open for as long as the
 daemon runs: asking takes longer than a delivery may.
 
 Known limits. The portal tells neither the focus nor Caps Lock, and a modifier that
