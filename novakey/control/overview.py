@@ -10,7 +10,6 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.select import Chooser
 from novakey.devices.store import DeviceStore
-from novakey.messages.gates import Gate
 from novakey.messages.history import Account
 from novakey.messages.inject import Injector
 from novakey.pairing import status
@@ -37,7 +36,8 @@ class Parts(NamedTuple):
 
 def of(parts: Parts) -> dict[str, object]:
     """Return the whole of it, for JSON."""
-    gates, asks = parts.injector.gates, parts.injector.asks
+    permissions, asks = parts.injector.permissions, parts.injector.asks
+    now_ms = parts.clock.monotonic_ms()
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -49,8 +49,8 @@ def of(parts: Parts) -> dict[str, object]:
         "out_of_reach": status.out_of_reach(
             parts.devices, parts.settings.advertise_host, interfaces.interfaces()
         ),
-        "armed": open_for(parts, gates.arming),
-        "approved": open_for(parts, gates.approval),
+        "armed": _until(parts, permissions.armed(now_ms)),
+        "approved": _until(parts, permissions.approved(now_ms)),
         "two_man": parts.settings.two_man_enabled,
         "approver": parts.settings.two_man_approver,
         "questions": _questions(parts),
@@ -63,7 +63,7 @@ def of(parts: Parts) -> dict[str, object]:
     }
 
 
-def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
+def _until(parts: Parts, devices: dict[str, float]) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
     now_ms, now = parts.clock.monotonic_ms(), parts.clock.unix()
     return [
@@ -72,7 +72,7 @@ def open_for(parts: Parts, gate: Gate) -> list[dict[str, Any]]:
             "name": name_of(parts, device_id),
             "until_unix": round(now + (until - now_ms) / 1000, 3),
         }
-        for device_id, until in gate.until(now_ms).items()
+        for device_id, until in devices.items()
     ]
 
 
@@ -108,12 +108,12 @@ def _questions(parts: Parts) -> list[dict[str, object]]:
     approvals = parts.injector.approvals
     return [
         {
-            "device": question.device_id,
-            "name": name_of(parts, question.device_id),
-            "program": question.program,
-            "purpose": question.purpose,
+            "device": request.device_id,
+            "name": name_of(parts, request.device_id),
+            "program": request.program,
+            "purpose": request.purpose,
         }
-        for question in approvals.questions()
+        for request in approvals.waiting()
     ]
 
 

@@ -17,7 +17,7 @@ from novakey.control.server import Live
 from novakey.devices.store import BY_ID, Device
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
-from novakey.messages.gates import Gate
+from novakey.messages.permissions import Change
 from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
@@ -55,7 +55,7 @@ class Owner:
         self._windows = parts.windows
         self._clock = parts.clock
         self._injector = parts.injector
-        self._gates = parts.injector.gates
+        self._permissions = parts.injector.permissions
         self._activity = parts.account.activity
         self._approvals = parts.injector.approvals
         self._asks = parts.injector.asks
@@ -162,17 +162,15 @@ class Owner:
         if asked <= 0:
             raise NovaKeyError("the milliseconds must be more than 0")
         granted = min(asked, self._settings.arm_max_ms)
-        return self._open(self._gates.arming, found, granted, "armed")
+        self._permissions.apply(Change.ARMED, found.id, self._now_ms(), granted)
+        self._on_changed("armed", found.id)
+        return self._told(found, granted, "armed")
 
     def disarm(self) -> dict[str, object]:
         """Close both gates for every device: what was allowed is not any more."""
-        gates = self._gates
-        closed = {
-            row["device"]
-            for gate in (gates.arming, gates.approval)
-            for row in overview.open_for(self._parts, gate)
-        } | self._asks.approved()
-        gates.close_all()
+        allowed, now_ms = self._permissions, self._now_ms()
+        closed = {*allowed.armed(now_ms), *allowed.approved(now_ms), *self._asks.approved()}
+        allowed.close_all()
         for device_id in sorted(closed):
             self._asks.take_back(device_id)
             self._on_changed("disarmed", device_id)
@@ -191,9 +189,9 @@ class Owner:
     def deny(self, device: str | None = None) -> dict[str, object]:
         """Take back one approval or all of them, and refuse what waits for one; armed stays armed."""
         if device is None:
-            open_now = [row["device"] for row in overview.open_for(self._parts, self._gates.approval)]
-            asked = (question.device_id for question in self._approvals.questions())
-            denied = sorted({*open_now, *asked, *self._asks.approved()})
+            asked = (request.device_id for request in self._approvals.waiting())
+            approved = self._permissions.approved(self._now_ms())
+            denied = sorted({*approved, *asked, *self._asks.approved()})
         else:
             denied = [self._device(device).id]
         for device_id in denied:
@@ -283,15 +281,10 @@ class Owner:
 
     def _asking_device(self, wanted: str | None) -> Device:
         """As `_device`; without a name, the one device that waits for the owner's word."""
-        questions = self._approvals.questions()
-        if wanted is None and len(questions) == 1:
-            return self._device(questions[0].device_id)
+        waiting = self._approvals.waiting()
+        if wanted is None and len(waiting) == 1:
+            return self._device(waiting[0].device_id)
         return self._device(wanted, "approve")
-
-    def _open(self, gate: Gate, device: Device, ms: int, what: str) -> dict[str, object]:
-        gate.open(device.id, self._now_ms(), ms)
-        self._on_changed(what, device.id)
-        return self._told(device, ms, what)
 
     def _told(self, device: Device, ms: int, what: str) -> dict[str, object]:
         log.info("the owner %s the device %s for %d ms", what, escape(device.id), ms)

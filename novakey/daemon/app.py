@@ -30,13 +30,14 @@ from novakey.log import format as logs
 from novakey.log import rotate
 from novakey.messages import ledger
 from novakey.messages.approvals import Approvals
-from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered, Handler
 from novakey.messages.history import Account
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Permissions
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
 from novakey.messages.requests import Asking, Asks
+from novakey.messages.targets import WindowTarget
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
@@ -131,9 +132,9 @@ class Daemon:
         self._server = Server(settings.listen_addr, settings.max_payload_len, handshake, self._handler)
 
     def _new_injector(self, settings: Settings) -> Injector:
-        gates = Gates()
+        permissions = Permissions()
         asks = Asks(
-            gates,
+            permissions,
             self._notices.confirm if settings.ask_confirm else None,
             marker=self._paths.asking,
             note=self._asked,
@@ -142,11 +143,11 @@ class Daemon:
             settings,
             self._devices,
             self._output,
-            gates,
+            permissions,
             Approvals(
                 settings,
-                gates,
-                lambda: asks.focus() or self._output.focus(),
+                permissions,
+                lambda: asks.target() or WindowTarget.of(self._output.focus()),
                 self._notices.ask,
                 on_decided=self._decided,
             ),

@@ -17,7 +17,7 @@ from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
-from novakey.messages.approvals import ALLOW, DENY, CannotAskError, Question
+from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, CannotAskError
 from novakey.messages.handler import Answered
 from novakey.messages.requests import Asking, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
@@ -80,11 +80,11 @@ class Notices:
             self._made = Notifier()
         return self._made
 
-    def ask(self, question: Question, seconds: float) -> str | None:
-        """Ask the owner whether this device may type into that program. It is an `approval.Ask`."""
+    def ask(self, request: ApprovalRequest, seconds: float) -> str | None:
+        """Ask the owner whether this device may type into that program. It is an `approvals.ShowPrompt`."""
         from novakey.session.notifications import DISMISSED
 
-        summary = f"{self._called(question.device_id)} wants to {question.purpose}"
+        summary = f"{self._called(request.device_id)} wants to {request.purpose}"
         body = "Allow only what you have just sent yourself."
         answer = self._ask(summary, body, "Allow once", seconds)
         return DENY if answer == DISMISSED else answer

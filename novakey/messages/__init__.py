@@ -6,8 +6,10 @@ ledger     what was accepted, over restarts
 inject     the gates of a secret, one delivery at a time
 exchange   how long a message may still act
 recent     what was delivered or refused a moment ago
-gates      arming and approval of each device
-approvals  the owner's answer
+permissions  arming, approval and denial of each device, as one table
+targets    what a secret or an approval is for
+approvals  who approves, and the owner's answer
+prompt     a question on the owner's screen
 requests   programs that wait for a secret
 rules      the checks, each with its reason
 delivery   one secret on its way, and what is still allowed

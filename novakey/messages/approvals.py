@@ -1,10 +1,12 @@
-"""Two-man approval: who gives it (`two_man_approver`), and for which window.
+"""Two-man approval: who gives it (`two_man_approver`), and what it is tied to.
 
 The phone's own approval is for any window that has the focus when the secret comes.
-One given on the computer is for the window that the owner was asked about (or
-that had the focus, when no person had been asked): what was on the screen then is
-what was agreed to. Where the focus could not be read then, it is for no window
-that can be told from others. With `computer`, no device can approve itself.
+One given on the computer is tied to the window that the owner was prompted about (or
+that had the focus, if there was no prompt), because that is what the owner agreed to.
+If the focus could not be read at that time, it is not tied to a window that can be
+read. With `computer`, no device can approve itself.
+
+What is allowed, and for how long, is in `permissions`; this file prompts the owner.
 """
 
 from __future__ import annotations
@@ -12,97 +14,82 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import gevent
-from gevent.event import Event
-
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
 from novakey.log.format import escape
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
-from novakey.messages.recent import program_of
+from novakey.messages.permissions import Change, Permissions
+from novakey.messages.prompt import Prompt
+from novakey.messages.targets import RequestTarget, Target, WindowTarget
 from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 log = logging.getLogger(__name__)
 
-ASK_S = 30.0  # how long a question stays on the screen
-# A phone that goes on asking must not wear its owner down: each denial in a row makes it wait twice as long.
-AFTER_DENIAL_S = 10.0
-AFTER_DENIALS_S = 3600.0
+PROMPT_S = 30.0  # how long a prompt stays on the screen
 
 ALLOW, DENY = "allow", "deny"
 
-NOT_KNOWN = "not known"  # the window of an approval where the focus could not be read
-
 
 class CannotAskError(Exception):
-    """There is no way to ask the person on the screen; says why."""
+    """There is no way to prompt the person on the screen; says why."""
 
 
-class Question:
-    """A device that waits for the owner's word.
+class ApprovalRequest:
+    """A device that waits for the owner's word about `target`, until a time of the monotonic clock."""
 
-    It would type into `focus` or, by its name, answer the `request` of a program.
-    """
-
-    def __init__(self, device_id: str, focus: Focus | None, until: float, request: str = "") -> None:
+    def __init__(self, device_id: str, target: Target, until: float) -> None:
         self.device_id = device_id
-        self.focus = focus
+        self.target = target
         self.until = until
-        self.request = request
-        self.answered = Event()
-        self.asking: gevent.Greenlet | None = None
+        self.prompt: Prompt | None = None
 
     @property
     def program(self) -> str:
-        """The program with the focus when it was asked; empty when that is not known."""
-        return program_of(self.focus)
+        """The program that would get the secret; empty if it is not known."""
+        return self.target.program
 
     @property
     def purpose(self) -> str:
         """What the device wants to do, for people."""
-        return f"answer {self.request}" if self.request else f"type into {self.program or 'a window'}"
+        return self.target.purpose
 
 
-Ask = Callable[[Question, float], str | None]
-"""Shows a question for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` when no person can be asked.
+ShowPrompt = Callable[[ApprovalRequest, float], str | None]
+"""Shows a request for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` if no person can be prompted.
 
-One that was put away without an answer is a `DENY`: else a phone could go on asking until somebody gives in.
+A prompt that was put away without an answer is a `DENY`: else a phone could go on until its owner gives in.
 """
 
 Decided = Callable[[str, str, str], None]
-"""Hears what the owner decided: `approved` or `denied`, the device, the program (empty when not known)."""
+"""Receives the owner's decision: `approved` or `denied`, the device, the program (empty if not known)."""
 
 
-def _cannot_ask(question: Question, seconds: float) -> str | None:
+def _cannot_ask(request: ApprovalRequest, seconds: float) -> str | None:
     raise CannotAskError("no way to ask")
 
 
 class Approvals:
-    """Who has approved what. `look` tells what has the focus now."""
+    """Approvals by phones and by the owner. `look` returns what a secret would go to now."""
 
     def __init__(
         self,
         settings: Settings,
-        gates: Gates,
-        look: Callable[[], Focus | None] = lambda: None,
-        ask: Ask = _cannot_ask,
+        permissions: Permissions,
+        look: Callable[[], Target] = lambda: WindowTarget(None),
+        show: ShowPrompt = _cannot_ask,
         clock: Clock = CLOCK,
         on_decided: Decided = lambda decision, device_id, program: None,
     ) -> None:
         self._settings = settings
-        self._gate = gates.approval
+        self._permissions = permissions
         self._look = look
-        self._ask = ask
-        self._monotonic = clock.monotonic
+        self._show = show
+        self._clock = clock
         self._on_decided = on_decided
-        self._questions: dict[str, Question] = {}
-        self._denied: dict[str, float] = {}  # until when
-        self._ignored: dict[str, float] = {}  # until when
-        self._pauses: dict[str, int] = {}  # denied or ignored, in a row
-        self._question_s = max(ASK_S, settings.approve_wait_ms / 1000.0)
+        self._waiting: dict[str, ApprovalRequest] = {}
+        self._prompt_s = max(PROMPT_S, settings.approve_wait_ms / 1000.0)
 
     @property
     def on_computer(self) -> bool:
@@ -117,50 +104,49 @@ class Approvals:
     def by_phone(self, device_id: str) -> str:
         """Approve a device's own next secret, and return the `msg`. `Refused` while a denial holds.
 
-        Where it is not the phone that approves, that opens nothing, and is no refusal: the phone in the
-        field approves before each secret, and sends none where that fails.
+        If phones do not approve here, that opens nothing and is no refusal, because the phone in the
+        field approves before each secret, and sends none if that fails.
         """
-        self._gate.note(device_id, self._now_ms())
+        self._apply(Change.REQUESTED, device_id)
         if not self._settings.two_man_enabled:
             return "two-man approval is off on this computer: this opened nothing, and none is needed"
         self._refuse_denied(device_id)  # else "either" would make of the owner's "deny" a matter of taps
         if self.only_on_computer:
             return "approval is given on the computer: this opened nothing; send, and the owner is asked"
         self._end(device_id)  # an answer that comes later must not open it a second time
-        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms)
+        self._apply(Change.APPROVED_BY_PHONE, device_id, self._settings.approve_window_ms)
         return f"approved_for_ms={self._settings.approve_window_ms}"
 
-    def ask_for(
+    def request(
         self,
         device_id: str,
-        may_ask: Callable[[Focus | None], None],
         exchange: Exchange,
-        focus: Focus | None = None,
-        request: str = "",
+        target: Target | None = None,
+        check: Callable[[Focus | None], None] = lambda focus: None,
     ) -> None:
-        """Ask the owner where that is needed, and wait as `approve_wait_ms` says.
+        """Prompt the owner if that is needed, and wait as `approve_wait_ms` says.
 
-        It is about `focus`, or else what has the focus now; where that stands for the request of a program,
-        `request` is how people know it. `may_ask` raises `Refused` where the
-        owner need not be asked. Returns whether or not there is an approval then: `check` tells.
+        The prompt is about `target`, or else about the window with the focus now, for which `check` raises
+        `Refused` if the owner need not be prompted. Returns with or without an approval: see `check`.
         """
         if not self.on_computer or self._is_open(device_id):
             return
         self._refuse_denied(device_id)
-        question = self._questions.get(device_id)
-        if question is None:
+        request = self._waiting.get(device_id)
+        if request is None:
             self._refuse_ignored(device_id)
-            focus = focus or self._look()
-            may_ask(focus)
+            target = target or self._look()
+            if isinstance(target, WindowTarget):
+                check(target.focus)
             # Looking takes a moment, in which another message of this device may have asked, or had its
-            # answer. A second question would hide the first, and a "deny" on that one would be lost.
+            # answer. A second prompt would hide the first, and a "deny" on that one would be lost.
             if self._is_open(device_id):
                 return
             self._refuse_denied(device_id)
-            question = self._questions.get(device_id) or self._begin(device_id, focus, request)
-        if self._settings.approve_wait_ms:
+            request = self._waiting.get(device_id) or self._begin(device_id, target)
+        if self._settings.approve_wait_ms and request.prompt is not None:
             with exchange.waiting():
-                question.answered.wait(self._settings.approve_wait_ms / 1000.0)
+                request.prompt.wait(self._settings.approve_wait_ms / 1000.0)
 
     def check(self, device_id: str) -> None:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""
@@ -173,91 +159,87 @@ class Approvals:
 
     def check_revoked(self, device_id: str) -> None:
         """Raise `Refused` if the approval that `check` found was taken back."""
-        if self._settings.two_man_enabled and not self._gate.stands(device_id):
+        if self._settings.two_man_enabled and self._permissions.of(device_id).approval.until_ms is None:
             raise Refused(Outcome.NEEDS_APPROVE, "the approval was taken back")
 
-    def check_target(self, device_id: str, focus: Focus | None) -> None:
-        """Raise `Refused` unless the approval still allows this window."""
+    def check_target(self, device_id: str, target: Target) -> None:
+        """Raise `Refused` unless the approval still allows this target."""
         self.check_revoked(device_id)
-        window = self._gate.bound_to(device_id)
-        if window is not None and _window(focus) != window:
+        if self._permissions.of(device_id).approval.target not in (None, target):
             raise Refused(
                 Outcome.NEEDS_APPROVE,
                 "the approval was for another window: bring that one to the front and send again",
-                program_of(focus),
+                target.program,
             )
 
-    def questions(self) -> list[Question]:
-        """Return the questions that wait for the owner."""
-        return [question for question in self._questions.values() if self._monotonic() < question.until]
+    def waiting(self) -> list[ApprovalRequest]:
+        """Return the requests that wait for the owner."""
+        now = self._clock.monotonic()
+        return [request for request in self._waiting.values() if now < request.until]
 
     def grant(self, device_id: str) -> str:
-        """Approve the device's next secret for the window of the question, or else the focused one.
+        """Approve the device's next secret for the target of its request, or else for the focused window.
 
-        The program of that window; empty where the approval is for any, or it is not known.
+        Returns the program; empty if the approval is for any window, or the program is not known.
         """
-        question = self._questions.get(device_id)
-        return self._approve(device_id, question.focus if question is not None else self._focus())
+        request = self._waiting.get(device_id)
+        if request is not None:
+            return self._approve(device_id, request.target)
+        return self._approve(device_id, self._look() if self.on_computer else WindowTarget(None))
 
-    def grant_for(self, device_id: str, focus: Focus) -> None:
-        """Note an approval from another question for the device's next secret, for `focus` only."""
-        is_enough = self._is_open(device_id) and self._gate.bound_to(device_id) in (None, focus.window)
+    def grant_for(self, device_id: str, target: RequestTarget) -> None:
+        """Note an approval from the prompt about a request: for the device's next secret, for it only."""
+        is_enough = self._is_open(device_id)
+        is_enough = is_enough and self._permissions.of(device_id).approval.target in (None, target)
         if self.on_computer and not is_enough:
-            self._approve(device_id, focus)
+            self._approve(device_id, target)
 
-    def _approve(self, device_id: str, focus: Focus | None) -> str:
-        window = _window(focus) if self.on_computer else None
-        self._gate.open(device_id, self._now_ms(), self._settings.approve_window_ms, window)
-        self._forgive(device_id)
+    def _approve(self, device_id: str, target: Target) -> str:
+        tied_to = target if self.on_computer else None
+        self._apply(Change.APPROVED_BY_OWNER, device_id, self._settings.approve_window_ms, tied_to)
         self._end(device_id)
-        self._on_decided("approved", device_id, program_of(focus))
-        return program_of(focus)
+        self._on_decided("approved", device_id, target.program)
+        return target.program
 
     def deny(self, device_id: str) -> None:
-        """Deny the device: close an open approval, and refuse its questions for a while.
-
-        Twice as long after each question in a row that was denied or ignored, up to an hour; saying it once
-        more without a question prolongs nothing.
-        """
-        question = self._questions.get(device_id)
-        self._gate.close(device_id)
-        if question is not None or not self._is_denied(device_id):
-            self._denied[device_id] = self._after_pause(device_id, question is not None)
+        """Deny the device: close an open approval, and refuse its requests for a while."""
+        request = self._waiting.get(device_id)
+        self._apply(Change.DENIED_UNASKED if request is None else Change.DENIED, device_id)
         self._end(device_id)
-        self._on_decided("denied", device_id, question.program if question is not None else "")
+        self._on_decided("denied", device_id, request.program if request is not None else "")
 
     def forget(self, device_id: str) -> None:
-        """Forget the questions and answers of a revoked device."""
-        self._gate.close(device_id)
-        self._forgive(device_id)
+        """Forget what was allowed to a revoked device, and what it waits for."""
+        self._apply(Change.REVOKED, device_id)
         self._end(device_id)
 
     def close(self) -> None:
-        """Take every question away: no caller listens any more."""
-        for device_id in list(self._questions):
+        """Withdraw every prompt: the daemon ends."""
+        for device_id in list(self._waiting):
             self._end(device_id)
 
-    def _begin(self, device_id: str, focus: Focus | None, request: str) -> Question:
-        question = Question(device_id, focus, self._monotonic() + self._question_s, request)
-        self._questions[device_id] = question
-        question.asking = gevent.spawn(self._put, question)
-        return question
+    def _begin(self, device_id: str, target: Target) -> ApprovalRequest:
+        request = ApprovalRequest(device_id, target, self._clock.monotonic() + self._prompt_s)
+        self._waiting[device_id] = request
+        request.prompt = Prompt(lambda: self._prompt(request))
+        return request
 
-    def _put(self, question: Question) -> None:
-        shown = escape(question.device_id)
-        log.info("%s asks to %s: approve or deny it on this computer", shown, question.purpose)
+    def _prompt(self, request: ApprovalRequest) -> None:
+        shown = escape(request.device_id)
+        log.info("%s asks to %s: approve or deny it on this computer", shown, request.purpose)
         answer: str | None = None
         try:
             try:
-                answer = self._ask(question, self._question_s)
+                answer = self._show(request, self._prompt_s)
             except CannotAskError as error:
                 log.warning("no question can be shown (%s): use novakey.py approve, or deny", error)
-                question.answered.wait(max(0.0, question.until - self._monotonic()))
-            if self._questions.get(question.device_id) is question:
-                self._answered(question.device_id, answer)
+                if request.prompt is not None:
+                    request.prompt.wait(request.until - self._clock.monotonic())
+            if self._waiting.get(request.device_id) is request:
+                self._answered(request.device_id, answer)
         finally:
-            if self._questions.get(question.device_id) is question:
-                self._end(question.device_id)
+            if self._waiting.get(request.device_id) is request:
+                self._end(request.device_id)
 
     def _answered(self, device_id: str, answer: str | None) -> None:
         if answer == ALLOW:
@@ -265,50 +247,27 @@ class Approvals:
         elif answer == DENY:
             self.deny(device_id)
         else:
-            self._ignored[device_id] = self._after_pause(device_id, counts=True)
-
-    def _after_pause(self, device_id: str, counts: bool) -> float:
-        """When the owner may be asked again: after twice as long as before, where this time `counts`."""
-        if counts:
-            self._pauses[device_id] = self._pauses.get(device_id, 0) + 1
-        doubled = AFTER_DENIAL_S * 2.0 ** min(self._pauses.get(device_id, 1) - 1, 20)
-        return self._monotonic() + min(doubled, AFTER_DENIALS_S)
+            self._apply(Change.IGNORED, device_id)
 
     def _refuse_ignored(self, device_id: str) -> None:
-        left = self._ignored.get(device_id, 0.0) - self._monotonic()
+        left = self._permissions.paused_for_s(device_id, self._clock.monotonic_ms())
         if left > 0:
             told = f"the owner did not answer: it can be asked again in {int(left) + 1} s"
             raise Refused(Outcome.NEEDS_APPROVE, told)
 
-    def _is_denied(self, device_id: str) -> bool:
-        return self._monotonic() < self._denied.get(device_id, 0.0)
-
     def _refuse_denied(self, device_id: str) -> None:
-        if self._is_denied(device_id):
-            left = int(self._denied[device_id] - self._monotonic()) + 1
-            raise Refused(Outcome.NEEDS_APPROVE, f"denied on the computer: it can be asked again in {left} s")
-
-    def _forgive(self, device_id: str) -> None:
-        for of_device in (self._denied, self._ignored, self._pauses):
-            of_device.pop(device_id, None)
-
-    def _focus(self) -> Focus | None:
-        return self._look() if self.on_computer else None
+        left = self._permissions.refused_for_s(device_id, self._clock.monotonic_ms())
+        if left > 0:
+            told = f"denied on the computer: it can be asked again in {int(left) + 1} s"
+            raise Refused(Outcome.NEEDS_APPROVE, told)
 
     def _end(self, device_id: str) -> None:
-        question = self._questions.pop(device_id, None)
-        if question is None:
-            return
-        question.answered.set()
-        if question.asking is not None and question.asking is not gevent.getcurrent():
-            question.asking.kill(block=False)  # takes it off the screen
+        request = self._waiting.pop(device_id, None)
+        if request is not None and request.prompt is not None:
+            request.prompt.withdraw()
 
     def _is_open(self, device_id: str) -> bool:
-        return self._gate.is_open(device_id, self._now_ms())
+        return self._permissions.of(device_id).approval.is_open(self._clock.monotonic_ms())
 
-    def _now_ms(self) -> float:
-        return self._monotonic() * 1000.0
-
-
-def _window(focus: Focus | None) -> int | str:
-    return focus.window if focus is not None else NOT_KNOWN
+    def _apply(self, change: Change, device_id: str, ms: int = 0, target: Target | None = None) -> None:
+        self._permissions.apply(change, device_id, self._clock.monotonic_ms(), ms, target)

@@ -14,6 +14,7 @@ from novakey.desktop.base import Focus
 from novakey.messages.exchange import Exchange
 from novakey.messages.recent import program_of, window_of
 from novakey.messages.rules import Rules
+from novakey.messages.targets import WindowTarget
 
 if TYPE_CHECKING:
     from novakey.session.atspi import FocusedObject
@@ -63,4 +64,4 @@ class Delivery:
         self.program, self.window = program_of(focus), window_of(focus)
         self.check_revoked()
         self._rules.check_window(self._digest, focus, self._fields)
-        self._approvals.check_target(self.device_id, focus)
+        self._approvals.check_target(self.device_id, WindowTarget.of(focus))

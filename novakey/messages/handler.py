@@ -14,8 +14,8 @@ from typing import NamedTuple
 from novakey.config.settings import Settings
 from novakey.devices.store import DeviceStore
 from novakey.messages.exchange import EXCHANGE_S, FRESH_S, Exchange
-from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
+from novakey.messages.permissions import Change
 from novakey.messages.recent import Told
 from novakey.messages.replay import Repeats, ReplayGuard, Verdict, clock_difference, key_of
 from novakey.messages.request_ids import RequestIds
@@ -76,7 +76,7 @@ class Handler:
         self.devices = devices
         self.server = server
         self.injector = injector
-        self._approvals, self._arming = injector.approvals, injector.gates.arming
+        self._approvals, self._permissions = injector.approvals, injector.permissions
         self.replays = replays
         self.clock = clock
         self.on_message = on_message
@@ -87,11 +87,6 @@ class Handler:
         self._failures = RateLimiter(settings.unauthenticated_max_per_min, settings.max_tracked_addresses)
         # An unknown device costs as much as a known one: opened with a key that no device has.
         self._dummy_key = Secret(os.urandom(crypto.KEY_SIZE))
-
-    @property
-    def gates(self) -> Gates:
-        """Arming and approval."""
-        return self.injector.gates
 
     def answer(
         self,
@@ -236,12 +231,12 @@ class Handler:
                 exchange.refuse_late()
                 return Told(Outcome.OK, self._arm(device_id, opened.payload.reveal()))
             case MessageType.DISARM:
-                self._arming.close(device_id)
+                self._permissions.apply(Change.DISARMED, device_id, self._now_ms())
                 return Told(Outcome.OK, "disarmed")
 
     def _arm(self, device_id: str, payload: bytes) -> str:
         granted = min(self._asked_ms(payload), self.settings.arm_max_ms)
-        self._arming.open(device_id, self._now_ms(), granted)
+        self._permissions.apply(Change.ARMED, device_id, self._now_ms(), granted)
         self.injector.prepare()
         return f"armed_for_ms={granted}"
 

@@ -17,14 +17,14 @@ from novakey.devices.store import DeviceStore
 from novakey.messages.approvals import Approvals
 from novakey.messages.delivery import Delivery
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
 from novakey.messages.output import Output
+from novakey.messages.permissions import Change, Permissions
 from novakey.messages.recent import Recent, Told
 from novakey.messages.requests import Asking, Asks
 from novakey.messages.rules import Rules
 from novakey.secret import Secret
 from novakey.system.clock import CLOCK, Clock
-from novakey.wire.refused import Refused, full
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 QUEUE_S = 4.0  # waiting for the delivery before this one, within the time of the exchange
@@ -38,7 +38,7 @@ class Injector:
         settings: Settings,
         devices: DeviceStore,
         output: Output,
-        gates: Gates,
+        permissions: Permissions,
         approvals: Approvals,
         asks: Asks,
         locked: Callable[[], bool | None] = lambda: None,
@@ -46,13 +46,12 @@ class Injector:
     ) -> None:
         self.settings = settings
         self.output = output
-        self.gates = gates
-        self._arming, self._approval = gates.arming, gates.approval
+        self.permissions = permissions
         self.approvals = approvals
         self.asks = asks
         self.clock = clock
         self.recent = Recent(clock)
-        self._rules = Rules(settings, devices, gates, approvals, self.recent, locked)
+        self._rules = Rules(settings, devices, permissions, approvals, self.recent, locked)
         self._delivering = Lock()
 
     def prepare(self) -> None:
@@ -79,8 +78,8 @@ class Injector:
             self._rules.check_text(device_id, secret)
             exchange.refuse_late()
             # The owner is asked outside of the lock: while they think, others are served.
-            self.approvals.ask_for(
-                device_id, lambda focus: self._check_question(device_id, digest, focus), exchange
+            self.approvals.request(
+                device_id, exchange, check=lambda focus: self._check_question(device_id, digest, focus)
             )
             with self._turn(exchange):
                 # Again inside: two messages that arrive together must not both pass on one approval.
@@ -91,7 +90,6 @@ class Injector:
 
     def take_back(self, device_id: str) -> None:
         """Close everything that is open for a device: it was revoked, or has another key."""
-        self.gates.close(device_id)
         self.approvals.forget(device_id)
         self.asks.take_back(device_id)
 
@@ -109,7 +107,7 @@ class Injector:
         Its person did that: a phone retries without arming.
         """
         told = self.recent.told(digest, seconds)
-        armed_since = self._arming.was_wanted_since(device_id, self.recent.ended_ms(digest))
+        armed_since = self.permissions.of(device_id).arming.wanted_ms >= self.recent.ended_ms(digest)
         return None if self.asks.waiting() and armed_since else told
 
     @contextmanager
@@ -133,9 +131,7 @@ class Injector:
         must_be_meant = not self.approvals.only_on_computer
         self.asks.await_owner(asking, secret, device_id if must_be_meant else None, exchange)
         if device_id not in asking.approved:
-            self.approvals.ask_for(
-                device_id, lambda focus: None, exchange, asking.focus, full(asking.called())
-            )
+            self.approvals.request(device_id, exchange, asking.target)
         with self._turn(exchange):
             told = self._told_before(device_id, digest)
             if told is not None:
@@ -143,10 +139,10 @@ class Injector:
             self.asks.refuse_over(asking)
             if device_id in asking.approved:
                 # The one question showed this phone too. Not before: what is being typed has an approval.
-                self.approvals.grant_for(device_id, asking.focus)
+                self.approvals.grant_for(device_id, asking.target)
             self._rules.check_known(device_id)
             self.approvals.check(device_id)
-            self.approvals.check_target(device_id, asking.focus)
+            self.approvals.check_target(device_id, asking.target)
             exchange.refuse_over()
             with self.recent.delivering(digest) as may_be_out:
                 try:
@@ -154,7 +150,7 @@ class Injector:
                 except Refused as refused:
                     # It was on its way to a program that did not take it.
                     may_be_out(Told(refused.outcome, refused.msg, asking.program))
-                    self.gates.close(device_id)
+                    self._apply(Change.CLOSED, device_id)
                     raise
                 may_be_out(told)
             self._use_up(device_id)
@@ -172,7 +168,7 @@ class Injector:
             self._use_up(delivery.device_id)
         elif delivered.may_be_out:
             # Under all settings: what may have been typed is never typed again by itself.
-            self.gates.close(delivery.device_id)
+            self._apply(Change.CLOSED, delivery.device_id)
         elif delivery.window is not None:
             self.recent.refused(digest, delivery.window)
         return told
@@ -185,6 +181,9 @@ class Injector:
 
     def _use_up(self, device_id: str) -> None:
         if self.settings.arm_consume_on_inject:
-            self._arming.close(device_id)
+            self._apply(Change.DISARMED, device_id)
         if self.settings.approve_consume_on_inject:
-            self._approval.close(device_id)
+            self._apply(Change.APPROVAL_USED, device_id)
+
+    def _apply(self, change: Change, device_id: str) -> None:
+        self.permissions.apply(change, device_id, self.clock.monotonic_ms())

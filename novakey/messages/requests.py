@@ -16,16 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
-from gevent import Greenlet
 from gevent.event import Event
 
-from novakey.desktop.base import Focus
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
+from novakey.messages.permissions import Permissions
+from novakey.messages.prompt import Prompt
+from novakey.messages.targets import RequestTarget
 from novakey.secret import Secret
 from novakey.system.clock import CLOCK, Clock
-from novakey.wire.refused import Refused, Sentence, filled
+from novakey.wire.refused import Refused, Sentence, filled, full
 from novakey.wire.reply import Outcome
 
 MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not keep the owner out
@@ -70,7 +70,7 @@ class Asking:
         self.taken = Event()
         self.secret: Secret | None = None
         self.refused = ""
-        self.question: Greenlet | None = None
+        self.question: Prompt | None = None
 
     def called(self, text: str = "{}") -> Sentence:
         """Return `text` with how it is called in place of `{}`."""
@@ -78,9 +78,9 @@ class Asking:
         return filled(text, Sentence(number, f"{number} of {self.program} (process {self.pid})"))
 
     @property
-    def focus(self) -> Focus:
-        """What an approval for it is bound to: this request and no window."""
-        return Focus(window=f"request {self.number}", pid=self.pid, program=self.program)
+    def target(self) -> RequestTarget:
+        """What an approval for it is tied to."""
+        return RequestTarget(self.number, self.program, full(self.called()))
 
 
 class UnansweredError(NovaKeyError):
@@ -107,13 +107,13 @@ class Asks:
 
     def __init__(
         self,
-        gates: Gates,
+        permissions: Permissions,
         confirm: Confirm | None = None,
         clock: Clock = CLOCK,
         marker: Path | None = None,
         note: Note = lambda asking, what, device_id: None,
     ) -> None:
-        self._gates = gates
+        self._permissions = permissions
         self._confirm = confirm
         self._monotonic = clock.monotonic
         self._marker = marker
@@ -133,9 +133,9 @@ class Asks:
         """Return the requests, the one that is served first."""
         return list(self._queue)
 
-    def focus(self) -> Focus | None:
-        """Return the waiting request as the object of an approval, in place of a window."""
-        return self._queue[0].focus if self._queue else None
+    def target(self) -> RequestTarget | None:
+        """Return the waiting request as the target of an approval, in place of a window."""
+        return self._queue[0].target if self._queue else None
 
     def begin(
         self,
@@ -178,10 +178,10 @@ class Asks:
             self._note(asking, asking.refused or "ended", "")
             if served and not asking.refused:
                 self._late_until = self._monotonic() + LATE_S
-                self._gates.close_wanted_since(asking.shown_ms)  # that was meant for this request
+                self._permissions.close_wanted_since(asking.shown_ms)  # that was meant for this request
         self._unmark()
-        if asking.question is not None and asking.question is not gevent.getcurrent():
-            asking.question.kill(block=False)  # takes it off the screen
+        if asking.question is not None:
+            asking.question.withdraw()
         if asking.secret is not None:
             asking.secret.wipe()
 
@@ -218,7 +218,7 @@ class Asks:
         """
         self._refuse_second_tap(asking, self._digest(secret))
         is_meant = asking.is_allowed or device_id is None
-        is_meant = is_meant or self._gates.were_wanted_since(device_id or "", asking.shown_ms)
+        is_meant = is_meant or self._permissions.were_wanted_since(device_id or "", asking.shown_ms)
         if asking.confirmed.is_set() and not is_meant:
             if self._confirm is None:
                 raise Refused(Outcome.NOT_ARMED, asking.called("{} came after that: arm again, then send"))
@@ -279,7 +279,7 @@ class Asks:
             self._last_given = b""
 
     def _question(self, asking: Asking, confirm: Confirm) -> None:
-        asking.question = gevent.spawn(self._ask_owner, asking, confirm)
+        asking.question = Prompt(lambda: self._ask_owner(asking, confirm))
 
     def _ask_owner(self, asking: Asking, confirm: Confirm) -> None:
         try:

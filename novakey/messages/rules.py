@@ -14,7 +14,7 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
 from novakey.devices.store import DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.gates import Gates
+from novakey.messages.permissions import Permissions
 from novakey.messages.policy import text
 from novakey.messages.policy.password_field import PasswordField
 from novakey.messages.policy.target import TargetPolicy
@@ -36,14 +36,14 @@ class Rules:
         self,
         settings: Settings,
         devices: DeviceStore,
-        gates: Gates,
+        permissions: Permissions,
         approvals: Approvals,
         recent: Recent,
         locked: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.devices = devices
-        self._arming = gates.arming
+        self._permissions = permissions
         self.approvals = approvals
         self.recent = recent
         self._locked = locked
@@ -66,7 +66,7 @@ class Rules:
 
     def check_armed(self, device_id: str, now_ms: float) -> bool:
         """Return whether the device is armed; refuse one that is not, unless its secret may be copied."""
-        armed = self._arming.is_open(device_id, now_ms)
+        armed = self._permissions.of(device_id).arming.is_open(now_ms)
         known = self.devices.get(device_id) is not None
         if known and not armed and not self.settings.allow_clipboard_when_disarmed:
             raise Refused(Outcome.NOT_ARMED, "not armed: arm first, then send")
@@ -75,7 +75,7 @@ class Rules:
     def check_disarmed(self, device_id: str, armed: bool) -> None:
         """Refuse a device that was revoked, or that was armed and somebody disarmed."""
         self.check_known(device_id)
-        if armed and not self._arming.stands(device_id):
+        if armed and self._permissions.of(device_id).arming.until_ms is None:
             raise Refused(Outcome.NOT_ARMED, "disarmed since: arm again, then send")
 
     def check_revoked(self, device_id: str, armed: bool) -> None:

@@ -9,10 +9,10 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, NoDisplayError
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Permissions
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.pairing.refusal import RefusedPhone
@@ -33,10 +33,10 @@ def handler(
     **options: Any,
 ) -> Handler:
     """Build a handler; the options are parameters of `Handler`."""
-    gates = Gates()
-    approvals = Approvals(settings, gates, clock=clock)
+    permissions = Permissions()
+    approvals = Approvals(settings, permissions, clock=clock)
     injector = Injector(
-        settings, devices, Output(settings, choose), gates, approvals, Asks(gates), clock=clock
+        settings, devices, Output(settings, choose), permissions, approvals, Asks(permissions), clock=clock
     )
     keys = server or crypto.ExpandedKey.generate()
     options.setdefault("replays", ReplayGuard())

@@ -18,10 +18,10 @@ from novakey.daemon.server import Server
 from novakey.desktop.base import NoDisplayError
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
-from novakey.messages.gates import Gates
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Change, Permissions
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.pairing.clock import WindowClock
@@ -63,14 +63,14 @@ class Listener:
             Heard(),
             WindowClock(Clock(lambda: NOW, boottime)),
         )
-        gates = Gates()
+        permissions = Permissions()
         injector = Injector(
             settings,
             self.store,
             Output(settings, no_display),
-            gates,
-            Approvals(settings, gates),
-            Asks(gates),
+            permissions,
+            Approvals(settings, permissions),
+            Asks(permissions),
         )
         handler = Handler(settings, self.store, server, injector, ReplayGuard(), Clock(lambda: NOW))
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)
@@ -122,9 +122,10 @@ def test_a_rejected_frame_gets_its_documented_reason(
     listener: Listener, vector: dict[str, Any], cut: str
 ) -> None:
     frame = base64.b64decode(vector["frame_b64"])
-    for gate in (listener.server.handler.gates.arming, listener.server.handler.gates.approval):
+    handler = listener.server.handler
+    for event in (Change.ARMED, Change.APPROVED_BY_OWNER):
         for device in MESSAGES["devices"]:  # so that a refused text is refused for itself
-            gate.open(device["id"], listener.server.handler.clock.monotonic_ms(), 60_000)
+            handler.injector.permissions.apply(event, device["id"], handler.clock.monotonic_ms(), 60_000)
     reply = json.loads(listener.send(preface.Route.MSG.value + frame, cut))
     assert reply["reason"] == vector["reason"]
     assert reply["status"] == {"bad_request": 4, "bad_timestamp": 5, "crypto_fail": 8}[vector["reason"]]

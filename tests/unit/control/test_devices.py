@@ -28,10 +28,11 @@ from novakey.devices.activity import Activity
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.messages.approvals import ALLOW, Approvals
-from novakey.messages.gates import Gates
+from novakey.messages.exchange import Exchange
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Permissions
 from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import Asks
 from novakey.phone import Profile
@@ -237,12 +238,17 @@ class Waiting:
         self.server = crypto.ExpandedKey.generate()
         self.phones = {name: Device(name, Secret(secrets.token_bytes(32))) for name in ("anna", "berta")}
         self.store = DeviceStore(folder / "devices.json", Secret(bytes(32)), self.phones, None)
-        self.gates = Gates()
+        self.permissions = Permissions()
         chosen = Settings(two_man_enabled=False, **settings)
         self.confirmed = gevent.event.Event()
-        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(20))
+        self.asks = Asks(self.permissions, lambda asking: self.confirmed.wait(20))
         injector = Injector(
-            chosen, self.store, Output(chosen, choose), self.gates, Approvals(chosen, self.gates), self.asks
+            chosen,
+            self.store,
+            Output(chosen, choose),
+            self.permissions,
+            Approvals(chosen, self.permissions),
+            self.asks,
         )
         self.handler = Handler(chosen, self.store, self.server, injector, ReplayGuard())
 
@@ -302,17 +308,17 @@ def test_a_secret_that_waits_for_its_owners_word_is_not_given_for_a_revoked_phon
 
 def test_revoking_takes_back_what_its_owner_is_asked_for_it(tmp_path: Path) -> None:
     answer = gevent.event.AsyncResult()  # type: ignore[var-annotated]
-    gates = Gates()
+    permissions = Permissions()
     settings = Settings(two_man_approver="computer")
-    approvals = Approvals(settings, gates, ask=lambda question, seconds: answer.get())
-    approvals.ask_for("anna", lambda focus: None, 10.0)
-    assert [question.device_id for question in approvals.questions()] == ["anna"]
+    approvals = Approvals(settings, permissions, show=lambda request, seconds: answer.get())
+    approvals.request("anna", Exchange(10.0))
+    assert [question.device_id for question in approvals.waiting()] == ["anna"]
     approvals.forget("anna")
-    assert approvals.questions() == []
+    assert approvals.waiting() == []
     gevent.sleep(0)
     answer.set(ALLOW)
     gevent.sleep(0.05)
-    assert gates.approval.until(time.monotonic() * 1000) == {}, "an answer that comes later opens nothing"
+    assert permissions.approved(time.monotonic() * 1000) == {}, "an answer that comes later opens nothing"
 
 
 def test_a_phone_revoked_in_the_minute_of_its_pairing_cannot_repeat_it(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
-from novakey.messages.approvals import AFTER_DENIAL_S, ALLOW, DENY, Approvals, CannotAskError, Question
+from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, Approvals, CannotAskError
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
+from novakey.messages.permissions import AFTER_DENIAL_S, Change, Permissions
+from novakey.messages.targets import RequestTarget, Target, WindowTarget
 from novakey.system.clock import Clock
 from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
@@ -24,22 +25,22 @@ class Scene:
     """Approvals of some settings, with a clock, a focus and a person that the test moves."""
 
     def __init__(
-        self, person: Callable[[Question], str | None] = lambda question: None, **settings: object
+        self, person: Callable[[ApprovalRequest], str | None] = lambda request: None, **settings: object
     ) -> None:
         self.now = 1000.0
         self.focus: Focus | None = HERE
-        self.asked: list[Question] = []
+        self.asked: list[ApprovalRequest] = []
 
-        def ask(question: Question, seconds: float) -> str | None:
-            self.asked.append(question)
-            return person(question)
+        def ask(request: ApprovalRequest, seconds: float) -> str | None:
+            self.asked.append(request)
+            return person(request)
 
-        self.gates = Gates()
+        self.permissions = Permissions()
         self.exchange = Exchange(self.now + WAIT_S, Clock(monotonic=lambda: self.now))
         self.approvals = Approvals(
             Settings(**settings),  # type: ignore[arg-type]
-            self.gates,
-            lambda: self.focus,
+            self.permissions,
+            lambda: WindowTarget.of(self.focus),
             ask,
             Clock(monotonic=lambda: self.now),
         )
@@ -47,9 +48,9 @@ class Scene:
     def send(self, device: str = "a") -> Outcome | None:
         """None where it would be delivered now into the focused window; else what the phone is told."""
         try:
-            self.approvals.ask_for(device, lambda focus: None, self.exchange)
+            self.approvals.request(device, self.exchange)
             self.approvals.check(device)
-            self.approvals.check_target(device, self.focus)
+            self.approvals.check_target(device, WindowTarget.of(self.focus))
         except Refused as refused:
             return refused.outcome
         return None
@@ -78,13 +79,13 @@ def test_without_two_man_nothing_is_needed_and_an_approval_succeeds_and_opens_no
     scene = Scene(two_man_enabled=False, two_man_approver=approver)
     assert scene.send() is None
     assert "opened nothing" in scene.approvals.by_phone("a")
-    assert scene.gates.approval.until(0) == {}
+    assert scene.permissions.approved(0) == {}
 
 
 def test_with_computer_no_device_approves_itself_and_is_told_so_without_a_refusal() -> None:
     scene = Scene(two_man_approver="computer")
     assert "opened nothing" in scene.approvals.by_phone("a")
-    assert scene.gates.approval.until(0) == {}
+    assert scene.permissions.approved(0) == {}
     assert scene.send() is Outcome.NEEDS_APPROVE
 
 
@@ -99,7 +100,7 @@ def test_with_computer_an_approval_is_refused_while_the_owners_denial_holds() ->
 
 
 def test_with_either_the_phone_or_the_owner_is_enough() -> None:
-    scene = Scene(lambda question: ALLOW, two_man_approver="either")
+    scene = Scene(lambda request: ALLOW, two_man_approver="either")
     scene.approvals.by_phone("a")
     assert scene.send() is None and scene.asked == []
     assert scene.send("b") is Outcome.NEEDS_APPROVE
@@ -108,12 +109,12 @@ def test_with_either_the_phone_or_the_owner_is_enough() -> None:
 
 
 def test_the_owner_is_asked_once_and_the_approval_holds_for_the_window_asked_about() -> None:
-    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+    scene = Scene(lambda request: ALLOW, two_man_approver="computer")
     assert scene.send() is Outcome.NEEDS_APPROVE
     assert scene.send() is Outcome.NEEDS_APPROVE
     scene.focus = ELSEWHERE  # the answer comes when something else has the focus
     settle()
-    assert [question.program for question in scene.asked] == ["xterm"]
+    assert [request.program for request in scene.asked] == ["xterm"]
     assert scene.send() is Outcome.NEEDS_APPROVE
     scene.focus = None
     assert scene.send() is Outcome.NEEDS_APPROVE, "a focus that cannot be read is another one"
@@ -122,7 +123,7 @@ def test_the_owner_is_asked_once_and_the_approval_holds_for_the_window_asked_abo
 
 
 def test_waiting_for_the_owner_delivers_in_one_go() -> None:
-    def person(question: Question) -> str:
+    def person(request: ApprovalRequest) -> str:
         gevent.sleep(0.02)
         return ALLOW
 
@@ -132,12 +133,12 @@ def test_waiting_for_the_owner_delivers_in_one_go() -> None:
 
 
 def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_time() -> None:
-    scene = Scene(lambda question: gevent.sleep(5), two_man_approver="computer")
+    scene = Scene(lambda request: gevent.sleep(5), two_man_approver="computer")
 
     def looking(focus: Focus | None) -> None:
         gevent.sleep(0.02)
 
-    jobs = [gevent.spawn(scene.approvals.ask_for, "a", looking, scene.exchange) for _ in range(20)]
+    jobs = [gevent.spawn(scene.approvals.request, "a", scene.exchange, check=looking) for _ in range(20)]
     gevent.joinall(jobs, timeout=5, raise_error=True)
     settle()
     assert len(scene.asked) == 1
@@ -147,13 +148,13 @@ def test_many_messages_at_once_ask_once_while_looking_at_the_screen_takes_its_ti
 def test_a_denial_counts_for_a_message_that_was_about_to_ask() -> None:
     scene = Scene(two_man_approver="computer")
     with pytest.raises(Refused, match="denied"):
-        scene.approvals.ask_for("a", lambda focus: scene.approvals.deny("a"), scene.exchange)
+        scene.approvals.request("a", scene.exchange, check=lambda focus: scene.approvals.deny("a"))
     settle()
     assert scene.asked == []
 
 
 def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
-    scene = Scene(lambda question: DENY, two_man_approver="computer", approve_wait_ms=5000)
+    scene = Scene(lambda request: DENY, two_man_approver="computer", approve_wait_ms=5000)
     with gevent.Timeout(5):
         assert scene.send() is Outcome.NEEDS_APPROVE
     assert scene.send() is Outcome.NEEDS_APPROVE
@@ -167,7 +168,7 @@ def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
 
 def test_who_is_denied_again_and_again_waits_twice_as_long_each_time_up_to_an_hour_until_allowed() -> None:
     answer = DENY
-    scene = Scene(lambda question: answer, two_man_approver="computer")
+    scene = Scene(lambda request: answer, two_man_approver="computer")
 
     def quiet_s() -> float:
         """Seconds after a denial until the owner is asked again, which is denied too."""
@@ -187,7 +188,7 @@ def test_who_is_denied_again_and_again_waits_twice_as_long_each_time_up_to_an_ho
     answer = ALLOW
     assert quiet_s() == 3600
     assert scene.send() is None
-    scene.gates.close("a")
+    scene.permissions.apply(Change.CLOSED, "a", 0)
     answer = DENY
     scene.send()
     settle()
@@ -195,7 +196,7 @@ def test_who_is_denied_again_and_again_waits_twice_as_long_each_time_up_to_an_ho
 
 
 def test_after_a_denial_the_phone_does_not_approve_itself_for_a_moment_either() -> None:
-    scene = Scene(lambda question: DENY, two_man_approver="either")
+    scene = Scene(lambda request: DENY, two_man_approver="either")
     scene.send()
     settle()
     with pytest.raises(Refused, match="denied"):
@@ -207,15 +208,15 @@ def test_after_a_denial_the_phone_does_not_approve_itself_for_a_moment_either() 
 
 
 def test_an_unanswered_question_is_no_approval() -> None:
-    scene = Scene(lambda question: None, two_man_approver="computer")
+    scene = Scene(lambda request: None, two_man_approver="computer")
     scene.send()
     settle()
-    assert scene.approvals.questions() == []
+    assert scene.approvals.waiting() == []
     assert scene.send() is Outcome.NEEDS_APPROVE
 
 
 def test_an_unanswered_question_comes_back_only_after_a_pause_that_grows() -> None:
-    scene = Scene(lambda question: None, two_man_approver="computer")
+    scene = Scene(lambda request: None, two_man_approver="computer")
     for pause in (AFTER_DENIAL_S, 2 * AFTER_DENIAL_S):
         scene.send()
         settle()
@@ -237,24 +238,24 @@ def test_a_question_stays_for_as_long_as_a_secret_waits_for_its_answer() -> None
     seen: list[float] = []
     approvals = Approvals(
         Settings(two_man_approver="computer", approve_wait_ms=60_000),
-        Gates(),
-        ask=lambda question, seconds: seen.append(seconds),
+        Permissions(),
+        show=lambda request, seconds: seen.append(seconds),
     )
-    approvals.ask_for("a", lambda focus: None, Exchange(float("inf")))
+    approvals.request("a", Exchange(float("inf")))
     assert seen == [60.0]
 
 
 def test_where_no_person_can_be_asked_the_command_line_answers() -> None:
-    def no_one(question: Question) -> str | None:
+    def no_one(request: ApprovalRequest) -> str | None:
         raise CannotAskError("no service")
 
     scene = Scene(no_one, two_man_approver="computer")
     scene.send()
     settle()
-    assert [question.device_id for question in scene.approvals.questions()] == ["a"]
+    assert [request.device_id for request in scene.approvals.waiting()] == ["a"]
     scene.focus = ELSEWHERE  # the terminal in which `approve` is typed
     scene.approvals.grant("a")
-    assert scene.approvals.questions() == []
+    assert scene.approvals.waiting() == []
     scene.focus = HERE
     assert scene.send() is None
 
@@ -269,7 +270,7 @@ def test_an_approval_without_a_question_is_for_what_has_the_focus() -> None:
 
 
 def test_an_approval_for_a_focus_that_could_not_be_read_is_for_no_window_that_can() -> None:
-    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+    scene = Scene(lambda request: ALLOW, two_man_approver="computer")
     scene.focus = None
     scene.send()
     settle()
@@ -282,7 +283,7 @@ def test_an_approval_for_a_focus_that_could_not_be_read_is_for_no_window_that_ca
 def test_an_answer_to_a_question_that_is_over_approves_nothing() -> None:
     answers: list[str] = []
 
-    def person(question: Question) -> str:
+    def person(request: ApprovalRequest) -> str:
         gevent.sleep(0.05)
         answers.append(ALLOW)
         return ALLOW
@@ -291,23 +292,24 @@ def test_an_answer_to_a_question_that_is_over_approves_nothing() -> None:
     for end in (scene.approvals.by_phone, scene.approvals.deny, scene.approvals.forget):
         scene.send()
         settle()
-        assert len(scene.approvals.questions()) == 1
+        assert len(scene.approvals.waiting()) == 1
         end("a")
-        scene.gates.close("a")
+        scene.permissions.apply(Change.CLOSED, "a", 0)
         gevent.sleep(0.1)
         assert answers == [], "the question was taken away"
-        assert scene.approvals.questions() == [] and not scene.gates.approval.is_open("a", scene.now * 1000)
+        assert scene.approvals.waiting() == []
+        assert not scene.permissions.of("a").approval.is_open(scene.now * 1000)
         scene.approvals.forget("a")
 
 
 def test_a_question_that_fails_on_the_screen_does_not_stay_for_ever() -> None:
-    def broken(question: Question) -> str:
+    def broken(request: ApprovalRequest) -> str:
         raise RuntimeError("a fault of ours")
 
     scene = Scene(broken, two_man_approver="computer")
     scene.send()
     settle()
-    assert scene.approvals.questions() == []
+    assert scene.approvals.waiting() == []
     scene.send()
     settle()
     assert len(scene.asked) == 2
@@ -317,8 +319,8 @@ def test_what_the_owner_decided_is_told() -> None:
     decided: list[tuple[str, str, str]] = []
     approvals = Approvals(
         Settings(two_man_approver="computer"),
-        Gates(),
-        lambda: HERE,
+        Permissions(),
+        lambda: WindowTarget.of(HERE),
         on_decided=lambda *what: decided.append(what),
     )
     approvals.grant("a")
@@ -327,25 +329,25 @@ def test_what_the_owner_decided_is_told() -> None:
 
 
 def test_what_the_policy_refuses_is_not_asked_about() -> None:
-    scene = Scene(lambda question: ALLOW, two_man_approver="computer")
+    scene = Scene(lambda request: ALLOW, two_man_approver="computer")
 
     def refuse(focus: Focus | None) -> None:
         raise Refused(Outcome.BAD_REQUEST, "target refused", "chat")
 
     with pytest.raises(Refused):
-        scene.approvals.ask_for("a", refuse, scene.exchange)
+        scene.approvals.request("a", scene.exchange, check=refuse)
     settle()
-    assert scene.asked == [] and scene.approvals.questions() == []
+    assert scene.asked == [] and scene.approvals.waiting() == []
 
 
 @pytest.mark.parametrize(
-    ("focus", "named", "purpose"),
+    ("target", "purpose"),
     [
-        (Focus(window=7, program="xterm"), "", "type into xterm"),
-        (Focus(window="request 3", program=None), "", "type into a window"),
-        (None, "", "type into a window"),
-        (Focus(window="request 3", program="bash"), "request 3 of bash", "answer request 3 of bash"),
+        (WindowTarget.of(Focus(window=7, program="xterm")), "type into xterm"),
+        (WindowTarget.of(Focus(window=7, program=None)), "type into a window"),
+        (WindowTarget.of(None), "type into a window"),
+        (RequestTarget(3, "bash", "request 3 of bash"), "answer request 3 of bash"),
     ],
 )
-def test_the_owner_is_told_what_the_device_wants(focus: Focus | None, named: str, purpose: str) -> None:
-    assert Question("pocket", focus, 0.0, named).purpose == purpose
+def test_the_owner_is_told_what_the_device_wants(target: Target, purpose: str) -> None:
+    assert ApprovalRequest("pocket", target, 0.0).purpose == purpose

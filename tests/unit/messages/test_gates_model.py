@@ -143,7 +143,7 @@ class GatesMachine(RuleBasedStateMachine):
 
     @rule()
     def the_owner_disarms_everything(self) -> None:
-        self.handler.gates.close_all()
+        self.handler.injector.permissions.close_all()
         self.armed = dict.fromkeys(PHONES, 0.0)
         self.approved = dict.fromkeys(PHONES, 0.0)
 

@@ -15,13 +15,14 @@ from support.handler import handler
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, Unusable
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.approvals import Approvals, Question
+from novakey.messages.approvals import ApprovalRequest, Approvals
 from novakey.messages.exchange import EXCHANGE_S, Exchange
-from novakey.messages.gates import Gates
 from novakey.messages.handler import Answered
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Change, Permissions
 from novakey.messages.requests import Asking, Asks
+from novakey.messages.targets import WindowTarget
 from novakey.secret import Secret
 from novakey.session import atspi
 from novakey.system.clock import Clock
@@ -64,7 +65,7 @@ class Screen(Backend):
 
 
 def phone_approves(scene: Scene) -> None:
-    scene.gates.approval.open("phone", scene.injector.clock.monotonic_ms(), 20_000)
+    scene.permissions.apply(Change.APPROVED_BY_PHONE, "phone", scene.injector.clock.monotonic_ms(), 20_000)
 
 
 def take(scene: Scene, asking: Asking) -> str:
@@ -87,19 +88,19 @@ class Scene:
         self.locked = False
         self.confirmed = Event()
         self.devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
-        self.gates = Gates()
+        self.permissions = Permissions()
         output = Output(made, lambda: self.screen)
         self.asked: list[str] = []
         self.allows = True
         self.thinks_s = 0.0
         self.sent = 0
-        self.approvals = Approvals(made, self.gates, output.focus, self._ask)
-        self.asks = Asks(self.gates, lambda asking: self.confirmed.wait(5) and self.allows)
+        self.approvals = Approvals(made, self.permissions, lambda: WindowTarget.of(output.focus()), self._ask)
+        self.asks = Asks(self.permissions, lambda asking: self.confirmed.wait(5) and self.allows)
         self.injector = Injector(
-            made, self.devices, output, self.gates, self.approvals, self.asks, self._look_for_the_lock
+            made, self.devices, output, self.permissions, self.approvals, self.asks, self._look_for_the_lock
         )
 
-    def _ask(self, question: Question, seconds: float) -> str | None:
+    def _ask(self, question: ApprovalRequest, seconds: float) -> str | None:
         self.asked.append(question.purpose)
         gevent.sleep(self.thinks_s)
         return None
@@ -109,7 +110,7 @@ class Scene:
         return self.locked
 
     def arm(self) -> None:
-        self.gates.arming.open("phone", self.injector.clock.monotonic_ms(), 20_000)
+        self.permissions.apply(Change.ARMED, "phone", self.injector.clock.monotonic_ms(), 20_000)
 
     def send(self, seconds: float = EXCHANGE_S) -> gevent.Greenlet:
         """As `start`, and it has to wait for something."""
@@ -136,11 +137,10 @@ class Scene:
         self.approvals.deny("phone")
 
     def disarm(self) -> None:
-        self.gates.close_all()
+        self.permissions.close_all()
 
     def revoke(self) -> None:
         self.devices.remove(PHONE)
-        self.gates.close("phone")
         self.approvals.forget("phone")
 
 
@@ -319,7 +319,7 @@ def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_lon
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 200)
+    scene.permissions.apply(Change.ARMED, "phone", scene.injector.clock.monotonic_ms(), 200)
     scene.approvals.grant("phone")
     scene.screen.ready.set()
     sent = scene.send()
@@ -333,7 +333,9 @@ def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not
 ) -> None:
     scene = Scene(tmp_path)
     asking = scene.asks.begin("ssh-add", 1, "")
-    scene.gates.approval.open("phone", scene.injector.clock.monotonic_ms(), 20_000, asking.focus.window)
+    scene.permissions.apply(
+        Change.APPROVED_BY_OWNER, "phone", scene.injector.clock.monotonic_ms(), 20_000, asking.target
+    )
     sent = scene.send()
     scene.approvals.grant("phone")  # the owner means the window that has the focus
     scene.confirmed.set()
@@ -383,7 +385,7 @@ def test_a_request_that_the_owner_allowed_from_this_phone_is_not_asked_about_aga
         scene.confirmed.set()
     assert sent.get(timeout=5) is Outcome.OK
     assert taking.get(timeout=5) == "correct horse" and scene.asked == []
-    assert scene.gates.approval.until(0) == {}, "and it is used up"
+    assert scene.permissions.approved(0) == {}, "and it is used up"
 
 
 def test_what_the_owner_allowed_for_a_request_takes_nothing_from_the_secret_that_is_being_typed(
@@ -402,7 +404,7 @@ def test_what_the_owner_allowed_for_a_request_takes_nothing_from_the_secret_that
     assert typing.get(timeout=5) is Outcome.TYPED
     assert giving.get(timeout=5) is Outcome.OK, "nor is it used up by that"
     assert taking.get(timeout=5) == "correct horse"
-    assert scene.asked == [] and scene.gates.approval.until(0) == {}
+    assert scene.asked == [] and scene.permissions.approved(0) == {}
 
 
 def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path: Path) -> None:
@@ -418,7 +420,7 @@ def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path
     scene.screen.ready.set()
     assert typing.get(timeout=5) is Outcome.TYPED, "it was armed before that request"
     assert giving.get(timeout=5) is Outcome.NOT_ARMED
-    assert scene.gates.approval.until(0) == {}
+    assert scene.permissions.approved(0) == {}
 
 
 @pytest.mark.parametrize("why", ["another phone was named", "denied since", "revoked since"])
@@ -469,7 +471,7 @@ def test_what_cannot_be_delivered_in_its_time_goes_nowhere(tmp_path: Path, when:
     first.set()
     assert sent.get(timeout=5) is Outcome.INTERNAL_ERROR
     assert scene.screen.typed == []
-    scene.gates.close_all()
+    scene.permissions.close_all()
     scene.arm()
     phone_approves(scene)
     assert scene.start().get(timeout=5) is Outcome.TYPED, "it was the time"
@@ -477,7 +479,7 @@ def test_what_cannot_be_delivered_in_its_time_goes_nowhere(tmp_path: Path, when:
 
 def test_waiting_for_the_one_before_ends_with_its_time(tmp_path: Path) -> None:
     scene = Scene(tmp_path, two_man_approver="phone", approve_consume_on_inject=False)
-    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 60_000)
+    scene.permissions.apply(Change.ARMED, "phone", scene.injector.clock.monotonic_ms(), 60_000)
     phone_approves(scene)
     scene.looked.set()
     typing = scene.send()
@@ -503,7 +505,7 @@ def test_waiting_for_the_owner_takes_nothing_from_its_time(tmp_path: Path) -> No
 def test_what_was_armed_when_the_message_came_stays_armed_while_the_owner_thinks(tmp_path: Path) -> None:
     scene = Scene(tmp_path, approve_wait_ms=60_000)
     scene.thinks_s = 5
-    scene.gates.arming.open("phone", scene.injector.clock.monotonic_ms(), 200)
+    scene.permissions.apply(Change.ARMED, "phone", scene.injector.clock.monotonic_ms(), 200)
     scene.looked.set()
     scene.screen.ready.set()
     sent = scene.send()
@@ -556,7 +558,7 @@ def test_a_reply_names_the_program_only_where_the_key_says_so(
     )
     devices = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"phone": PHONE}, None)
     subject = handler(settings, devices, lambda: screen, server, on_answer=answered.append)
-    subject.gates.arming.open("phone", subject.clock.monotonic_ms(), 20_000)
+    subject.injector.permissions.apply(Change.ARMED, "phone", subject.clock.monotonic_ms(), 20_000)
     opened = Message(int(time.time()), MessageType.INJECT, b"phone", Secret(b"typed"))
     frame = message.seal(opened, server.public, PHONE.key.reveal(), secrets.token_bytes(24))
     with caplog.at_level("INFO"):

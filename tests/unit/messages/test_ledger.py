@@ -265,7 +265,7 @@ def test_a_message_that_cannot_be_written_down_is_not_acted_on(path: Path) -> No
     with no_file_longer_than(64):
         reply = subject.answer(frame[2:], "192.0.2.1", 1)
     assert reply.outcome is Outcome.INTERNAL_ERROR and "cannot write to its disk" in reply.msg
-    assert not subject.gates.arming.is_open("phone", subject.clock.monotonic_ms())
+    assert not subject.injector.permissions.of("phone").arming.is_open(subject.clock.monotonic_ms())
     assert subject.answer(frame[2:], "192.0.2.1", 2).outcome is Outcome.OK, "nothing was used up"
 
 

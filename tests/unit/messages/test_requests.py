@@ -12,7 +12,7 @@ import pytest
 
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
+from novakey.messages.permissions import Change, Permissions
 from novakey.messages.requests import (
     AFTER_IGNORED_S,
     AGAIN_S,
@@ -33,8 +33,8 @@ SECRET = Secret(b"correct horse")
 class Scene:
     def __init__(self, confirm: Callable[[Asking], bool] | None = None, **more: Any) -> None:
         self.now = 1000.0
-        self.gates = Gates()
-        self.asks = Asks(self.gates, confirm, Clock(monotonic=lambda: self.now), **more)
+        self.permissions = Permissions()
+        self.asks = Asks(self.permissions, confirm, Clock(monotonic=lambda: self.now), **more)
 
     def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         """Return what a message of a phone does."""
@@ -42,7 +42,7 @@ class Scene:
         return self.give_unapproved(asking, secret, device_id)
 
     def approve(self, device_id: str = "phone") -> None:
-        self.gates.approval.open(device_id, self.now * 1000, 15_000)
+        self.permissions.apply(Change.APPROVED_BY_PHONE, device_id, self.now * 1000, 15_000)
 
     def give_unapproved(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
         exchange = Exchange(self.now + 10, Clock(monotonic=lambda: self.now))
@@ -93,10 +93,10 @@ def test_a_secret_is_given_once() -> None:
 def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never_typed() -> None:
     scene = Scene()
     asking = scene.asks.begin("ssh-add", 1, "")
-    scene.gates.arming.open("phone", scene.now * 1000, 60_000)
+    scene.permissions.apply(Change.ARMED, "phone", scene.now * 1000, 60_000)
     scene.asks.end(asking)
     assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
-    assert not scene.gates.arming.is_open("phone", scene.now * 1000), "it was armed for the request"
+    assert not scene.permissions.of("phone").arming.is_open(scene.now * 1000), "it was armed for the request"
     scene.now += LATE_S
     assert scene.asks.for_device("phone") is None
 
@@ -271,15 +271,15 @@ def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:
 # ---- what was armed or approved for a window ----
 
 
-@pytest.mark.parametrize("gate", ["arming", "approval"])
-def test_what_was_armed_or_approved_before_a_request_came_is_not_for_it(gate: str) -> None:
+@pytest.mark.parametrize("change", [Change.ARMED, Change.APPROVED_BY_PHONE])
+def test_what_was_armed_or_approved_before_a_request_came_is_not_for_it(change: Change) -> None:
     scene = Scene()
-    getattr(scene.gates, gate).open("phone", scene.now * 1000, 60_000)
+    scene.permissions.apply(change, "phone", scene.now * 1000, 60_000)
     scene.now += 1
     asking = scene.asks.begin("job", 1, "", seen=True)
     assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
     assert scene.asks.waiting() == [asking] and asking.secret is None
-    getattr(scene.gates, gate).open("phone", scene.now * 1000, 60_000)
+    scene.permissions.apply(change, "phone", scene.now * 1000, 60_000)
     taking = gevent.spawn(scene.take, asking)
     assert scene.give_unapproved(asking, SECRET)
     assert taking.get(timeout=5) == SECRET.reveal()
@@ -317,7 +317,7 @@ def test_an_approval_of_another_phone_or_one_that_was_taken_back_does_not_count(
     scene.approve("other")
     assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
     scene.approve()
-    scene.gates.close("phone")
+    scene.permissions.apply(Change.CLOSED, "phone", 0)
     assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
 
 
@@ -329,11 +329,11 @@ def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late
         raise NovaKeyError("no notification service", "start one")
 
     scene = Scene(no_one)
-    scene.gates.arming.open("phone", scene.now * 1000, 60_000)
+    scene.permissions.apply(Change.ARMED, "phone", scene.now * 1000, 60_000)
     scene.now += 1
     asking = scene.asks.begin("loop", 1, "")
     assert asking.given.wait(5) and asking.refused
-    assert scene.gates.arming.is_open("phone", scene.now * 1000)
+    assert scene.permissions.of("phone").arming.is_open(scene.now * 1000)
     assert scene.asks.for_device("phone") is None
 
 
@@ -358,12 +358,12 @@ def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that
 
 def test_a_request_that_ends_closes_what_was_opened_for_it_and_not_what_was_open_before() -> None:
     scene = Scene()
-    scene.gates.arming.open("window", scene.now * 1000, 60_000)
+    scene.permissions.apply(Change.ARMED, "window", scene.now * 1000, 60_000)
     scene.now += 1
     asking = scene.asks.begin("ssh-add", 1, "")
-    scene.gates.arming.open("request", scene.now * 1000, 60_000)
+    scene.permissions.apply(Change.ARMED, "request", scene.now * 1000, 60_000)
     scene.asks.end(asking)
-    assert scene.gates.arming.until(scene.now * 1000).keys() == {"window"}
+    assert scene.permissions.armed(scene.now * 1000).keys() == {"window"}
 
 
 def test_one_kill_makes_one_start_late_and_not_each_later_one(

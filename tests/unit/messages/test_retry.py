@@ -15,9 +15,9 @@ from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Fo
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import Approvals
 from novakey.messages.exchange import Exchange
-from novakey.messages.gates import Gates
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
+from novakey.messages.permissions import Change, Permissions
 from novakey.messages.recent import REPEAT_S, RETRY_S
 from novakey.messages.requests import Asks
 from novakey.secret import Secret
@@ -69,18 +69,18 @@ class Scene:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.now = 1000.0
         self.window = Window()
-        self.gates = Gates()
+        self.permissions = Permissions()
         phones = {name: Device(name, Secret(bytes(32))) for name in ("phone", "other")}
         devices = DeviceStore(folder / "devices.json", Secret(bytes(32)), phones, None)
         self.output = Output(self.settings, lambda: self.window)
-        self.approvals = Approvals(self.settings, self.gates, clock=Clock(monotonic=lambda: self.now))
+        self.approvals = Approvals(self.settings, self.permissions, clock=Clock(monotonic=lambda: self.now))
         self.locked = False
-        self.asks = Asks(self.gates, clock=Clock(monotonic=lambda: self.now))
+        self.asks = Asks(self.permissions, clock=Clock(monotonic=lambda: self.now))
         self.injector = Injector(
             self.settings,
             devices,
             self.output,
-            self.gates,
+            self.permissions,
             self.approvals,
             self.asks,
             lambda: self.locked,
@@ -88,7 +88,7 @@ class Scene:
         )
 
     def arm(self, device: str = "phone") -> None:
-        self.gates.arming.open(device, self.now * 1000, 15_000)
+        self.permissions.apply(Change.ARMED, device, self.now * 1000, 15_000)
 
     def send(
         self, text: bytes = TEXT, device: str = "phone", is_open: Callable[[], bool] = lambda: True
@@ -148,7 +148,7 @@ def test_a_delivery_that_was_cut_uses_up_arming_and_approval_and_is_not_typed_by
     scene.arm()
     cut(scene)
     assert scene.send() is Outcome.INTERNAL_ERROR
-    assert scene.gates.arming.until(0) == {} and scene.gates.approval.until(0) == {}
+    assert scene.permissions.armed(0) == {} and scene.permissions.approved(0) == {}
     scene.works()
     scene.window.shown = ELSEWHERE
     assert scene.send() is Outcome.INTERNAL_ERROR, "the phone never says Sent"
@@ -168,7 +168,7 @@ def test_a_delivery_that_provably_typed_nothing_costs_neither(
     else:
         scene.window.shown = ELSEWHERE
     assert scene.send() in (Outcome.INTERNAL_ERROR, Outcome.BAD_REQUEST)
-    assert "phone" in scene.gates.arming.until(0) and "phone" in scene.gates.approval.until(0)
+    assert "phone" in scene.permissions.armed(0) and "phone" in scene.permissions.approved(0)
     scene.works()
     scene.now += RETRY_S
     scene.window.shown = HERE
@@ -284,7 +284,7 @@ def test_a_program_that_does_not_take_it_may_have_it(tmp_path: Path, monkeypatch
     scene.arm()
     scene.asks.begin("ssh-add", 1, "", seen=True)
     assert scene.send() is Outcome.INTERNAL_ERROR
-    assert scene.gates.arming.until(0) == {} and scene.gates.approval.until(0) == {}
+    assert scene.permissions.armed(0) == {} and scene.permissions.approved(0) == {}
     assert scene.send() is Outcome.INTERNAL_ERROR
 
 
@@ -336,7 +336,7 @@ def test_a_text_whose_every_key_went_out_counts_as_delivered_and_is_not_typed_ag
     scene.arm()
     scene.fails(DesktopError("the window has not read all keys in time", len(TEXT), whole=True))
     assert scene.send() is Outcome.TYPED
-    assert scene.gates.arming.until(0) == {} and scene.gates.approval.until(0) == {}
+    assert scene.permissions.armed(0) == {} and scene.permissions.approved(0) == {}
     for text in (b"second", b"third", b"fourth"):
         assert scene.send(text) is Outcome.NOT_ARMED
 

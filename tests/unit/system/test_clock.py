@@ -19,6 +19,7 @@ from novakey.messages.clearing import ClipboardEnds
 from novakey.messages.exchange import Exchange
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
+from novakey.messages.permissions import Change
 from novakey.messages.requests import Asks
 from novakey.pairing.clock import WindowClock
 from novakey.secret import Secret
@@ -69,12 +70,12 @@ def test_neither_arming_nor_approval_outlives_a_night_asleep(
             injector.inject("phone", Secret(b"correct horse"), Exchange(injector.clock.monotonic() + left_s))
         return refused.value.outcome
 
-    injector.gates.arming.open("phone", injector.clock.monotonic_ms(), 20_000)
+    injector.permissions.apply(Change.ARMED, "phone", injector.clock.monotonic_ms(), 20_000)
     injector.approvals.by_phone("phone")
     assert refusal() is Outcome.INTERNAL_ERROR, "both are open: it is only too late"
     sleep()
     if gate == "approval":
-        injector.gates.arming.open("phone", injector.clock.monotonic_ms(), 20_000)
+        injector.permissions.apply(Change.ARMED, "phone", injector.clock.monotonic_ms(), 20_000)
     assert refusal(10) is (Outcome.NOT_ARMED if gate == "arming" else Outcome.NEEDS_APPROVE)
 
 

@@ -1,10 +1,9 @@
-"""The small deciders: rate, replay, gates and text, with the clock passed in."""
+"""The small deciders: rate, replay and text, with the clock passed in."""
 
 from __future__ import annotations
 
 import pytest
 
-from novakey.messages.gates import Gate
 from novakey.messages.policy import text
 from novakey.messages.replay import ReplayGuard, Verdict, clock_difference, fresh, key_of
 from novakey.net.rate_limit import RateLimiter, address_key
@@ -83,20 +82,6 @@ def test_stale_nonces_are_forgotten_and_a_clock_set_back_reopens_nothing() -> No
     assert len(guard) == 1
     assert guard.verdict(b"old", NOW, NOW) is Verdict.FORGOTTEN, "at or below the newest forgotten one"
     assert guard.verdict(b"other", NOW - 5, NOW) is Verdict.FORGOTTEN
-
-
-def test_a_gate_is_open_for_its_device_until_its_time() -> None:
-    gate = Gate()
-    assert not gate.is_open("a", 0)
-    gate.open("a", 1000, 500)
-    assert gate.is_open("a", 1499)
-    assert not gate.is_open("a", 1500)
-    assert not gate.is_open("b", 1200)
-    gate.open("a", 1600, 10)
-    gate.close("b")
-    assert gate.is_open("a", 1605)
-    gate.close("a")
-    assert not gate.is_open("a", 1605)
 
 
 @pytest.mark.parametrize(
