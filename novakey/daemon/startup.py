@@ -1,11 +1,14 @@
-"""What is found at start, and what follows from it.
+"""Start: read the facts on disk, choose one plan, act on it.
 
-| found | then |
+| facts | plan |
 | --- | --- |
-| no store file, a zero-byte one, or no device in it; not locked | probe the sealing backend, open a window |
-| devices | no window |
-| a store, key or server keys that cannot be used while devices exist | `StoreError`, nothing is changed |
-| pairing locked | no window until `reset` |
+| a store that no key here opens | `KEY_GONE`: refuse, and change nothing |
+| no device | `FIRST_PAIRING`: probe the sealing backend; a window may open unless pairing is locked |
+| devices under a stronger backend than the configured one | `WEAKER`: refuse, and change nothing |
+| devices, and `rotate_kyber_keys` | `ROTATE`: ask; with consent drop them, else go on without |
+| devices under a weaker backend, which was a fallback | `KEEP_FALLBACK`: serve, and warn |
+| devices under a weaker backend | `MOVE_UP`: move the key to the configured backend, and serve |
+| devices | `SERVE` |
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import NamedTuple
 
 from novakey.config.settings import Settings
@@ -41,28 +45,95 @@ class Installation(NamedTuple):
     can_pair: bool
 
 
+class Facts(NamedTuple):
+    """What stands on disk, as far as it decides what start does."""
+
+    configured: str  # `device_store`
+    backend: str  # whose key seals the store, or would
+    sealed: bool = False  # there is a store with something in it
+    has_key: bool = False
+    devices: int = 0
+    fallback: bool = False  # `backend` was taken because the configured one failed
+    rotate: bool = False  # the configuration wants new server keys
+
+
+class Plan(Enum):
+    """What start does; see the table above."""
+
+    KEY_GONE = auto()
+    FIRST_PAIRING = auto()
+    WEAKER = auto()
+    ROTATE = auto()
+    KEEP_FALLBACK = auto()
+    MOVE_UP = auto()
+    SERVE = auto()
+
+
+def plan(facts: Facts) -> Plan:
+    """Choose what start does. Pure."""
+    match facts:
+        case Facts(sealed=True, has_key=False):
+            return Plan.KEY_GONE
+        case Facts(devices=0):
+            return Plan.FIRST_PAIRING
+        case _ if choose.stronger(facts.backend, facts.configured):
+            return Plan.WEAKER
+        case Facts(rotate=True):
+            return Plan.ROTATE
+        case _ if choose.stronger(facts.configured, facts.backend):
+            return Plan.KEEP_FALLBACK if facts.fallback else Plan.MOVE_UP
+    return Plan.SERVE
+
+
+class _Found(NamedTuple):
+    """What the facts were read from."""
+
+    record: Record
+    backend: SealingBackend
+    devices: DeviceStore
+    key: Secret
+
+
 def open_installation(
     paths: Paths, settings: Settings, confirm: Callable[[str], bool] = lambda question: False
 ) -> Installation:
-    """Read everything; `StoreError` when devices may exist but cannot be served.
+    """Open everything; `StoreError` when devices may exist but cannot be served.
 
     `confirm` is asked before anything that makes paired phones useless.
     """
     prepare(paths, settings)
+    facts, found = _read(paths, settings)
+    chosen = plan(facts)
+    if chosen is Plan.ROTATE and not _rotate(paths, settings, found, confirm):
+        chosen = plan(facts._replace(rotate=False))
+    match chosen:
+        case Plan.KEY_GONE:
+            raise store.key_is_gone(paths.data / settings.devices_file)
+        case Plan.WEAKER:
+            raise _weaker(facts.backend, facts.configured)
+        case Plan.FIRST_PAIRING | Plan.ROTATE:
+            return _unpaired(paths, settings, found.record)
+    return _paired(paths, settings, found, chosen)
+
+
+def _read(paths: Paths, settings: Settings) -> tuple[Facts, _Found]:
     known = record.load(paths.pairing)
     path = paths.data / settings.devices_file
     sealed = store.read(path)
-    if sealed is not None:
-        backend = choose.backend(known.backend or settings.device_store, paths, settings)
-        key = backend.load()
-        if key is None:
-            raise store.key_is_gone(path)
-        devices = store.unseal(sealed, path, key)
-        if len(devices):
-            refuse_weaker(backend.name, settings)
-        if len(devices) and not _rotate(paths, settings, devices, key, confirm):
-            return _paired(paths, settings, known, devices, backend, key)
-    return _unpaired(paths, settings, known)
+    backend = choose.backend(known.backend or settings.device_store, paths, settings)
+    key = backend.load() if sealed is not None else None
+    nothing = Secret(os.urandom(KEY_SIZE))
+    devices = store.unseal(sealed, path, key) if key is not None else DeviceStore(path, nothing, {}, None)
+    facts = Facts(
+        settings.device_store,
+        backend.name,
+        sealed=sealed is not None,
+        has_key=key is not None,
+        devices=len(devices),
+        fallback=known.fallback,
+        rotate=settings.rotate_kyber_keys,
+    )
+    return facts, _Found(known, backend, devices, key or nothing)
 
 
 def check_names(paths: Paths, settings: Settings) -> None:
@@ -90,40 +161,39 @@ def prepare(paths: Paths, settings: Settings) -> None:
 def refuse_weaker(backend: str, settings: Settings) -> None:
     """`StoreError` where the configuration would go down from the backend that devices were stored under."""
     if choose.stronger(backend, settings.device_store):
-        raise StoreError(
-            f"devices are stored under {backend}, and the weaker {settings.device_store} is refused",
-            f"set device_store: {backend}, or give up every pairing with: novakey.py reset",
-        )
+        raise _weaker(backend, settings.device_store)
 
 
-def _paired(
-    paths: Paths,
-    settings: Settings,
-    known: Record,
-    devices: DeviceStore,
-    backend: SealingBackend,
-    key: Secret,
-) -> Installation:
+def _weaker(backend: str, configured: str) -> StoreError:
+    return StoreError(
+        f"devices are stored under {backend}, and the weaker {configured} is refused",
+        f"set device_store: {backend}, or give up every pairing with: novakey.py reset",
+    )
+
+
+def _paired(paths: Paths, settings: Settings, found: _Found, chosen: Plan) -> Installation:
+    known, backend, devices, key = found
     server = store.matching_keys(devices, paths.data / settings.server_keys_file, key)
     pairing = _pairing(paths, settings, known, len(devices))
     if known.left_behind:
         _forget_weaker_copy(choose.backend(known.left_behind, paths, settings), backend, pairing)
-    if known.fallback and choose.stronger(settings.device_store, backend.name):
-        log.warning(
-            "devices are stored under %s, because %s failed when the first one was paired; "
-            "only a reset and a new pairing changes that",
-            backend.name,
-            settings.device_store,
-        )
-        pairing.sealed_under(backend.name, fallback=True)
-    elif choose.stronger(settings.device_store, backend.name):
-        backend = _move_up(backend, choose.backend(settings.device_store, paths, settings), key, pairing)
-    else:
-        pairing.sealed_under(backend.name)
+    match chosen:
+        case Plan.KEEP_FALLBACK:
+            log.warning(
+                "devices are stored under %s, because %s failed when the first one was paired; "
+                "only a reset and a new pairing changes that",
+                backend.name,
+                settings.device_store,
+            )
+            pairing.sealed_under(backend.name, fallback=True)
+        case Plan.MOVE_UP:
+            _move_up(backend, choose.backend(settings.device_store, paths, settings), key, pairing)
+        case _:
+            pairing.sealed_under(backend.name)
     return Installation(devices, server, pairing, can_pair=True)
 
 
-def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pairing) -> SealingBackend:
+def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pairing) -> None:
     """Move the sealing key to the stronger backend; a crash leaves it in one of them, or in both."""
     there = new.load()
     if there is None:
@@ -136,7 +206,6 @@ def _move_up(old: SealingBackend, new: SealingBackend, key: Secret, pairing: Pai
     pairing.sealed_under(new.name, left_behind=old.name)
     log.warning("the sealing key moved from %s to %s", old.name, new.name)
     _forget_weaker_copy(old, new, pairing)
-    return new
 
 
 def _forget_weaker_copy(old: SealingBackend, new: SealingBackend, pairing: Pairing) -> None:
@@ -149,19 +218,16 @@ def _forget_weaker_copy(old: SealingBackend, new: SealingBackend, pairing: Pairi
     pairing.sealed_under(new.name)
 
 
-def _rotate(
-    paths: Paths, settings: Settings, devices: DeviceStore, key: Secret, confirm: Callable[[str], bool]
-) -> bool:
-    """Drop the devices for new server keys, where `rotate_kyber_keys` asks for it and the owner agrees."""
-    if not settings.rotate_kyber_keys:
-        return False
+def _rotate(paths: Paths, settings: Settings, found: _Found, confirm: Callable[[str], bool]) -> bool:
+    """Drop the devices for new server keys, if the owner agrees."""
+    devices = found.devices
     count = f"{len(devices)} paired device{'s' if len(devices) > 1 else ''}"
     if not confirm(f"rotate_kyber_keys makes new server keys: {count} must pair again"):
         log.warning("the server keys are not rotated: that would unpair %s, and no consent was given", count)
         return False
     log.warning("the server keys are rotated: %s must pair again", count)
     devices.remove_all()
-    server_keys.create(paths.data / settings.server_keys_file, key)
+    server_keys.create(paths.data / settings.server_keys_file, found.key)
     return True
 
 

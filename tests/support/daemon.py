@@ -143,14 +143,18 @@ class Daemon:
             assert time.monotonic() < deadline, f"{text!r} did not come in: {self.log()}"
             time.sleep(0.005)
 
-    def uri(self) -> str:
-        """Return the text of the QR in its picture."""
+    def picture(self) -> Path:
+        """Return the picture of the QR, once it is there: a daemon listens before it draws."""
         picture = self.folder / "novakey-pair.png"
         deadline = time.monotonic() + 10
         while not picture.exists():
             assert time.monotonic() < deadline, f"no QR came: {self.log()}"
             time.sleep(0.005)
-        return phone.read_picture(picture)
+        return picture
+
+    def uri(self) -> str:
+        """Return the text of the QR in its picture."""
+        return phone.read_picture(self.picture())
 
     def pair(self, device_id: str = "phone-1") -> Profile:
         """Pair a phone by the QR."""

@@ -55,7 +55,7 @@ def daemon(screen: RecordingXterm, tmp_path_factory: pytest.TempPathFactory) -> 
 def profile(daemon: Daemon) -> Path:
     """Return the profile of a phone that paired by the daemon's picture."""
     path = daemon.folder.parent / "phone.json"
-    done = phone(path, "pair", "--png", str(daemon.folder / "novakey-pair.png"), "--device-id", "my-phone")
+    done = phone(path, "pair", "--png", str(daemon.picture()), "--device-id", "my-phone")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"paired: my-phone, kept in {path}\n"
     return path

@@ -73,7 +73,7 @@ def test_a_secret_goes_from_a_phone_process_into_the_focused_window(
     with on_display(server, tmp_path / "d") as daemon:
         daemon.uri()  # the picture is there
         profile = ("--profile", tmp_path / "phone.json", "--json")
-        paired = run("phone", "pair", "--png", daemon.folder / "novakey-pair.png", *profile)
+        paired = run("phone", "pair", "--png", daemon.picture(), *profile)
         assert paired.returncode == 0, paired.stderr
         for step in ("arm", "approve"):
             assert run("phone", step, *profile).returncode == 0
