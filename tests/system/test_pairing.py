@@ -128,7 +128,7 @@ def test_a_malformed_hello_gets_one_line_and_leaves_the_window(shared: Daemon, l
     answer = ask(shared.connect(), PAIR + line)
     assert answer.count(b"\n") == 1
     assert json.loads(answer)["reason"] == "bad_request"
-    assert (shared.folder / "novakey-pair.png").exists()
+    assert shared.picture().exists()
 
 
 @pytest.fixture(scope="module")
