@@ -92,7 +92,7 @@ def pair_with(text: str, device_id: str, listener: str | None = None) -> Shown:
 
 def _pair(sock: socket.socket, target: uri.PairingUri, device_id: str) -> Shown:
     stream = Stream(sock)
-    stream.allow(SERVER_KEY_S)
+    stream.set_deadline(SERVER_KEY_S)
     try:
         stream.send(preface.Route.PAIR.value)
         stream.send(pair.encode_hello(target.token))

@@ -120,7 +120,7 @@ def pair_with(text: str, device_id: str | None = None, device_key: Secret | None
     )
     with connect(target.host, target.port) as sock:
         stream = Stream(sock)
-        stream.allow(PAIRING_S)
+        stream.set_deadline(PAIRING_S)
         try:
             return _pair(stream, target, registration, sock)
         except (DeadlineError, EndOfStreamError, TooLongError):
@@ -150,7 +150,7 @@ def _pair(
     with contextlib.suppress(OSError):  # reset already: reading says so
         sock.shutdown(socket.SHUT_WR)
     acknowledgement = b""
-    while piece := stream.some():
+    while piece := stream.read_some():
         acknowledgement += piece
         if len(acknowledgement) > MAX_LINE:
             raise TooLongError
@@ -175,7 +175,7 @@ def exchange(profile: Profile, frame: bytes) -> Reply:
     """Send a frame's bytes as they are and return the reply."""
     with connect(profile.host, profile.port) as sock:
         stream = Stream(sock)
-        stream.allow(REPLY_S)
+        stream.set_deadline(REPLY_S)
         try:
             stream.send(preface.Route.MSG.value + frame)
             return decode_reply(stream.line(MAX_LINE))

@@ -44,17 +44,17 @@ _BY_NAME = {"novakey-askpass": "askpass", "novakey-pinentry": "pinentry"}
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit code."""
-    process.close_up()
+    process.harden()
     command = _BY_NAME.get(Path(sys.argv[0]).name)
     # What such a program is given is never an option: a prompt may begin as one does.
-    words = parse(argv if command is None else [command, "--", *argv])
+    args = parse(argv if command is None else [command, "--", *argv])
     try:
         with _interruptible():
-            return int(words.run(words))
+            return int(args.run(args))
     except NovaKeyError as error:
         from novakey.cli import common
 
-        common.say(f"novakey: {error}", sys.stderr)
+        common.echo(f"novakey: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         # The cursor stands behind a prompt, or behind the ^C that the terminal shows: end that line.
@@ -91,12 +91,12 @@ def _interruptible() -> Iterator[None]:
 
 def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
     """Parse the command line; `SystemExit` with a message if it has no meaning."""
-    words = _daemon(argv)
-    if words is None:
+    args = _daemon(argv)
+    if args is None:
         from novakey.cli import parser
 
         return parser.parser().parse_args(parser.usual(argv))
-    return words
+    return args
 
 
 def _daemon(argv: Sequence[str]) -> SimpleNamespace | None:

@@ -35,15 +35,15 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_audit)
 
 
-def _audit(words: argparse.Namespace) -> int:
+def _audit(args: argparse.Namespace) -> int:
     from novakey.daemon import audit
     from novakey.log import rotate
 
-    if words.lines < 1:
+    if args.lines < 1:
         raise ConfigError("--lines must be at least 1")
-    folder = rotate.folder(common.settings(words), common.paths(words).log)
-    entries = audit.read(folder, words.lines)
-    if words.json:
+    folder = rotate.folder(common.settings(args), common.paths(args).log)
+    entries = audit.read(folder, args.lines)
+    if args.json:
         for entry in entries:
             print(json.dumps(entry))
         return 0

@@ -43,32 +43,32 @@ def add(commands: Commands) -> None:
         )
 
 
-def _source(words: argparse.Namespace) -> Source:
+def _source(args: argparse.Namespace) -> Source:
     from novakey.devices.sealing.passphrase_source import PassphraseFile, Terminal
 
-    if words.passphrase_file is not None:
-        return PassphraseFile(words.passphrase_file, _OPTION)
+    if args.passphrase_file is not None:
+        return PassphraseFile(args.passphrase_file, _OPTION)
     return Terminal(what="the backup", named_by=_OPTION)
 
 
-def _backup(words: argparse.Namespace) -> int:
+def _backup(args: argparse.Namespace) -> int:
     from novakey.daemon import backup
 
-    count = backup.save(words.file, common.paths(words), common.settings(words), _source(words))
-    common.say(f"{_phones(count)} in {words.file}")
-    common.say("the way back: novakey.py restore FILE; it opens only with the passphrase")
+    count = backup.save(args.file, common.paths(args), common.settings(args), _source(args))
+    common.echo(f"{_phones(count)} in {args.file}")
+    common.echo("the way back: novakey.py restore FILE; it opens only with the passphrase")
     return 0
 
 
-def _restore(words: argparse.Namespace) -> int:
+def _restore(args: argparse.Namespace) -> int:
     from novakey.daemon import backup, reset
 
-    paths, settings, say = common.paths(words), common.settings(words), common.printer()
+    paths, settings, say = common.paths(args), common.settings(args), common.printer()
     reset.refuse_running(paths, "restored")
-    found = backup.read(words.file, _source(words))
-    _agree(words, backup.compare(found, paths, settings))
-    done = backup.restore(found, paths, settings, lambda: common.settings(words))
-    say(f"restored from {words.file}: {_phones(done.devices)}, made {common.when(found.made_unix)}")
+    found = backup.read(args.file, _source(args))
+    _agree(args, backup.compare(found, paths, settings))
+    done = backup.restore(found, paths, settings, lambda: common.settings(args))
+    say(f"restored from {args.file}: {_phones(done.devices)}, made {common.when(found.made_unix)}")
     if done.aside is not None:
         say(f"what was here is kept: {done.aside}")
     if done.config is not None:
@@ -76,17 +76,21 @@ def _restore(words: argparse.Namespace) -> int:
     return 0
 
 
-def _agree(words: argparse.Namespace, difference: Difference) -> None:
-    if difference.older and not words.older:
+def _agree(args: argparse.Namespace, difference: Difference) -> None:
+    if difference.older and not args.older:
         raise NovaKeyError(
             "the backup is older than the store that is here, so nothing was restored",
             "to restore it all the same, give --older",
         )
     if difference.unknown:
-        common.must_agree(words, "the store here does not open: the backup may bring revoked phones back")
+        common.require_confirmation(
+            args, "the store here does not open: the backup may bring revoked phones back"
+        )
     elif difference.returning:
         names = ", ".join(difference.returning)
-        common.must_agree(words, f"the backup brings phones back that are not paired here any more: {names}")
+        common.require_confirmation(
+            args, f"the backup brings phones back that are not paired here any more: {names}"
+        )
 
 
 def _phones(count: int) -> str:

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def paths(words: argparse.Namespace) -> Paths:
+def paths(args: argparse.Namespace) -> Paths:
     """Return the folders: `--data-dir`, else `$NOVAKEY_DATA_DIR`, else the platform's."""
-    folder = words.data_dir or os.environ.get("NOVAKEY_DATA_DIR")
+    folder = args.data_dir or os.environ.get("NOVAKEY_DATA_DIR")
     return Paths.under(Path(folder)) if folder else Paths.of_platform()
 
 
-def settings(words: argparse.Namespace) -> Settings:
+def settings(args: argparse.Namespace) -> Settings:
     """Return the settings in force; `ConfigError` lists every fault."""
-    return load.load(words.config, os.environ, paths(words).config)
+    return load.load(args.config, os.environ, paths(args).config)
 
 
 def agree(question: str, word: str = "yes") -> bool:
@@ -45,13 +45,13 @@ def agree(question: str, word: str = "yes") -> bool:
     return answer == word or (word == "yes" and answer == "y")
 
 
-def must_agree(words: argparse.Namespace, question: str, word: str = "yes") -> None:
+def require_confirmation(args: argparse.Namespace, question: str, word: str = "yes") -> None:
     """Go on with `--yes` or the typed word only; else `NovaKeyError`, and nothing was done."""
-    if not words.yes and not agree(question, word):
+    if not args.yes and not agree(question, word):
         raise NovaKeyError("nothing was done", f"type {word} when asked, or give --yes")
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def echo(text: str, stream: TextIO | None = None) -> None:
     """Print lines that may hold what others chose: as the stream can show them, and not obeyed."""
     from novakey.terminal import Screen, printable
 
@@ -61,7 +61,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 
 def printer() -> Say:
-    """Return a function that prints a line as `say` does."""
+    """Return a function that prints a line as `echo` does."""
     from novakey.terminal import Screen, printable
 
     screen = Screen.of(sys.stdout)

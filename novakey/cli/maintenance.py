@@ -72,29 +72,27 @@ def _add_config(commands: Commands) -> None:
     parser.set_defaults(run=_config)
 
 
-def serve(words: argparse.Namespace) -> int:
+def serve(args: argparse.Namespace) -> int:
     """Run the daemon."""
     from novakey.daemon import app
 
-    app.serve(
-        common.settings(words), common.paths(words), lambda question: words.yes or common.agree(question)
-    )
+    app.serve(common.settings(args), common.paths(args), lambda question: args.yes or common.agree(question))
     return 0
 
 
-def _config(words: argparse.Namespace) -> int:
-    if words.action == "example":
+def _config(args: argparse.Namespace) -> int:
+    if args.action == "example":
         from novakey.setup import configuration
 
-        common.say(configuration.shipped("novakey.yaml").read_text().rstrip("\n"))
+        common.echo(configuration.shipped("novakey.yaml").read_text().rstrip("\n"))
         return 0
-    settings = common.settings(words)
-    if words.action == "check":
+    settings = common.settings(args)
+    if args.action == "check":
         found = settings.read_from
-        common.say(f"the configuration is good: {found}" if found else _no_file(words))
+        common.echo(f"the configuration is good: {found}" if found else _no_file(args))
         return 0
     rows = load.effective(settings)
-    if words.json:
+    if args.json:
         print(json.dumps({name: {"value": value, "from": origin} for name, value, origin in rows}))
         return 0
     say = common.printer()
@@ -104,24 +102,24 @@ def _config(words: argparse.Namespace) -> int:
     return 0
 
 
-def _no_file(words: argparse.Namespace) -> str:
-    folder, origins = common.paths(words).config, common.settings(words).origins.values()
+def _no_file(args: argparse.Namespace) -> str:
+    folder, origins = common.paths(args).config, common.settings(args).origins.values()
     variables = sorted(origin for origin in origins if origin.startswith(load.PREFIX))
     but = f", but for {', '.join(variables)}" if variables else ""
     return f"the configuration is good: there is no file in {folder}, so the defaults are in force{but}"
 
 
-def _doctor(words: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from novakey import doctor
 
     good, say = True, common.printer()
-    paths, settings = common.paths(words), common.settings(words)
-    typing = (doctor.typing(settings) for _ in range(int(words.type)))
+    paths, settings = common.paths(args), common.settings(args)
+    typing = (doctor.typing(settings) for _ in range(int(args.type)))
     for finding in itertools.chain(doctor.examine(paths, settings), typing):
         good = good and finding.verdict is not doctor.Verdict.FAULT
-        if words.json:
+        if args.json:
             print(json.dumps({**asdict(finding), "verdict": finding.verdict.name.lower()}))
             continue
         say(f"{finding.verdict.value:<4} {finding.check}: {finding.found}")
@@ -132,12 +130,12 @@ def _doctor(words: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _reset(words: argparse.Namespace) -> int:
+def _reset(args: argparse.Namespace) -> int:
     from novakey.daemon import reset
 
-    paths, settings = common.paths(words), common.settings(words)
+    paths, settings = common.paths(args), common.settings(args)
     reset.refuse_running(paths)
-    common.must_agree(words, "this forgets every paired phone, all keys and any lock", "reset")
+    common.require_confirmation(args, "this forgets every paired phone, all keys and any lock", "reset")
     reset.reset(paths, settings)
     print("reset: no phone is paired, and the next start opens a pairing window")
     return 0

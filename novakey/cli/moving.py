@@ -32,22 +32,22 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_run)
 
 
-def _run(words: argparse.Namespace) -> int:
-    return _undo(words) if words.undo else _import(words)
+def _run(args: argparse.Namespace) -> int:
+    return _undo(args) if args.undo else _import(args)
 
 
-def _import(words: argparse.Namespace) -> int:
+def _import(args: argparse.Namespace) -> int:
     from novakey.daemon import import_legacy as importing
 
-    paths, settings, say = common.paths(words), common.settings(words), common.printer()
+    paths, settings, say = common.paths(args), common.settings(args), common.printer()
     interrupted = importing.clear_interrupted(paths, settings)
     if interrupted is not None:
         _give_back_unit(interrupted, say)
-    folder = words.folder or importing.find(paths)
+    folder = args.folder or importing.find(paths)
     importing.read(folder, settings)  # refused at once, not after the question
-    unit = _unit(words)
+    unit = _unit(args)
     try:
-        done = importing.import_from(folder, paths, common.settings(words), unit)
+        done = importing.import_from(folder, paths, common.settings(args), unit)
     except NovaKeyError:
         if unit is not None:
             _start_unit(say)
@@ -76,7 +76,7 @@ def _no_configuration(adopted: Adopted | None) -> str:
     return "configuration: there is one of this daemon already, and it is kept"
 
 
-def _unit(words: argparse.Namespace) -> Unit | None:
+def _unit(args: argparse.Namespace) -> Unit | None:
     """Its unit, where the owner agrees that it is stopped."""
     from novakey.daemon.import_legacy import Unit
     from novakey.setup import service
@@ -84,16 +84,20 @@ def _unit(words: argparse.Namespace) -> Unit | None:
     path = service.of_other_daemon()
     if path is None:
         return None
-    common.must_agree(words, f"{path} starts the other daemon: it is stopped, disabled and put aside")
+    common.require_confirmation(
+        args, f"{path} starts the other daemon: it is stopped, disabled and put aside"
+    )
 
     return Unit(path, lambda: service.systemctl("disable", "--now", service.UNIT))
 
 
-def _undo(words: argparse.Namespace) -> int:
+def _undo(args: argparse.Namespace) -> int:
     from novakey.daemon import import_legacy as importing
 
-    paths, settings, say = common.paths(words), common.settings(words), common.printer()
-    common.must_agree(words, "this forgets what was paired here since the import, and puts its files back")
+    paths, settings, say = common.paths(args), common.settings(args), common.printer()
+    common.require_confirmation(
+        args, "this forgets what was paired here since the import, and puts its files back"
+    )
     undone = importing.undo(paths, settings)
     for source, _ in undone.moved:
         say(f"back again: {source}")

@@ -58,21 +58,19 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_pair)
 
 
-def _pair(words: argparse.Namespace) -> int:
+def _pair(args: argparse.Namespace) -> int:
     from novakey.control import client
 
-    with client.asking(common.paths(words), "pair", add=words.add) as asked:
-        if words.blob:
-            return _blob(words, asked)
+    with client.request(common.paths(args), "pair", add=args.add) as asked:
+        if args.blob:
+            return _blob(args, asked)
         try:
-            if words.json:
-                result = _print_events(asked)
-            else:
-                result = _print_link(asked) if words.link else _show(asked)
+            show = _print_events if args.json else _print_link if args.link else _show
+            result = show(asked)
         except KeyboardInterrupt:
             told = "the window stays open until its time is over; to see it again: novakey.py pair"
             raise KeyboardInterrupt(told) from None
-    if not words.json:
+    if not args.json:
         _say_paired(result)
     return 0
 
@@ -90,7 +88,7 @@ def _say_paired(result: dict[str, Any]) -> None:
         say(f"also paired: {called}, {seen}. if the new phone replaces it: {revoking}")
 
 
-def _blob(words: argparse.Namespace, asked: Asked) -> int:
+def _blob(args: argparse.Namespace, asked: Asked) -> int:
     """Pair as a phone does, by the open window and over loopback, and print what the phone would keep.
 
     The window's rules hold for it as for a scan. The key is printed once and kept in the store only.
@@ -101,7 +99,7 @@ def _blob(words: argparse.Namespace, asked: Asked) -> int:
     from novakey.wire import uri
     from novakey.wire.control import Event
 
-    bound = client.ask(common.paths(words), "status")
+    bound = client.ask(common.paths(args), "status")
     window = asked.next(client.FOLLOW_S)
     if not isinstance(window, Event):
         raise NovaKeyError("the daemon showed no window", "see: novakey.py status")
@@ -118,8 +116,8 @@ def _blob(words: argparse.Namespace, asked: Asked) -> int:
     }
     print(json.dumps(blob), flush=True)
     revoking = command("novakey.py", "devices", "revoke", foreign=made.device_id)
-    common.say(uri.listener(shown.host, shown.port), sys.stderr)
-    common.say(f"this text lets its reader send: treat it like a password. to undo: {revoking}", sys.stderr)
+    common.echo(uri.listener(shown.host, shown.port), sys.stderr)
+    common.echo(f"this text lets its reader send: treat it like a password. to undo: {revoking}", sys.stderr)
     return 0
 
 
@@ -134,7 +132,7 @@ def _loopback(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
-def when_it_runs(words: argparse.Namespace) -> int:
+def when_it_runs(args: argparse.Namespace) -> int:
     """Show the window of a daemon that has just been started."""
     from novakey.control import client
     from novakey.control.client import NoDaemonError
@@ -142,7 +140,7 @@ def when_it_runs(words: argparse.Namespace) -> int:
     until = time.monotonic() + _START_S
     while True:
         try:
-            if client.ask(common.paths(words), "status")["devices"]:
+            if client.ask(common.paths(args), "status")["devices"]:
                 common.printer()("a phone is paired already; for another: novakey.py pair --add")
                 return 0
             break
@@ -150,8 +148,8 @@ def when_it_runs(words: argparse.Namespace) -> int:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
-    words.add = words.json = words.link = words.blob = False
-    return _pair(words)
+    args.add = args.json = args.link = args.blob = False
+    return _pair(args)
 
 
 def _print_events(asked: Asked) -> dict[str, Any]:
@@ -177,10 +175,10 @@ def _print_link(asked: Asked) -> dict[str, Any]:
         match asked.next(client.FOLLOW_S):
             case Event("window", members):
                 code = uri.decode(members["uri"])
-                common.say(uri.listener(code.host, code.port), sys.stderr)
-                common.say(members["uri"])
+                common.echo(uri.listener(code.host, code.port), sys.stderr)
+                common.echo(members["uri"])
             case Event("refused", members):
-                common.say(_refused(members), sys.stderr)
+                common.echo(_refused(members), sys.stderr)
             case Done(members):
                 return dict(members)
 
@@ -260,11 +258,11 @@ def _print(asked: Asked, terminal: bool) -> dict[str, Any]:
                 left = time_left(code, int(time.time()))
                 paper = page(code, Path(members["picture"]), int(time.time()), Screen.of(sys.stdout))
                 scanning = [f"Scan {members['picture']}", uri.listener(code.host, code.port), left]
-                common.say("\n".join(paper if terminal else scanning))
+                common.echo("\n".join(paper if terminal else scanning))
             case Event("attempt", members):
-                common.say(_attempt(members["attempts_left"]))
+                common.echo(_attempt(members["attempts_left"]))
             case Event("refused", members):
-                common.say(_refused(members))
+                common.echo(_refused(members))
             case Done(members):
                 return dict(members)
 

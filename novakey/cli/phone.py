@@ -68,53 +68,53 @@ def add(commands: Commands) -> None:
             action.add_argument("--ms", type=int, metavar="N", help="for N milliseconds")
 
 
-def _profile_path(words: argparse.Namespace) -> Path:
-    return words.profile or common.paths(words).phone
+def _profile_path(args: argparse.Namespace) -> Path:
+    return args.profile or common.paths(args).phone
 
 
-def _pair(words: argparse.Namespace) -> int:
+def _pair(args: argparse.Namespace) -> int:
     from novakey import phone
     from novakey.wire.pair import ID_RULE, valid_device_id
 
-    if words.listener is not None and not words.like_app:
+    if args.listener is not None and not args.like_app:
         raise ConfigError("only the app knows a listener", "use --listener with --like-app")
-    if words.device_id is not None and not valid_device_id(words.device_id):
+    if args.device_id is not None and not valid_device_id(args.device_id):
         raise ConfigError(f"--device-id {ID_RULE}")
-    path = _profile_path(words)
-    if os.path.lexists(path) and not words.replace:
+    path = _profile_path(args)
+    if os.path.lexists(path) and not args.replace:
         raise NovaKeyError(
             f"the profile {path} holds a pairing already", "--profile FILE for a second phone, or --replace"
         )
-    if words.png is not None:
-        text = phone.read_picture(words.png)
+    if args.png is not None:
+        text = phone.read_picture(args.png)
     else:
-        text = words.uri or _standard_input("pairing URI: ").reveal().decode("utf-8", "replace")
-    if words.like_app:
-        return _pair_like_app(words, path, text)
-    profile = phone.pair_with(text, words.device_id)
+        text = args.uri or _standard_input("pairing URI: ").reveal().decode("utf-8", "replace")
+    if args.like_app:
+        return _pair_like_app(args, path, text)
+    profile = phone.pair_with(text, args.device_id)
     profile.save(path)
     outcome = {"paired": profile.device_id, "profile": str(path)}
-    common.say(json.dumps(outcome) if words.json else f"paired: {profile.device_id}, kept in {path}")
+    common.echo(json.dumps(outcome) if args.json else f"paired: {profile.device_id}, kept in {path}")
     return 0
 
 
-def _pair_like_app(words: argparse.Namespace, path: Path, text: str) -> int:
+def _pair_like_app(args: argparse.Namespace, path: Path, text: str) -> int:
     """Pair as the app does, under the id of the profile that is replaced: a phone keeps its id."""
     from novakey import like_app, phone
 
-    device_id = words.device_id
+    device_id = args.device_id
     if device_id is None:
         device_id = phone.load_profile(path).device_id if path.exists() else like_app.new_device_id()
-    shown = like_app.pair_with(text, device_id, words.listener)
+    shown = like_app.pair_with(text, device_id, args.listener)
     if shown.profile is not None:
         shown.profile.save(path)
-    return _show(words, shown)
+    return _show(args, shown)
 
 
-def _show(words: argparse.Namespace, shown: Shown) -> int:
+def _show(args: argparse.Namespace, shown: Shown) -> int:
     """Print each message with its reply, and what the app would show."""
     replies = [(step.kind.name.lower(), step.reply) for step in shown.steps]
-    if words.json:
+    if args.json:
         steps = [
             {"sent": sent, "reason": reply.outcome.reason, "msg": reply.msg} if reply else {"sent": sent}
             for sent, reply in replies
@@ -122,40 +122,40 @@ def _show(words: argparse.Namespace, shown: Shown) -> int:
         print(json.dumps({"shows": shown.text, "success": shown.success, "steps": steps}))
     else:
         for sent, reply in replies:
-            common.say(f"{sent}: {reply.outcome.reason}: {reply.msg}" if reply else f"{sent}: no reply")
-        common.say(f"the app shows: {shown.text}" if shown.text else "the app shows no message")
+            common.echo(f"{sent}: {reply.outcome.reason}: {reply.msg}" if reply else f"{sent}: no reply")
+        common.echo(f"the app shows: {shown.text}" if shown.text else "the app shows no message")
     return 0 if shown.success else 1
 
 
-def _message_like_app(words: argparse.Namespace) -> int:
+def _message_like_app(args: argparse.Namespace) -> int:
     from novakey import like_app, phone
 
-    profile = phone.load_profile(_profile_path(words))
-    if words.ms is not None:
+    profile = phone.load_profile(_profile_path(args))
+    if args.ms is not None:
         raise ConfigError("the app arms for 15 s always", "leave --ms out, or --like-app")
-    if words.action == "send":
-        return _show(words, like_app.send(profile, _standard_input("secret: ")))
-    return _show(words, like_app.arm(profile) if words.action == "arm" else like_app.disarm(profile))
+    if args.action == "send":
+        return _show(args, like_app.send(profile, _standard_input("secret: ")))
+    return _show(args, like_app.arm(profile) if args.action == "arm" else like_app.disarm(profile))
 
 
-def _message(words: argparse.Namespace) -> int:
+def _message(args: argparse.Namespace) -> int:
     from novakey import phone
     from novakey.wire.message import MessageType
 
-    if words.like_app:
-        return _message_like_app(words)
-    profile = phone.load_profile(_profile_path(words))
+    if args.like_app:
+        return _message_like_app(args)
+    profile = phone.load_profile(_profile_path(args))
     payload = Secret(b"")
-    if words.action == "send":
+    if args.action == "send":
         payload = _standard_input("secret: ")
-    elif words.ms is not None:
-        payload = Secret(json.dumps({"ms": words.ms}).encode())
-    kind = MessageType.INJECT if words.action == "send" else MessageType[words.action.upper()]
+    elif args.ms is not None:
+        payload = Secret(json.dumps({"ms": args.ms}).encode())
+    kind = MessageType.INJECT if args.action == "send" else MessageType[args.action.upper()]
     reply = phone.send(profile, kind, payload)
-    if words.json:
+    if args.json:
         print(json.dumps(json.loads(reply.encode())))
     else:
-        common.say(f"{reply.outcome.reason}: {reply.msg}")
+        common.echo(f"{reply.outcome.reason}: {reply.msg}")
     return 0 if reply.outcome.success else 1
 
 

@@ -81,14 +81,14 @@ def add(commands: Commands) -> None:
     agent.set_defaults(run=_agent)
 
 
-def _waiter(words: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
+def _waiter(args: argparse.Namespace, tell: Callable[[object], object], prints: bool = False) -> Waiter:
     from novakey.pull.client import DEFAULT_S, Waiter
 
-    seconds = getattr(words, "timeout", DEFAULT_S)
+    seconds = getattr(args, "timeout", DEFAULT_S)
     if not 0 < seconds <= MOST_S:
         raise ConfigError(f"--timeout {seconds:g} is not possible", f"give 1 to {MOST_S} seconds")
     reader = sys.stdout.fileno() if prints else None
-    return Waiter(common.paths(words), getattr(words, "device", None), tell, seconds, reader)
+    return Waiter(common.paths(args), getattr(args, "device", None), tell, seconds, reader)
 
 
 def _output() -> BinaryIO:
@@ -98,55 +98,55 @@ def _output() -> BinaryIO:
 
 
 def _say(line: object) -> None:
-    common.say(str(line), sys.stderr)
+    common.echo(str(line), sys.stderr)
 
 
-def _ask(words: argparse.Namespace) -> int:
-    secret = _waiter(words, _say, prints=True)(words.prompt, None)
+def _ask(args: argparse.Namespace) -> int:
+    secret = _waiter(args, _say, prints=True)(args.prompt, None)
     try:
-        write(_output(), secret, b"\n" if words.newline else b"")
+        write(_output(), secret, b"\n" if args.newline else b"")
     finally:
         secret.wipe()
     return 0
 
 
-def _exec(words: argparse.Namespace) -> int:
+def _exec(args: argparse.Namespace) -> int:
     from novakey.pull import exec_child
 
-    argv = words.command[1:] if words.command[:1] == ["--"] else words.command
+    argv = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not argv:
         raise ConfigError("there is no command to run", "give it after --, as in: exec --env NAME -- COMMAND")
     exec_child.check_program(argv[0])
-    if words.env is not None:
-        exec_child.check_variable(words.env)
+    if args.env is not None:
+        exec_child.check_variable(args.env)
     else:
-        exec_child.check_descriptor(words.fd)
-    secret = _waiter(words, _say)(words.prompt or f"a secret for {argv[0]}", None)
-    if words.env is not None:
-        exec_child.with_variable(argv, words.env, secret)
-    exec_child.with_descriptor(argv, words.fd, secret)
+        exec_child.check_descriptor(args.fd)
+    secret = _waiter(args, _say)(args.prompt or f"a secret for {argv[0]}", None)
+    if args.env is not None:
+        exec_child.with_variable(argv, args.env, secret)
+    exec_child.with_descriptor(argv, args.fd, secret)
 
 
-def _askpass(words: argparse.Namespace) -> int:
+def _askpass(args: argparse.Namespace) -> int:
     from novakey.pull.askpass import askpass
-    from novakey.pull.person import Person
+    from novakey.pull.person import UserPrompt
 
-    prompt = " ".join(words.prompt)
-    ask = _waiter(words, _say, prints=True)
-    return askpass(prompt, os.environ, _output(), ask, Person())
+    prompt = " ".join(args.prompt)
+    ask = _waiter(args, _say, prints=True)
+    return askpass(prompt, os.environ, _output(), ask, UserPrompt())
 
 
-def _pinentry(words: argparse.Namespace) -> int:
-    from novakey.pull.person import Person
+def _pinentry(args: argparse.Namespace) -> int:
+    from novakey.pull.person import UserPrompt
     from novakey.pull.pinentry import Pinentry
 
-    person = Person()
-    waiter = _waiter(words, lambda waiting: person.say(str(waiting)), prints=True)
+    person = UserPrompt()
+    waiter = _waiter(args, lambda waiting: person.say(str(waiting)), prints=True)
     Pinentry(waiter, person).serve(sys.stdin.buffer, _output())
     return 0
 
 
-def _agent(words: argparse.Namespace) -> int:
+def _agent(args: argparse.Namespace) -> int:
     import signal
 
     import gevent
@@ -156,7 +156,7 @@ def _agent(words: argparse.Namespace) -> int:
     found = folders(dict(os.environ), os.geteuid())
     if not found:
         raise ConfigError("there is no folder to watch", "set XDG_RUNTIME_DIR, or run it as root")
-    agents = [gevent.spawn(PasswordAgent(folder, _waiter(words, _say)).run) for folder in found]
+    agents = [gevent.spawn(PasswordAgent(folder, _waiter(args, _say)).run) for folder in found]
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, gevent.killall, agents, block=False)
     _say(f"novakey: answering what is asked in {', '.join(map(str, found))}")

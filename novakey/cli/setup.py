@@ -48,48 +48,50 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_setup)
 
 
-def _setup(words: argparse.Namespace) -> int:
+def _setup(args: argparse.Namespace) -> int:
     from novakey.devices import other_daemon
     from novakey.setup import configuration, installation
 
-    if words.config is not None:
+    if args.config is not None:
         raise ConfigError("setup writes the configuration in its own folder", "leave --config out")
-    paths, say = common.paths(words), common.printer()
-    if words.uninstall:
-        installation.removable(paths, common.settings(words))  # refused at once, not after the question
-        common.must_agree(words, "this forgets every phone, all keys, the logs and the configuration")
-        installation.uninstall(paths, common.settings(words), say)
+    paths, say = common.paths(args), common.printer()
+    if args.uninstall:
+        installation.removable(paths, common.settings(args))  # refused at once, not after the question
+        common.require_confirmation(
+            args, "this forgets every phone, all keys, the logs and the configuration"
+        )
+        installation.uninstall(paths, common.settings(args), say)
         return 0
-    other_daemon.refuse(paths, common.settings(words))
-    answers = _answers(words)
+    other_daemon.refuse(paths, common.settings(args))
+    answers = _answers(args)
     there = configuration.existing(paths.config)
     if there:
-        common.must_agree(
-            words, f"there is a configuration already: {there[0]}\nit is kept under another name"
+        common.require_confirmation(
+            args, f"there is a configuration already: {there[0]}\nit is kept under another name"
         )
-    elsewhere = words.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
+    elsewhere = args.data_dir is not None or "NOVAKEY_DATA_DIR" in os.environ
     arguments = ["--data-dir", str(paths.data)] if elsewhere else []
     by_service = installation.install(paths, answers, arguments, say)
-    words.yes, unattended = False, words.yes  # to `serve` it means something else
-    settings = common.settings(words)
+    args.yes, unattended = False, args.yes  # to `serve` it means something else
+    settings = common.settings(args)
     if not _can_be_sealed(paths, settings, say):
         return 1
-    return _go(words, answers, by_service, unattended)
+    return _go(args, answers, by_service, unattended)
 
 
-def _answers(words: argparse.Namespace) -> Answers:
+def _answers(args: argparse.Namespace) -> Answers:
     from novakey.setup import answers
     from novakey.setup.answers import HERE, NETWORK, PROFILES, Answers
 
-    for given, check in ((words.listen, answers.reach), (words.profile, answers.strict)):
+    for given, check in ((args.listen, answers.reach), (args.profile, answers.strict)):
         if given is not None:
             check(given)
-    if not words.yes and not sys.stdin.isatty():
+    if not args.yes and not sys.stdin.isatty():
         raise NovaKeyError("there is no terminal to ask on", "give --yes, and what you want as options")
     usual = Answers()
     reach = _one(
-        words,
-        words.listen,
+        args,
+        args.listen,
         answers.reach,
         usual.reach,
         "Who may reach this computer?",
@@ -99,15 +101,15 @@ def _answers(words: argparse.Namespace) -> Answers:
             "ADDRESS": "one address of this computer",
         },
     )
-    strict = _one(words, words.profile, answers.strict, usual.strict, "How strict should it be?", PROFILES)
+    strict = _one(args, args.profile, answers.strict, usual.strict, "How strict should it be?", PROFILES)
     by_itself = "no" if strict in answers.NEEDS_PASSPHRASE or sys.platform != "linux" else "yes"
-    given = None if words.service is None else "yes" if words.service else "no"
-    service = _one(words, given, _yes_or_no, by_itself, "Should it start with your session?", {})
+    given = None if args.service is None else "yes" if args.service else "no"
+    service = _one(args, given, _yes_or_no, by_itself, "Should it start with your session?", {})
     return Answers(reach, strict, service == "yes")
 
 
 def _one(
-    words: argparse.Namespace,
+    args: argparse.Namespace,
     given: str | None,
     check: Callable[[str], str],
     usual: str,
@@ -115,7 +117,7 @@ def _one(
     choices: dict[str, str],
 ) -> str:
     """One answer: as given, the usual one where nothing is to be asked, or from the terminal."""
-    if given is not None or words.yes:
+    if given is not None or args.yes:
         return check(given or usual)
     print(f"\n{question}")
     for name, meaning in choices.items():
@@ -124,7 +126,7 @@ def _one(
         try:
             return check(input(f"[{usual}] ").strip() or usual)
         except ConfigError as error:
-            common.say(str(error))
+            common.echo(str(error))
         except EOFError:
             break
     raise NovaKeyError("nothing was done")
@@ -156,14 +158,14 @@ def _asks_for_passphrase(settings: Settings) -> bool:
     return settings.device_store == "passphrase" and not os.environ.get(PASSPHRASE_FILE)
 
 
-def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattended: bool) -> int:
+def _go(args: argparse.Namespace, answers: Answers, by_service: bool, unattended: bool) -> int:
     """Show the QR, where that can be done from here."""
     from novakey.setup import installation
     from novakey.system.folder_lock import FolderLock
 
     say = common.printer()
-    holder = FolderLock.holder(common.paths(words).data)
-    if answers.service and _asks_for_passphrase(common.settings(words)):
+    holder = FolderLock.holder(common.paths(args).data)
+    if answers.service and _asks_for_passphrase(common.settings(args)):
         say("what starts by itself has no person to ask for the passphrase, so it is not started")
         say(f"write it to a file that only you can read, set {PASSPHRASE_FILE} to its path, and set up again")
         return 1
@@ -172,7 +174,7 @@ def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattende
         if why_not is None:
             say("the service runs, and starts with your session")
             say("to pair a phone: novakey.py pair")
-            return 0 if unattended else _pair(words)
+            return 0 if unattended else _pair(args)
         say(f"the service is not started: {why_not}")
         say("inside your session: systemctl --user enable --now novakey")
     if holder is not None:
@@ -182,10 +184,10 @@ def _go(words: argparse.Namespace, answers: Answers, by_service: bool, unattende
         say("to start it now, and see the QR: novakey.py serve")
         return 0
     say("this is the daemon; Ctrl-C ends it, and novakey.py starts it again")
-    return maintenance.serve(words)
+    return maintenance.serve(args)
 
 
-def _pair(words: argparse.Namespace) -> int:
+def _pair(args: argparse.Namespace) -> int:
     from novakey.cli import pair
 
-    return pair.when_it_runs(words)
+    return pair.when_it_runs(args)

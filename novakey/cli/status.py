@@ -109,20 +109,20 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
-def _ask(words: argparse.Namespace, op: str, **arguments: Any) -> dict[str, Any]:
+def _ask(args: argparse.Namespace, op: str, **arguments: Any) -> dict[str, Any]:
     from novakey.control import client
 
-    return client.ask(common.paths(words), op, **arguments)
+    return client.ask(common.paths(args), op, **arguments)
 
 
-def _status(words: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> int:
     from novakey.control.client import NoDaemonError
 
     try:
-        now = _ask(words, "status")
+        now = _ask(args, "status")
     except NoDaemonError as error:
-        return _status_from_files(words, error)
-    if words.json:
+        return _status_from_files(args, error)
+    if args.json:
         print(json.dumps({"running": True, **now}))
         return 0
     from novakey.wire.uri import listener
@@ -160,15 +160,15 @@ def _status(words: argparse.Namespace) -> int:
     return 0
 
 
-def _status_from_files(words: argparse.Namespace, error: Exception) -> int:
+def _status_from_files(args: argparse.Namespace, error: Exception) -> int:
     from novakey.control.client import BusyError
     from novakey.pairing import status
     from novakey.system.folder_lock import FolderLock
 
-    paths = common.paths(words)
+    paths = common.paths(args)
     holder = FolderLock.holder(paths.data)
-    found = status.read(paths, common.settings(words))
-    if words.json:
+    found = status.read(paths, common.settings(args))
+    if args.json:
         print(json.dumps({"running": isinstance(error, BusyError), "pid": holder, **found._asdict()}))
         return 1
     say = common.printer()
@@ -184,9 +184,9 @@ def _say_pairing(say: common.Say, found: dict[str, Any]) -> None:
         say(f"          {found['way_out']}")
 
 
-def _devices(words: argparse.Namespace) -> int:
-    answer = _ask(words, "devices")
-    if words.json:
+def _devices(args: argparse.Namespace) -> int:
+    answer = _ask(args, "devices")
+    if args.json:
         print(json.dumps(answer))
         return 0
     from novakey.system.paste import command
@@ -206,62 +206,62 @@ def _devices(words: argparse.Namespace) -> int:
     return 0
 
 
-def _rename(words: argparse.Namespace) -> int:
-    answer = _ask(words, "rename", device=words.device, name=words.name)
+def _rename(args: argparse.Namespace) -> int:
+    answer = _ask(args, "rename", device=args.device, name=args.name)
     text = f"renamed: {answer['device']} is called {answer['name']}" if answer["name"] else "its name is gone"
-    return _done(words, answer, text)
+    return _done(args, answer, text)
 
 
-def _revoke(words: argparse.Namespace) -> int:
-    answer = _ask(words, "revoke", device=words.device)
+def _revoke(args: argparse.Namespace) -> int:
+    answer = _ask(args, "revoke", device=args.device)
     return _done(
-        words, answer, f"revoked: {_called(answer['revoked'], answer['name'])}, {answer['devices']} left"
+        args, answer, f"revoked: {_called(answer['revoked'], answer['name'])}, {answer['devices']} left"
     )
 
 
-def _gate(words: argparse.Namespace) -> int:
-    answer = _ask(words, words.op, device=words.device, **({} if words.ms is None else {"ms": words.ms}))
-    what = "armed" if words.op == "arm" else "approved"
+def _gate(args: argparse.Namespace) -> int:
+    answer = _ask(args, args.op, device=args.device, **({} if args.ms is None else {"ms": args.ms}))
+    what = "armed" if args.op == "arm" else "approved"
     until = f"{answer['ms']} ms, until {_clock(answer['until_unix'])}"
     if answer.get("program"):
         until += f", into {answer['program']}"
-    return _done(words, answer, f"{what}: {_called(answer[what], answer['name'])} for {until}")
+    return _done(args, answer, f"{what}: {_called(answer[what], answer['name'])} for {until}")
 
 
-def _close(words: argparse.Namespace) -> int:
-    answer = _ask(words, words.op)
-    what = "disarmed" if words.op == "disarm" else "denied"
-    return _done(words, answer, f"{what}: {', '.join(answer[what]) or 'nothing was open'}")
+def _close(args: argparse.Namespace) -> int:
+    answer = _ask(args, args.op)
+    what = "disarmed" if args.op == "disarm" else "denied"
+    return _done(args, answer, f"{what}: {', '.join(answer[what]) or 'nothing was open'}")
 
 
-def _log(words: argparse.Namespace) -> int:
+def _log(args: argparse.Namespace) -> int:
     from novakey.control.client import NoDaemonError
 
     try:
-        return _follow(words)
+        return _follow(args)
     except NoDaemonError as error:
-        cure = f"{error.cure}; the log file: {_log_file(words)}" if error.cure else str(_log_file(words))
+        cure = f"{error.cure}; the log file: {_log_file(args)}" if error.cure else str(_log_file(args))
         raise NoDaemonError(error.problem, cure) from None
 
 
-def _log_file(words: argparse.Namespace) -> Path:
+def _log_file(args: argparse.Namespace) -> Path:
     from novakey.log import format as log
     from novakey.log import rotate
 
-    settings = common.settings(words)
-    return rotate.folder(settings, common.paths(words).log) / (settings.log_file or log.DEFAULT_FILE)
+    settings = common.settings(args)
+    return rotate.folder(settings, common.paths(args).log) / (settings.log_file or log.DEFAULT_FILE)
 
 
-def _follow(words: argparse.Namespace) -> int:
+def _follow(args: argparse.Namespace) -> int:
     from novakey.control import client
     from novakey.wire.control import Event
 
     say = common.printer()
-    arguments = {"lines": words.lines, "follow": not words.no_follow}
-    with client.asking(common.paths(words), "log", **arguments) as asked:
+    arguments = {"lines": args.lines, "follow": not args.no_follow}
+    with client.request(common.paths(args), "log", **arguments) as asked:
         while True:
             match asked.next(client.FOLLOW_S):
-                case Event(members=members) if words.json:
+                case Event(members=members) if args.json:
                     print(json.dumps(members), flush=True)
                 case Event(members=members):
                     say(members["text"])
@@ -271,8 +271,8 @@ def _follow(words: argparse.Namespace) -> int:
                     return 0
 
 
-def _done(words: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    if words.json:
+def _done(args: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
+    if args.json:
         print(json.dumps(answer))
     else:
         common.printer()(text)

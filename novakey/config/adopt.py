@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from novakey.config import load
-from novakey.config.reader import FileFault, Plain, Value, read
+from novakey.config.reader import FileFault, UnsupportedValue, Value, read
 from novakey.config.settings import Settings, keys
 from novakey.config.validate import checked, plain_name, shown
 from novakey.errors import ConfigError
@@ -69,7 +69,7 @@ def adopt(path: Path) -> Adopted:
         if item.key not in keys():
             left_out.append(f"{where}: {plain_name(item.key)}: this daemon has no such key")
             continue
-        if isinstance(item.value, Plain) and item.value.what == "nothing":
+        if isinstance(item.value, UnsupportedValue) and item.value.what == "nothing":
             continue  # a key without a value is a key that is left out
         try:
             value = checked(keys()[item.key], _as_ours(item.key, item.value, warnings.append))

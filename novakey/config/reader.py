@@ -25,26 +25,26 @@ MAX_DEPTH = 20
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-class Plain(NamedTuple):
+class UnsupportedValue(NamedTuple):
     """A scalar that is neither text nor boolean nor a plain decimal number, as it stands in the file."""
 
     raw: str
     what: str
 
 
-class Norway(NamedTuple):
+class YamlBool(NamedTuple):
     """A bare word such as `no` that YAML reads as a boolean, though a list of names meant a text."""
 
     raw: str
     value: bool
 
 
-Scalar = str | int | bool | Plain | Norway
+Scalar = str | int | bool | UnsupportedValue | YamlBool
 Value = Scalar | list[Scalar]
 
 
 class Entry(NamedTuple):
-    """One `key: value` of a file; `value` is a `Plain` also for what no key can be."""
+    """One `key: value` of a file; `value` is a `UnsupportedValue` also for what no key can be."""
 
     line: int
     key: str
@@ -61,7 +61,7 @@ class FileFault(NamedTuple):
 Read = Iterator[Entry | FileFault]
 
 
-class _Bad(Exception):
+class ConfigSyntaxError(Exception):
     """The rest of the file cannot be read."""
 
     def __init__(self, line: int, text: str) -> None:
@@ -76,9 +76,9 @@ def read(path: Path) -> Read:
         entries = _json(text) if path.suffix.lower() == ".json" else _yaml(text)
         for count, entry in enumerate(entries):
             if count == MAX_KEYS:
-                raise _Bad(entry.line, f"found more than {MAX_KEYS} keys, allowed at most that")
+                raise ConfigSyntaxError(entry.line, f"found more than {MAX_KEYS} keys, allowed at most that")
             yield entry
-    except _Bad as bad:
+    except ConfigSyntaxError as bad:
         yield bad.fault
 
 
@@ -87,17 +87,17 @@ def _slurp(path: Path) -> bytes:
         # Not blocking: opening a fifo would wait for its writer for ever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise _Bad(0, f"cannot be read: {_reason(error)}") from error
+        raise ConfigSyntaxError(0, f"cannot be read: {_reason(error)}") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise _Bad(0, "found a folder or a device, allowed a file")
+        raise ConfigSyntaxError(0, "found a folder or a device, allowed a file")
     with open(fd, "rb") as file:
         try:
             data = file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise _Bad(0, f"cannot be read: {_reason(error)}") from error
+            raise ConfigSyntaxError(0, f"cannot be read: {_reason(error)}") from error
     if len(data) > MAX_BYTES:
-        raise _Bad(0, f"found more than {MAX_BYTES} bytes, allowed at most that")
+        raise ConfigSyntaxError(0, f"found more than {MAX_BYTES} bytes, allowed at most that")
     return data
 
 
@@ -110,7 +110,9 @@ def _decode(data: bytes) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _Bad(line, f"found the byte 0x{data[error.start]:02x}, allowed UTF-8 text") from error
+        raise ConfigSyntaxError(
+            line, f"found the byte 0x{data[error.start]:02x}, allowed UTF-8 text"
+        ) from error
     # Line ends as every editor counts them, so that our line numbers are the editor's.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -122,7 +124,7 @@ def _yaml(text: str) -> Read:
         yield from _YamlWalk(text).entries()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _Bad(
+        raise ConfigSyntaxError(
             line, f"found the character U+{int(error.character):04X}, allowed printable text"
         ) from error
     except yaml.MarkedYAMLError as error:
@@ -132,7 +134,9 @@ def _yaml(text: str) -> Read:
             problem = "found a tab where YAML allows only spaces"
         line = 1 + (mark.line if mark is not None else 0)
         hint = "; put a value that begins with [, {, *, &, !, %, @ or ` in quotes"
-        raise _Bad(line, f"not YAML: {problem}" + (hint if "tab" not in problem else "")) from error
+        raise ConfigSyntaxError(
+            line, f"not YAML: {problem}" + (hint if "tab" not in problem else "")
+        ) from error
 
 
 class _YamlWalk:
@@ -148,7 +152,7 @@ class _YamlWalk:
         """Return the next event; an alias or an anchor anywhere is refused."""
         event = self.loader.get_event()
         if getattr(event, "anchor", None) is not None:
-            raise _Bad(
+            raise ConfigSyntaxError(
                 event.start_mark.line + 1, "found an alias or an anchor (& or *), allowed plain values"
             )
         return event
@@ -166,11 +170,11 @@ class _YamlWalk:
         elif isinstance(event, yaml.MappingStartEvent):
             yield from self.pairs()
         else:
-            raise _Bad(line, 'found something else at the top, allowed lines of "key: value"')
+            raise ConfigSyntaxError(line, 'found something else at the top, allowed lines of "key: value"')
         self.next()  # the end of the document
         event = self.next()
         if not isinstance(event, yaml.StreamEndEvent):
-            raise _Bad(event.start_mark.line + 1, "found a second document, allowed one")
+            raise ConfigSyntaxError(event.start_mark.line + 1, "found a second document, allowed one")
 
     def pairs(self) -> Read:
         while not isinstance(event := self.next(), self.yaml.MappingEndEvent):
@@ -199,7 +203,9 @@ class _YamlWalk:
             elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
                 depth -= 1
             if depth > MAX_DEPTH:
-                raise _Bad(event.start_mark.line + 1, "found lists or mappings nested too deeply")
+                raise ConfigSyntaxError(
+                    event.start_mark.line + 1, "found lists or mappings nested too deeply"
+                )
             if depth == 0:
                 return "a list" if isinstance(first, yaml.SequenceStartEvent) else "a mapping"
             event = self.next()
@@ -207,19 +213,19 @@ class _YamlWalk:
     def scalar(self, event: Any) -> Scalar:
         if not isinstance(event, self.yaml.ScalarEvent):
             what = self.skip(event)
-            return Plain(what, what)
+            return UnsupportedValue(what, what)
         raw: str = event.value
         if event.tag not in (None, "!"):
-            return Plain(raw, f"a value with the tag {event.tag}")
+            return UnsupportedValue(raw, f"a value with the tag {event.tag}")
         tag = self.loader.resolve(self.yaml.ScalarNode, raw, event.implicit).rpartition(":")[2]
         if tag == "bool":
             truth = raw.lower() in ("yes", "true", "on")
-            return truth if raw.lower() in ("true", "false") else Norway(raw, truth)
+            return truth if raw.lower() in ("true", "false") else YamlBool(raw, truth)
         if tag == "int" and _DECIMAL.fullmatch(raw):
             return int(raw)
         if tag == "str":
             return raw
-        return Plain(raw, "nothing" if tag == "null" else f"the {_TAGS.get(tag, tag)} {raw[:40]}")
+        return UnsupportedValue(raw, "nothing" if tag == "null" else f"the {_TAGS.get(tag, tag)} {raw[:40]}")
 
 
 _TAGS = {"int": "number", "float": "number", "timestamp": "date", "merge": "merge key", "value": "sign"}
@@ -227,8 +233,8 @@ _TAGS = {"int": "number", "float": "number", "timestamp": "date", "merge": "merg
 
 def _json(text: str) -> Read:
     """Walk the top-level object by hand, because only that shows line numbers and repeated keys."""
-    decoder = json.JSONDecoder(parse_float=lambda raw: Plain(raw, f"the number {raw[:40]}"),
-        parse_int=_json_int, parse_constant=lambda raw: Plain(raw, raw))  # fmt: skip
+    decoder = json.JSONDecoder(parse_float=lambda raw: UnsupportedValue(raw, f"the number {raw[:40]}"),
+        parse_int=_json_int, parse_constant=lambda raw: UnsupportedValue(raw, raw))  # fmt: skip
 
     def line(at: int) -> int:
         return text.count("\n", 0, at) + 1
@@ -239,7 +245,7 @@ def _json(text: str) -> Read:
         sign = text[at : at + 1]
         if not sign or sign not in wanted:
             allowed = " or ".join(wanted)
-            raise _Bad(
+            raise ConfigSyntaxError(
                 line(at),
                 f"not JSON: found {sign!r}, allowed {allowed}" if sign else "not JSON: it ends too early",
             )
@@ -262,23 +268,27 @@ def _json(text: str) -> Read:
             if sign == ",":
                 at, sign = skip(at, '"')
     except json.JSONDecodeError as error:
-        raise _Bad(error.lineno, f"not JSON: {error.msg.lower()}") from error
+        raise ConfigSyntaxError(error.lineno, f"not JSON: {error.msg.lower()}") from error
     except RecursionError as error:
-        raise _Bad(0, "found lists nested too deeply, allowed one flat list of keys") from error
+        raise ConfigSyntaxError(0, "found lists nested too deeply, allowed one flat list of keys") from error
     if text[at:].strip():
-        raise _Bad(line(len(text) - len(text[at:].lstrip())), "not JSON: found something after the closing }")
+        raise ConfigSyntaxError(
+            line(len(text) - len(text[at:].lstrip())), "not JSON: found something after the closing }"
+        )
 
 
 def _json_int(raw: str) -> Scalar:
-    return int(raw) if _DECIMAL.fullmatch(raw) else Plain(raw, f"the number {raw[:40]}")
+    return int(raw) if _DECIMAL.fullmatch(raw) else UnsupportedValue(raw, f"the number {raw[:40]}")
 
 
 def _json_value(value: object) -> Value:
     if isinstance(value, list):
-        return [item if isinstance(item, str | int | Plain) else _json_other(item) for item in value]
-    return value if isinstance(value, str | int | Plain) else _json_other(value)
+        return [
+            item if isinstance(item, str | int | UnsupportedValue) else _json_other(item) for item in value
+        ]
+    return value if isinstance(value, str | int | UnsupportedValue) else _json_other(value)
 
 
-def _json_other(value: object) -> Plain:
+def _json_other(value: object) -> UnsupportedValue:
     what = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
-    return Plain(what, what)
+    return UnsupportedValue(what, what)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from novakey.config.key import Key
-from novakey.config.reader import Norway, Plain, Value
+from novakey.config.reader import UnsupportedValue, Value, YamlBool
 from novakey.errors import ConfigError
 
 _MAX_NAMES = 1000
@@ -57,7 +57,7 @@ def checked(key: Key, value: Value) -> object:
             raise ValueError(f"a list of {len(value)}")
         return tuple(_name(item, folders=key.kind == "names") for item in value)
     if key.kind == "flag":
-        if isinstance(value, Norway):
+        if isinstance(value, YamlBool):
             return value.value
         if not isinstance(value, bool):
             raise ValueError(_found(value))
@@ -108,9 +108,9 @@ def _name(item: object, folders: bool) -> str:
 
 def _found(value: object) -> str:
     match value:
-        case Norway():
+        case YamlBool():
             return f"{value.raw}, which YAML reads as {str(value.value).lower()} unless in quotes"
-        case Plain():
+        case UnsupportedValue():
             return value.what if value.what.isprintable() else shown(value.what)
         case bool():
             return str(value).lower()

@@ -37,7 +37,7 @@ class Asked:
 
     def next(self, seconds: float) -> Event | Done | None:
         """Return the next line within `seconds`, or None. A refusal is a `NovaKeyError`."""
-        self._stream.allow(seconds)
+        self._stream.set_deadline(seconds)
         try:
             line = control.decode_line(self._stream.line(control.MAX_LINE))
         except DeadlineError:
@@ -52,7 +52,7 @@ class Asked:
 
     def secret(self, answer: Done) -> Secret:
         """Return the secret that follows this answer."""
-        self._stream.allow(ANSWER_S)
+        self._stream.set_deadline(ANSWER_S)
         try:
             return self._stream.secret(jsonline.integer(answer.members, control.FOLLOWING))
         except Malformed as error:
@@ -62,11 +62,11 @@ class Asked:
 
 
 @contextlib.contextmanager
-def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
+def request(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
     """Send a request; hangs up at the end. Arguments that are None are left out."""
     stream = Stream(_connected(paths))
     try:
-        stream.allow(CONNECT_S)
+        stream.set_deadline(CONNECT_S)
         given = {name: value for name, value in arguments.items() if value is not None}
         with contextlib.suppress(EndOfStreamError):  # what it said before it hung up is still to be read
             stream.send(Request(op, given).encode())
@@ -79,7 +79,7 @@ def asking(paths: Paths, op: str, **arguments: Any) -> Iterator[Asked]:
 
 def ask(paths: Paths, op: str, **arguments: Any) -> dict[str, Any]:
     """Have one operation done; its result. `NoDaemonError` when no daemon answers."""
-    with asking(paths, op, **arguments) as asked:
+    with request(paths, op, **arguments) as asked:
         answer = asked.next(ANSWER_S)
     if not isinstance(answer, Done):
         raise _busy(paths)

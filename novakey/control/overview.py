@@ -10,33 +10,33 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.select import Chooser
 from novakey.devices.store import DeviceStore
-from novakey.messages.history import Account
+from novakey.messages.history import MessageHistory
 from novakey.messages.inject import Injector
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
-from novakey.pairing.window import Windows
+from novakey.pairing.window import PairingWindows
 from novakey.system import interfaces
 from novakey.system.clock import Clock
 
 
-class Parts(NamedTuple):
+class DaemonContext(NamedTuple):
     """The parts of a running daemon that its owner sees and commands."""
 
     settings: Settings
     devices: DeviceStore
     pairing: Pairing
-    windows: Windows
+    windows: PairingWindows
     injector: Injector
-    account: Account
+    history: MessageHistory
     chooser: Chooser
     bound: tuple[str, int]
     since: int
     clock: Clock
 
 
-def of(parts: Parts) -> dict[str, object]:
+def of(parts: DaemonContext) -> dict[str, object]:
     """Return the whole of it, for JSON."""
-    permissions, asks = parts.injector.permissions, parts.injector.asks
+    permissions, requests = parts.injector.permissions, parts.injector.requests
     now_ms = parts.clock.monotonic_ms()
     return {
         "pid": os.getpid(),
@@ -55,15 +55,20 @@ def of(parts: Parts) -> dict[str, object]:
         "approver": parts.settings.two_man_approver,
         "questions": _questions(parts),
         "asks": [
-            {"number": asking.number, "program": asking.program, "pid": asking.pid, "prompt": asking.prompt}
-            for asking in asks.waiting()
+            {
+                "number": request.number,
+                "program": request.program,
+                "pid": request.pid,
+                "prompt": request.prompt,
+            }
+            for request in requests.waiting()
         ],
         "display": _display(parts),
         "outcomes": _outcomes(parts),
     }
 
 
-def _until(parts: Parts, devices: dict[str, float]) -> list[dict[str, Any]]:
+def _until(parts: DaemonContext, devices: dict[str, float]) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
     now_ms, now = parts.clock.monotonic_ms(), parts.clock.unix()
     return [
@@ -76,13 +81,13 @@ def _until(parts: Parts, devices: dict[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def name_of(parts: Parts, device_id: str | None) -> str:
+def name_of(parts: DaemonContext, device_id: str | None) -> str:
     """Return what the owner calls a device; empty where it has no name."""
     device = parts.devices.get(device_id) if device_id else None
     return device.name if device else ""
 
 
-def _pairing(parts: Parts) -> dict[str, object]:
+def _pairing(parts: DaemonContext) -> dict[str, object]:
     uri, window = parts.windows.current(), parts.pairing.window
     found = status.describe(
         parts.pairing.record,
@@ -104,7 +109,7 @@ def _pairing(parts: Parts) -> dict[str, object]:
     return {"pairing": found.pairing, "reason": found.reason, "way_out": found.way_out, "window": shown}
 
 
-def _questions(parts: Parts) -> list[dict[str, object]]:
+def _questions(parts: DaemonContext) -> list[dict[str, object]]:
     approvals = parts.injector.approvals
     return [
         {
@@ -117,14 +122,14 @@ def _questions(parts: Parts) -> list[dict[str, object]]:
     ]
 
 
-def _display(parts: Parts) -> dict[str, object]:
+def _display(parts: DaemonContext) -> dict[str, object]:
     try:
         return {"backend": parts.chooser.kind().name, "problem": ""}
     except NoDisplayError as error:
         return {"backend": None, "problem": str(error)}
 
 
-def _outcomes(parts: Parts) -> list[dict[str, object]]:
+def _outcomes(parts: DaemonContext) -> list[dict[str, object]]:
     return [
         {
             "at_unix": answered.at,
@@ -136,5 +141,5 @@ def _outcomes(parts: Parts) -> list[dict[str, object]]:
             "reason": answered.outcome.reason,
             "success": answered.outcome.success,
         }
-        for answered in parts.account.last()
+        for answered in parts.history.last()
     ]

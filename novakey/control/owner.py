@@ -12,7 +12,7 @@ from typing import Any
 
 from novakey.control import overview
 from novakey.control.log_tail import LogFeed
-from novakey.control.overview import Parts
+from novakey.control.overview import DaemonContext
 from novakey.control.server import Live
 from novakey.devices.store import BY_ID, Device
 from novakey.errors import NovaKeyError
@@ -43,7 +43,7 @@ class Owner:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: DaemonContext,
         on_revoked: Callable[[Device], None],
         on_changed: Callable[[str, str], None] = lambda event, device_id: None,
     ) -> None:
@@ -56,9 +56,9 @@ class Owner:
         self._clock = parts.clock
         self._injector = parts.injector
         self._permissions = parts.injector.permissions
-        self._activity = parts.account.activity
+        self._activity = parts.history.activity
         self._approvals = parts.injector.approvals
-        self._asks = parts.injector.asks
+        self._requests = parts.injector.requests
         self._on_revoked = on_revoked
         self._on_changed = on_changed
         self._log = LogFeed()
@@ -169,10 +169,10 @@ class Owner:
     def disarm(self) -> dict[str, object]:
         """Close both gates for every device: what was allowed is not any more."""
         allowed, now_ms = self._permissions, self._now_ms()
-        closed = {*allowed.armed(now_ms), *allowed.approved(now_ms), *self._asks.approved()}
+        closed = {*allowed.armed(now_ms), *allowed.approved(now_ms), *self._requests.approved()}
         allowed.close_all()
         for device_id in sorted(closed):
-            self._asks.take_back(device_id)
+            self._requests.take_back(device_id)
             self._on_changed("disarmed", device_id)
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
@@ -181,7 +181,7 @@ class Owner:
         """Approve one device: the one that waits for it, or the only one there is."""
         if not self._settings.two_man_enabled:
             raise NovaKeyError("two-man approval is off, so nothing waits for it", "see two_man_enabled")
-        found = self._asking_device(device)
+        found = self._waiting_device(device)
         program = self._approvals.grant(found.id)
         told = self._told(found, self._settings.approve_window_ms, "approved")
         return {**told, "program": program}
@@ -191,7 +191,7 @@ class Owner:
         if device is None:
             asked = (request.device_id for request in self._approvals.waiting())
             approved = self._permissions.approved(self._now_ms())
-            denied = sorted({*approved, *asked, *self._asks.approved()})
+            denied = sorted({*approved, *asked, *self._requests.approved()})
         else:
             denied = [self._device(device).id]
         for device_id in denied:
@@ -207,27 +207,27 @@ class Owner:
             raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
         wanted = None if device is None else self._device(device).id
         program = procfs.describe(pid)
-        asks = self._asks
+        requests = self._requests
         phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
         named = phones if len(phones) <= _MAX_ASKED else ()
-        asking = asks.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
-        log.info("%s waits for a phone: %s", full(asking.called()), escape(prompt, MAX_PROMPT))
+        request = requests.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
+        log.info("%s waits for a phone: %s", full(request.called()), escape(prompt, MAX_PROMPT))
         try:
             # Where no person can be asked that is known by then, and it never waited for a phone.
-            asking.confirmed.wait(PLACE_S)
+            request.confirmed.wait(PLACE_S)
             stands = None
-            while not asking.refused:
-                if stands != (stands := (asks.place(asking), asking.confirmed.is_set())):
-                    members = {"number": asking.number, "before": stands[0], "confirmed": stands[1]}
+            while not request.refused:
+                if stands != (stands := (requests.place(request), request.confirmed.is_set())):
+                    members = {"number": request.number, "before": stands[0], "confirmed": stands[1]}
                     yield Event("waiting", members)
-                if asking.given.wait(PLACE_S):
+                if request.given.wait(PLACE_S):
                     break
-            if asking.secret is None or asks.place(asking) < 0:
-                raise NovaKeyError(asking.refused or "the request is over")
-            yield asking.secret
-            asking.taken.set()
+            if request.secret is None or requests.place(request) < 0:
+                raise NovaKeyError(request.refused or "the request is over")
+            yield request.secret
+            request.taken.set()
         finally:
-            asks.end(asking)
+            requests.end(request)
 
     # ---- below ----
 
@@ -235,18 +235,18 @@ class Owner:
         rows: list[dict[str, object]] = []
         newest = max((device.paired_unix for device in self._devices), default=0)
         for device in self._devices:
-            figures = self._activity.get(device.id)
+            stats = self._activity.get(device.id)
             rows.append(
                 {
                     "id": device.id,
                     "name": device.name,
                     "paired_unix": device.paired_unix,
                     "paired_from": device.paired_from,
-                    "last_seen_unix": figures.last_seen,
-                    "messages": figures.messages,
-                    "delivered": figures.delivered,
+                    "last_seen_unix": stats.last_seen,
+                    "messages": stats.messages,
+                    "delivered": stats.delivered,
                     # A phone that was reset pairs under another id, and its old device is heard no more.
-                    "unheard": max(device.paired_unix, figures.last_seen) < newest,
+                    "unheard": max(device.paired_unix, stats.last_seen) < newest,
                 }
             )
         return rows
@@ -279,7 +279,7 @@ class Owner:
         line = command("novakey.py", *verb.split(), foreign="DEVICE")
         return f"{line}, where DEVICE is one of: {choices(names[:_MAX_SHOWN])}{more}"
 
-    def _asking_device(self, wanted: str | None) -> Device:
+    def _waiting_device(self, wanted: str | None) -> Device:
         """As `_device`; without a name, the one device that waits for the owner's word."""
         waiting = self._approvals.waiting()
         if wanted is None and len(waiting) == 1:

@@ -83,7 +83,7 @@ class ControlServer:
             if not listener.is_owner(sock):
                 log.warning("the control socket: a process of another user was hung up on")
                 return
-            stream.allow(REQUEST_S)
+            stream.set_deadline(REQUEST_S)
             request = self._request(stream)
             if request is not None:
                 self._answer(stream, sock, request)
@@ -142,7 +142,7 @@ class ControlServer:
 
     @staticmethod
     def _say(stream: Stream, line: Done | Refused | Event) -> None:
-        stream.allow(ANSWER_S)
+        stream.set_deadline(ANSWER_S)
         stream.send(line.encode())
 
 

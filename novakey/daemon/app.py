@@ -17,32 +17,32 @@ from novakey.config.settings import Settings
 from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.daemon.audit import EVENTS, FILE, Audit
-from novakey.daemon.notifications import Notices
+from novakey.daemon.notifications import Notifications
 from novakey.daemon.preload import PRELOAD_AFTER_S, preload
 from novakey.daemon.server import Server
 from novakey.daemon.startup import Installation, check_names, open_installation
 from novakey.desktop.select import Chooser
 from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
-from novakey.devices.portal_token import SealedPermission
+from novakey.devices.portal_token import SealedRestoreToken
 from novakey.devices.store import Device
 from novakey.log import format as logs
 from novakey.log import rotate
 from novakey.messages import ledger
 from novakey.messages.approvals import Approvals
-from novakey.messages.handler import Answered, Handler
-from novakey.messages.history import Account
+from novakey.messages.handler import Handler, MessageResult
+from novakey.messages.history import MessageHistory
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Permissions
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
-from novakey.messages.requests import Asking, Asks
+from novakey.messages.requests import SecretRequest, SecretRequests
 from novakey.messages.targets import WindowTarget
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.refusal import RefusedPhone
-from novakey.pairing.window import Windows
+from novakey.pairing.window import PairingWindows
 from novakey.system import systemd
 from novakey.system.files import private_folder
 from novakey.system.folder_lock import FolderLock
@@ -94,16 +94,16 @@ class Daemon:
         self._devices = installation.devices
         self._pairing = installation.pairing
         self._stopping = Event()
-        permission = SealedPermission(paths.permission, installation.devices.key)
+        permission = SealedRestoreToken(paths.permission, installation.devices.key)
         self._chooser = Chooser(settings.desktop_backend, permission, permission.signing_key())
         known = {device.id for device in installation.devices}
         self._activity = Activity(paths.activity, installation.devices.key, known)
-        self._account = Account(self._activity)
+        self._history = MessageHistory(self._activity)
         fingerprint = crypto.fingerprint(installation.server.public)
         display = Display(paths.qr, settings.advertise_host, fingerprint)
         clock = WindowClock()
-        self._notices = Notices(settings, installation.devices)
-        self._windows = Windows(
+        self._notifications = Notifications(settings, installation.devices)
+        self._windows = PairingWindows(
             settings, self._pairing, display, clock, installation.can_pair, on_shown=self._window_shown
         )
         handshake = Handshake(
@@ -133,10 +133,10 @@ class Daemon:
 
     def _new_injector(self, settings: Settings) -> Injector:
         permissions = Permissions()
-        asks = Asks(
+        requests = SecretRequests(
             permissions,
-            self._notices.confirm if settings.ask_confirm else None,
-            marker=self._paths.asking,
+            self._notifications.confirm if settings.ask_confirm else None,
+            marker=self._paths.request,
             note=self._asked,
         )
         return Injector(
@@ -147,11 +147,11 @@ class Daemon:
             Approvals(
                 settings,
                 permissions,
-                lambda: asks.target() or WindowTarget.of(self._output.focus()),
-                self._notices.ask,
+                lambda: requests.target() or WindowTarget.of(self._output.focus()),
+                self._notifications.ask,
                 on_decided=self._decided,
             ),
-            asks,
+            requests,
             _screen_is_locked,
         )
 
@@ -166,7 +166,7 @@ class Daemon:
             self._windows.at_start(bound)
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
-                gevent.spawn(self._output.put_right)  # a display that hangs must not hold up the start
+                gevent.spawn(self._output.recover)  # a display that hangs must not hold up the start
             gevent.spawn_later(PRELOAD_AFTER_S, preload)
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
@@ -187,16 +187,16 @@ class Daemon:
         since = int(time.time())
 
         def operations() -> Mapping[str, Callable[..., Any]]:
-            from novakey.control.overview import Parts
+            from novakey.control.overview import DaemonContext
             from novakey.control.owner import Owner
 
-            parts = Parts(
+            parts = DaemonContext(
                 self._settings,
                 self._devices,
                 self._pairing,
                 self._windows,
                 self._injector,
-                self._account,
+                self._history,
                 self._chooser,
                 bound,
                 since,
@@ -214,9 +214,9 @@ class Daemon:
         self._windows.stop()
         if self._control is not None:
             self._control.stop()
-        self._account.close()
+        self._history.close()
         self._chooser.close()
-        self._notices.close()
+        self._notifications.close()
         self._audit.close()
 
     def paired(self, device: Device, again: bool) -> None:
@@ -227,7 +227,7 @@ class Daemon:
         self._windows.paired(device, again)
         event = "paired again" if again else "paired"
         self._audit.happened(event, device.id, **{"from": device.paired_from})
-        self._notices.paired(device, again)
+        self._notifications.paired(device, again)
 
     def changed(self) -> None:
         """See `handshake.Events.changed`."""
@@ -236,32 +236,37 @@ class Daemon:
     def _window_shown(self, uri: PairingUri | None) -> None:
         """Tell of a window by a notification, unless its QR is on this terminal."""
         if uri is not None and not sys.stdout.isatty():
-            self._notices.window(uri, self._windows.picture)
+            self._notifications.window(uri, self._windows.picture)
         elif uri is None:
-            self._notices.window_ended()
+            self._notifications.window_ended()
 
     def refused(self, phone: RefusedPhone) -> None:
         """See `handshake.Events.refused`."""
         self._windows.refused(phone)
-        self._notices.refused(phone)
+        self._notifications.refused(phone)
 
     def _revoked(self, device: Device) -> None:
         self._audit.happened("revoked", device.id)
-        self._notices.revoked(device)
+        self._notifications.revoked(device)
 
     def _decided(self, decision: str, device_id: str, program: str) -> None:
         if decision == "denied":
             self._injector.take_back_requests(device_id)
         self._audit.happened(decision, device_id, program=program)
 
-    def _asked(self, asking: Asking, became: str, device_id: str) -> None:
-        more = {"program": asking.program, "pid": str(asking.pid), "prompt": asking.prompt, "outcome": became}
+    def _asked(self, request: SecretRequest, became: str, device_id: str) -> None:
+        more = {
+            "program": request.program,
+            "pid": str(request.pid),
+            "prompt": request.prompt,
+            "outcome": became,
+        }
         self._audit.asked(device_id, **more)
 
-    def _answered(self, answered: Answered) -> None:
-        self._account.note(answered)
+    def _answered(self, answered: MessageResult) -> None:
+        self._history.note(answered)
         self._audit.answered(answered)
-        self._notices.answered(answered)
+        self._notifications.answered(answered)
 
 
 def _screen_is_locked() -> bool | None:

@@ -24,8 +24,8 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
-from novakey.log.rotate import OwnerOnlyFile, parts
-from novakey.messages.handler import Answered
+from novakey.log.rotate import OwnerOnlyFile, rotated_files
+from novakey.messages.handler import MessageResult
 from novakey.net.rate_limit import RateLimiter
 from novakey.system import files
 from novakey.system.clock import CLOCK, Clock
@@ -50,13 +50,13 @@ class Audit:
     ) -> None:
         self._clock = clock
         self._refusals = RateLimiter(REFUSALS)
-        self._left_out: dict[tuple[str, str], Answered] = {}
+        self._left_out: dict[tuple[str, str], MessageResult] = {}
         self._more: Counter[tuple[str, str]] = Counter()
         self._failed = False
         self._file = file
         self._events = events
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: MessageResult) -> None:
         """Record a message of a paired device."""
         if answered.device_id is None:
             return
@@ -87,7 +87,7 @@ class Audit:
         self._file.close()
         self._events.close()
 
-    def _note(self, answered: Answered, more: int) -> None:
+    def _note(self, answered: MessageResult, more: int) -> None:
         entry: dict[str, object] = {
             "at": answered.at,
             "req": answered.req_id,
@@ -119,7 +119,7 @@ def read(folder: Path, lines: int) -> list[dict[str, Any]]:
 
 def _read(path: Path, lines: int) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    for part in parts(path):
+    for part in rotated_files(path):
         missing = lines - len(entries)
         if missing <= 0:
             break

@@ -1,6 +1,6 @@
 """What the person at the computer is told and asked on the screen. Never a secret, never a title.
 
-`Notices` hears of every decision. What a phone could repeat a thousand times is
+`Notifications` hears of every decision. What a phone could repeat a thousand times is
 told once in a while only.
 """
 
@@ -18,8 +18,8 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, CannotAskError
-from novakey.messages.handler import Answered
-from novakey.messages.requests import Asking, UnansweredError
+from novakey.messages.handler import MessageResult
+from novakey.messages.requests import SecretRequest, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.clock import CLOCK, Clock
 from novakey.system.paste import command
@@ -45,7 +45,7 @@ _INJECT, _APPROVE = stage(MessageType.INJECT), stage(MessageType.APPROVE)
 _SHOW = "show"
 
 
-class Notices:
+class Notifications:
     """The notifications of one daemon; `notify: false` leaves only the questions."""
 
     def __init__(
@@ -89,14 +89,14 @@ class Notices:
         answer = self._ask(summary, body, "Allow once", seconds)
         return DENY if answer == DISMISSED else answer
 
-    def confirm(self, asking: Asking) -> bool:
-        """Ask the owner whether this program may have a secret. It is an `asks.Confirm`."""
-        phones = " or ".join(map(self._called, asking.phones))
-        body = f"{full(asking.called())} says: {asking.prompt}"
+    def confirm(self, request: SecretRequest) -> bool:
+        """Ask the owner whether this program may have a secret. It is a `requests.Confirm`."""
+        phones = " or ".join(map(self._called, request.phones))
+        body = f"{full(request.called())} says: {request.prompt}"
         if phones:  # first: a prompt may be long
             body = f"{phones} may send it. {body}"
         try:
-            answer = self._ask(f"{asking.program} asks for a secret", body, "Allow", _CONFIRM_S)
+            answer = self._ask(f"{request.program} asks for a secret", body, "Allow", _CONFIRM_S)
         except CannotAskError as error:
             raise NovaKeyError(
                 f"no person can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"
@@ -105,7 +105,7 @@ class Notices:
             raise UnansweredError(f"it was not allowed on the screen within {_CONFIRM_S:g} s")
         return answer == ALLOW
 
-    def answered(self, answered: Answered) -> None:
+    def answered(self, answered: MessageResult) -> None:
         """Notify of a decision about a message."""
         device, outcome = answered.device_id, answered.outcome
         if device is None:
@@ -169,7 +169,7 @@ class Notices:
         self._failures.pop(device.id, None)
         self._tell("", f"revoked: {escape(device.name or device.id)}", "it is a stranger now")
 
-    def _count(self, device: str, answered: Answered) -> None:
+    def _count(self, device: str, answered: MessageResult) -> None:
         if self._is_retry(device, answered):
             return
         if answered.outcome.success:
@@ -182,7 +182,7 @@ class Notices:
             body = f"{failures} taps in a row, the last time: {answered.outcome.reason}"
             self._tell(f"failures {device}", f"{self._called(device)} is refused again and again", body)
 
-    def _is_retry(self, device: str, answered: Answered) -> bool:
+    def _is_retry(self, device: str, answered: MessageResult) -> bool:
         """Return whether a failure belongs to a tap that is counted already.
 
         The app in the field approves and sends once more at once where an inject fails.
@@ -198,7 +198,7 @@ class Notices:
             self._taps[device] = self._monotonic(), False
         return again
 
-    def _stranger(self, answered: Answered) -> None:
+    def _stranger(self, answered: MessageResult) -> None:
         self._strange += 1
         if self._strange < STRANGERS:
             return

@@ -13,9 +13,9 @@ import socket
 import gevent
 
 from novakey.messages.handler import Handler
-from novakey.net.admission import Admission, Visit
+from novakey.net.admission import Admission, ConnectionSlot
 from novakey.net.listener import Listener, listen
-from novakey.net.pairing_slots import Seats
+from novakey.net.pairing_slots import PairingSlots
 from novakey.net.rate_limit import address_key
 from novakey.net.stream import CutOffError, DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.pairing.handshake import Handshake
@@ -47,16 +47,16 @@ class Server:
         self._ids = handler.ids
         self.monotonic = clock.monotonic
         self._limits = handler.settings
-        room = process.room_for_connections()
+        room = process.fd_budget()
         if room < self._limits.max_connections:
             log.warning("the limit on open files allows %d connections only: see `ulimit -n`", room)
         self._admission = Admission(self._limits, room)
         for device in handler.devices:  # which is likely to have its address still
             if device.paired_from:
                 self._admission.remember(device.paired_from, clock.monotonic())
-        self._seats = Seats(self._limits.max_pairing_connections)
+        self._seats = PairingSlots(self._limits.max_pairing_connections)
         self._running: set[gevent.Greenlet] = set()
-        self._listener: Listener[Visit] | None = None
+        self._listener: Listener[ConnectionSlot] | None = None
 
     def start(self) -> tuple[str, int]:
         """Listen and begin to accept; the bound address. `NovaKeyError` names a port in use.
@@ -81,30 +81,30 @@ class Server:
         self.handshake.stop()
         gevent.killall(list(self._running))
 
-    def _admit(self, address: str) -> Visit | None:
+    def _admit(self, address: str) -> ConnectionSlot | None:
         peer = address_key(address)
-        visit = self._admission.enter(peer, self.monotonic())
-        if visit is None:
+        slot = self._admission.enter(peer, self.monotonic())
+        if slot is None:
             log.warning("request %d from %s: closed: too many connections", self._ids.fresh(), peer)
-        return visit
+        return slot
 
-    def _serve(self, sock: socket.socket, visit: Visit) -> None:
-        req_id, peer = self._ids.fresh(), visit.peer
+    def _serve(self, sock: socket.socket, slot: ConnectionSlot) -> None:
+        req_id, peer = self._ids.fresh(), slot.peer
         stream = Stream(sock)
-        visit.give_way = lambda: stream.cut_off("another connection took its place")
-        if visit.displaced:  # before it had its turn: what it has sent by now is still read
-            visit.give_way()
+        slot.give_way = lambda: stream.cut_off("another connection took its place")
+        if slot.displaced:  # before it had its turn: what it has sent by now is still read
+            slot.give_way()
         route = None
         running = gevent.getcurrent()
         self._running.add(running)
         try:
-            stream.allow(self._limits.preface_timeout_s)
+            stream.set_deadline(self._limits.preface_timeout_s)
             route = preface.parse(stream.line(self._limits.preface_max_len))
             match route:
                 case preface.Route.PAIR:
-                    self._pair(stream, visit, req_id)
+                    self._pair(stream, slot, req_id)
                 case preface.Route.MSG:
-                    self._answer(stream, *self._message(stream, visit, req_id))
+                    self._answer(stream, *self._message(stream, slot, req_id))
                 case None:
                     log.info("request %d from %s: closed: not this protocol's first line", req_id, peer)
         except (DeadlineError, EndOfStreamError, TooLongError) as error:
@@ -117,22 +117,22 @@ class Server:
                     self._answer(stream, reply)
         finally:
             stream.abort()
-            visit.leave()
+            slot.leave()
             self._running.discard(running)
 
     def _answer(self, stream: Stream, reply: Reply, whole: bool = False) -> None:
-        stream.allow(self._limits.reply_timeout_s)
+        stream.set_deadline(self._limits.reply_timeout_s)
         stream.send(reply.encode())
         stream.finish(whole)
 
-    def _message(self, stream: Stream, visit: Visit, req_id: int) -> tuple[Reply, bool]:
+    def _message(self, stream: Stream, slot: ConnectionSlot, req_id: int) -> tuple[Reply, bool]:
         """Read the one message: the reply, also to one that does not arrive whole, and whether it did."""
-        peer, seconds = visit.peer, self._limits.message_timeout_s
-        stream.allow(seconds)
+        peer, seconds = slot.peer, self._limits.message_timeout_s
+        stream.set_deadline(seconds)
         try:
-            prefix = stream.exactly(message.LENGTH_SIZE)
-            payload = stream.exactly(message.frame_length(prefix, self.max_payload_len))
-            visit.whole = True
+            prefix = stream.read_exactly(message.LENGTH_SIZE)
+            payload = stream.read_exactly(message.frame_length(prefix, self.max_payload_len))
+            slot.whole = True
         except Malformed as error:
             return self.handler.malformed(str(error), peer, req_id), False
         except EndOfStreamError:
@@ -145,34 +145,34 @@ class Server:
             payload,
             peer,
             req_id,
-            on_genuine=lambda: visit.authenticated(self.monotonic()),
+            on_genuine=lambda: slot.authenticated(self.monotonic()),
             is_open=stream.is_open,
             lain_s=stream.lain_s(),
         )
         return reply, True
 
-    def _pair(self, stream: Stream, visit: Visit, req_id: int) -> None:
+    def _pair(self, stream: Stream, slot: ConnectionSlot, req_id: int) -> None:
         """One pairing, where there is a seat for it; a phone that gets or keeps none is told so."""
-        refusal = self.handshake.over_limit(visit.peer)
+        refusal = self.handshake.over_limit(slot.peer)
         if refusal is not None:
-            log.warning("request %d from %s: pair %s: %s", req_id, visit.peer, refusal.reason, refusal.msg)
+            log.warning("request %d from %s: pair %s: %s", req_id, slot.peer, refusal.reason, refusal.msg)
             self._refuse(stream, refusal)
             stream.finish()
             return
         seat = self._seats.take(lambda: stream.cut_off("another connection took its place"))
 
         def settle() -> None:
-            visit.whole = True
+            slot.whole = True
             if seat is not None:
                 seat.settle()
 
         try:
             if seat is None:
                 raise CutOffError("another phone is pairing")
-            if self.handshake.run(stream, visit.peer, req_id, on_hello=settle):
-                visit.authenticated(self.monotonic())
+            if self.handshake.run(stream, slot.peer, req_id, on_hello=settle):
+                slot.authenticated(self.monotonic())
         except CutOffError as error:
-            log.info("request %d from %s: pair busy: %s", req_id, visit.peer, error)
+            log.info("request %d from %s: pair busy: %s", req_id, slot.peer, error)
             self._refuse(stream, pair.Refusal("busy", str(error)))
         finally:
             if seat is not None:
@@ -180,5 +180,5 @@ class Server:
         stream.finish()
 
     def _refuse(self, stream: Stream, refusal: pair.Refusal) -> None:
-        stream.allow(self._limits.reply_timeout_s)
+        stream.set_deadline(self._limits.reply_timeout_s)
         stream.send(refusal.encode())

@@ -79,7 +79,7 @@ class Delivery(Protocol):
         """Raise `Refused` unless the text may go there; None is a focus that cannot be read."""
 
 
-class Permission(Protocol):
+class RestoreTokenStore(Protocol):
     """Keeps what a desktop gave for not asking again whether we may type."""
 
     def load(self) -> str | None:
@@ -134,7 +134,7 @@ class Backend(ABC):
         """Prepare for a delivery that is likely within the next seconds. Raises nothing."""
         return
 
-    def put_right(self) -> None:
+    def recover(self) -> None:
         """Undo what a delivery that was killed has left changed (borrowed keys, locks). Raises nothing."""
         return
 
@@ -142,7 +142,7 @@ class Backend(ABC):
         """Sign with this key what a delivery notes where other programs write; most note nothing."""
         return
 
-    def keep_permission_in(self, permission: Permission) -> None:
+    def keep_restore_token_in(self, permission: RestoreTokenStore) -> None:
         """Where to keep a permission that the desktop gives; most give none."""
         return
 

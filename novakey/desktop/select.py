@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from novakey.desktop.base import Backend, NoDisplayError, Permission
+from novakey.desktop.base import Backend, NoDisplayError, RestoreTokenStore
 
 OFF = "desktop_backend is none"
 
@@ -28,7 +28,7 @@ class Chooser:
     """
 
     def __init__(
-        self, wanted: str, permission: Permission | None = None, signing_key: bytes | None = None
+        self, wanted: str, permission: RestoreTokenStore | None = None, signing_key: bytes | None = None
     ) -> None:
         self._wanted = wanted
         self._permission = permission
@@ -42,7 +42,7 @@ class Chooser:
         if backend is None:
             backend = self._backends[kind.name] = kind()
             if self._permission is not None:
-                backend.keep_permission_in(self._permission)
+                backend.keep_restore_token_in(self._permission)
             if self._signing_key is not None:
                 backend.sign_with(self._signing_key)
         return backend

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LABEL = b"NovaKey activity v1"
 
 
-class Figures(NamedTuple):
+class DeviceStats(NamedTuple):
     """Of one device: unix seconds of the last message, accepted messages, delivered secrets."""
 
     last_seen: int = 0
@@ -31,7 +31,7 @@ class Figures(NamedTuple):
     delivered: int = 0
 
 
-_NEVER = Figures()
+_NEVER = DeviceStats()
 
 
 class Activity:
@@ -43,14 +43,14 @@ class Activity:
         self._figures = _load(path, key, known) if known else {}
         self.dirty = False
 
-    def get(self, device_id: str) -> Figures:
+    def get(self, device_id: str) -> DeviceStats:
         """Return the figures of a device; zeros if it was never heard."""
         return self._figures.get(device_id, _NEVER)
 
     def count(self, device_id: str, at: int, delivered: bool) -> None:
         """Count a message of the device."""
-        figures = self.get(device_id)
-        self._figures[device_id] = Figures(at, figures.messages + 1, figures.delivered + delivered)
+        stats = self.get(device_id)
+        self._figures[device_id] = DeviceStats(at, stats.messages + 1, stats.delivered + delivered)
         self.dirty = True
 
     def forget(self, device_id: str) -> None:
@@ -62,7 +62,7 @@ class Activity:
         """Write the figures where they changed. A failure is logged: they are not worth more."""
         if not self.dirty:
             return
-        document = {"devices": {device_id: figures._asdict() for device_id, figures in self._figures.items()}}
+        document = {"devices": {device_id: stats._asdict() for device_id, stats in self._figures.items()}}
         self.dirty = False  # before it waits for the disk: what is counted in between is still to be written
         try:
             sealed_file.write(self._path, self._key, LABEL, document)
@@ -71,21 +71,21 @@ class Activity:
             log.warning("when the devices were last seen cannot be written down: %s", error)
 
 
-def _load(path: Path, key: Secret, known: Set[str]) -> dict[str, Figures]:
+def _load(path: Path, key: Secret, known: Set[str]) -> dict[str, DeviceStats]:
     try:
         data = files.read_private(path)
         document = {} if data is None else sealed_file.open_bytes(data, path, key, LABEL)
-        return {device_id: figures for device_id, figures in _parse(document) if device_id in known}
+        return {device_id: stats for device_id, stats in _parse(document) if device_id in known}
     except (StoreError, Malformed) as error:
         log.warning("when the devices were last seen is lost: %s", error)
         return {}
 
 
-def _parse(document: Mapping[str, object]) -> Iterator[tuple[str, Figures]]:
+def _parse(document: Mapping[str, object]) -> Iterator[tuple[str, DeviceStats]]:
     devices = document.get("devices", {})
     if not isinstance(devices, dict):
         raise Malformed("it has no devices")
     for device_id, row in devices.items():
         if not isinstance(row, dict):
             raise Malformed("a device is not an object")
-        yield device_id, Figures(*(jsonline.integer(row, name) for name in Figures._fields))
+        yield device_id, DeviceStats(*(jsonline.integer(row, name) for name in DeviceStats._fields))

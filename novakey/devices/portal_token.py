@@ -22,8 +22,8 @@ SIGNING = b"NovaKey delivery note v1"
 MAX_TOKEN = 4096  # portals give UUIDs
 
 
-class SealedPermission:
-    """A `desktop.base.Permission` in a file."""
+class SealedRestoreToken:
+    """A `desktop.base.RestoreTokenStore` in a file."""
 
     def __init__(self, path: Path, key: Secret) -> None:
         self._path = path

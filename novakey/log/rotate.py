@@ -94,7 +94,7 @@ def folder(settings: Settings, paths_log_dir: Path) -> Path:
     return paths_log_dir / Path(settings.log_dir).expanduser()
 
 
-def parts(path: Path) -> list[Path]:
+def rotated_files(path: Path) -> list[Path]:
     """Return a rotated file and those that were put aside, the newest first; the first may not be there."""
     numbered = []
     for part in path.parent.glob(f"{glob.escape(path.name)}.*"):

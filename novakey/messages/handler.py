@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 ALREADY = "this message was already accepted once"
 
 
-class Answered(NamedTuple):
+class MessageResult(NamedTuple):
     """What became of one message, for the records. Never its content.
 
     `device_id` is None where nothing was authenticated; `at` is in unix seconds;
@@ -70,7 +70,7 @@ class Handler:
         replays: ReplayGuard,
         clock: Clock = CLOCK,
         on_message: Callable[[str], None] = lambda device_id: None,
-        on_answer: Callable[[Answered], None] = lambda answered: None,
+        on_answer: Callable[[MessageResult], None] = lambda answered: None,
     ) -> None:
         self.settings = settings
         self.devices = devices
@@ -148,7 +148,7 @@ class Handler:
         level = logging.INFO if outcome.success else logging.WARNING
         name, now = stage(kind), int(self.clock.unix())
         log.log(level, "request %d from %s: %s %s: %s", req_id, peer, name, outcome.reason, full(msg))
-        self.on_answer(Answered(now, req_id, peer, device_id, name, outcome, program, full(msg)))
+        self.on_answer(MessageResult(now, req_id, peer, device_id, name, outcome, program, full(msg)))
         said = full(msg) if self.settings.reply_program_names else str(msg)
         return Reply(outcome, name, said, now, req_id)
 

@@ -10,7 +10,7 @@ from operator import itemgetter
 import gevent
 
 from novakey.devices.activity import Activity
-from novakey.messages.handler import Answered
+from novakey.messages.handler import MessageResult
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, stage
 
@@ -24,17 +24,17 @@ _INJECT = stage(MessageType.INJECT)
 _NOT_ACCEPTED = frozenset({Outcome.BAD_TIMESTAMP, Outcome.REPLAY, Outcome.RATE_LIMIT})
 
 
-class Account:
+class MessageHistory:
     """Hears of every answer (`Handler.on_answer`)."""
 
     def __init__(self, activity: Activity) -> None:
         self.activity = activity
         self._order = itertools.count()
-        self._known: deque[tuple[int, Answered]] = deque(maxlen=KEPT)
-        self._strangers: deque[tuple[int, Answered]] = deque(maxlen=KEPT_OF_STRANGERS)
+        self._known: deque[tuple[int, MessageResult]] = deque(maxlen=KEPT)
+        self._strangers: deque[tuple[int, MessageResult]] = deque(maxlen=KEPT_OF_STRANGERS)
         self._writing: gevent.Greenlet | None = None
 
-    def note(self, answered: Answered) -> None:
+    def note(self, answered: MessageResult) -> None:
         """Take down one answer."""
         if answered.device_id is None:
             self._strangers.append((next(self._order), answered))
@@ -47,7 +47,7 @@ class Account:
         if self._writing is None:
             self._writing = gevent.spawn_later(WRITE_S, self._write)
 
-    def last(self) -> list[Answered]:
+    def last(self) -> list[MessageResult]:
         """Return the last answers, the oldest first."""
         return [answered for _, answered in merge(self._known, self._strangers, key=itemgetter(0))]
 

@@ -20,7 +20,7 @@ from novakey.messages.exchange import Exchange
 from novakey.messages.output import Output
 from novakey.messages.permissions import Change, Permissions
 from novakey.messages.recent import Recent, Told
-from novakey.messages.requests import Asking, Asks
+from novakey.messages.requests import SecretRequest, SecretRequests
 from novakey.messages.rules import Rules
 from novakey.secret import Secret
 from novakey.system.clock import CLOCK, Clock
@@ -40,7 +40,7 @@ class Injector:
         output: Output,
         permissions: Permissions,
         approvals: Approvals,
-        asks: Asks,
+        requests: SecretRequests,
         locked: Callable[[], bool | None] = lambda: None,
         clock: Clock = CLOCK,
     ) -> None:
@@ -48,7 +48,7 @@ class Injector:
         self.output = output
         self.permissions = permissions
         self.approvals = approvals
-        self.asks = asks
+        self.requests = requests
         self.clock = clock
         self.recent = Recent(clock)
         self._rules = Rules(settings, devices, permissions, approvals, self.recent, locked)
@@ -70,9 +70,9 @@ class Injector:
             told = self._told_before(device_id, digest, exchange.left)
             if told is not None:
                 return told
-            asking = self.asks.for_device(device_id)
-            if asking is not None:
-                return self._give(device_id, secret, asking, exchange, digest)
+            request = self.requests.for_device(device_id)
+            if request is not None:
+                return self._give(device_id, secret, request, exchange, digest)
             # What was armed when the message came stays armed for it, however long the owner thinks.
             armed = self._rules.check_armed(device_id, self.clock.monotonic_ms())
             self._rules.check_text(device_id, secret)
@@ -91,11 +91,11 @@ class Injector:
     def take_back(self, device_id: str) -> None:
         """Close everything that is open for a device: it was revoked, or has another key."""
         self.approvals.forget(device_id)
-        self.asks.take_back(device_id)
+        self.requests.take_back(device_id)
 
     def take_back_requests(self, device_id: str) -> None:
         """Close what a device may answer: its owner denied it."""
-        self.asks.take_back(device_id)
+        self.requests.take_back(device_id)
 
     def close(self) -> None:
         """Take every question away: the daemon ends."""
@@ -108,7 +108,7 @@ class Injector:
         """
         told = self.recent.told(digest, seconds)
         armed_since = self.permissions.of(device_id).arming.wanted_ms >= self.recent.ended_ms(digest)
-        return None if self.asks.waiting() and armed_since else told
+        return None if self.requests.waiting() and armed_since else told
 
     @contextmanager
     def _turn(self, exchange: Exchange) -> Iterator[None]:
@@ -121,7 +121,7 @@ class Injector:
             self._delivering.release()
 
     def _give(
-        self, device_id: str, secret: Secret, asking: Asking, exchange: Exchange, digest: bytes
+        self, device_id: str, secret: Secret, request: SecretRequest, exchange: Exchange, digest: bytes
     ) -> Told:
         """To a program that waits for it, which counts as armed and has no window to be checked."""
         self._rules.check_text(device_id, secret)
@@ -129,27 +129,27 @@ class Injector:
             self.approvals.check(device_id)
         # An approval that only the owner gives names its request.
         must_be_meant = not self.approvals.only_on_computer
-        self.asks.await_owner(asking, secret, device_id if must_be_meant else None, exchange)
-        if device_id not in asking.approved:
-            self.approvals.request(device_id, exchange, asking.target)
+        self.requests.await_owner(request, secret, device_id if must_be_meant else None, exchange)
+        if device_id not in request.approved:
+            self.approvals.request(device_id, exchange, request.target)
         with self._turn(exchange):
             told = self._told_before(device_id, digest)
             if told is not None:
                 return told
-            self.asks.refuse_over(asking)
-            if device_id in asking.approved:
+            self.requests.refuse_over(request)
+            if device_id in request.approved:
                 # The one question showed this phone too. Not before: what is being typed has an approval.
-                self.approvals.grant_for(device_id, asking.target)
+                self.approvals.grant_for(device_id, request.target)
             self._rules.check_known(device_id)
             self.approvals.check(device_id)
-            self.approvals.check_target(device_id, asking.target)
+            self.approvals.check_target(device_id, request.target)
             exchange.refuse_over()
             with self.recent.delivering(digest) as may_be_out:
                 try:
-                    told = Told(Outcome.OK, self.asks.give(asking, secret, device_id), asking.program)
+                    told = Told(Outcome.OK, self.requests.give(request, secret, device_id), request.program)
                 except Refused as refused:
                     # It was on its way to a program that did not take it.
-                    may_be_out(Told(refused.outcome, refused.msg, asking.program))
+                    may_be_out(Told(refused.outcome, refused.msg, request.program))
                     self._apply(Change.CLOSED, device_id)
                     raise
                 may_be_out(told)

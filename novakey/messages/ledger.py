@@ -43,7 +43,7 @@ class DamagedError(Exception):
     """The ledger does not tell everything that was accepted; says why."""
 
 
-class Past(NamedTuple):
+class LedgerContents(NamedTuple):
     """What a ledger tells: the accepted (key, timestamp) pairs, and the newest forgotten timestamp."""
 
     entries: Sequence[tuple[bytes, int]]
@@ -53,7 +53,7 @@ class Past(NamedTuple):
 class Ledger:
     """The open ledger; a `replay.Writer`."""
 
-    def __init__(self, path: Path, boot: bytes, past: Past) -> None:
+    def __init__(self, path: Path, boot: bytes, past: LedgerContents) -> None:
         """Replace the file by one with what is still to be known, marked as open, durably."""
         self._path = path
         self._boot = boot
@@ -134,10 +134,10 @@ def open_guard(
     try:
         past = parse(data, boot)
     except DamagedError as error:
-        past = Past((), -1)
+        past = LedgerContents((), -1)
         if devices:
             # The clock may have been set back since: what is left of the ledger still counts.
-            past = Past((), max(now + MAX_AHEAD_S, _newest(data)))
+            past = LedgerContents((), max(now + MAX_AHEAD_S, _newest(data)))
             trouble = f"the record of accepted messages ({path.name}) {error}"
     try:
         return ReplayGuard(past.entries, past.floor, Ledger(path, boot, past)), trouble
@@ -150,7 +150,7 @@ def begin(path: Path, now: int) -> None:
 
     It cannot tell what a phone with a fast clock sent to the other one; see docs/attacks.md.
     """
-    Ledger(path, boot_id(), Past((), now - 1)).close()
+    Ledger(path, boot_id(), LedgerContents((), now - 1)).close()
 
 
 def boot_id() -> bytes:
@@ -161,7 +161,7 @@ def boot_id() -> bytes:
         return os.urandom(16)
 
 
-def parse(data: bytes, boot: bytes) -> Past:
+def parse(data: bytes, boot: bytes) -> LedgerContents:
     """Parse a ledger's bytes; `DamagedError` if a part may be missing."""
     if not data:
         raise DamagedError("is missing")
@@ -177,7 +177,7 @@ def parse(data: bytes, boot: bytes) -> Past:
     return _past(data[at : at + _SLOT_SIZE] for at in range(_HEADER_SIZE, len(data), _SLOT_SIZE))
 
 
-def _past(slots: Iterable[bytes]) -> Past:
+def _past(slots: Iterable[bytes]) -> LedgerContents:
     entries: list[tuple[bytes, int]] = []
     floor, ended = -1, False
     for slot in slots:
@@ -189,7 +189,7 @@ def _past(slots: Iterable[bytes]) -> Past:
             raise DamagedError("is damaged")
         entries.append((key, timestamp))
         floor = max(floor, its_floor - 1)
-    return Past([(key, timestamp) for key, timestamp in entries if timestamp > floor], floor)
+    return LedgerContents([(key, timestamp) for key, timestamp in entries if timestamp > floor], floor)
 
 
 def _newest(data: bytes) -> int:

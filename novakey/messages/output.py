@@ -100,10 +100,10 @@ class Output:
         with suppress(NoDisplayError):
             self._choose().prepare()
 
-    def put_right(self) -> None:
+    def recover(self) -> None:
         """Undo what a delivery of a daemon that was killed has left changed, where there is a display."""
         try:
-            self._choose().put_right()
+            self._choose().recover()
         except NoDisplayError as error:
             log.warning("nothing can be typed yet: %s; for the cure: novakey.py doctor", error)
 

@@ -39,7 +39,7 @@ AFTER_IGNORED_MOST_S = 3600.0
 MAX_IGNORED = 64  # programs; a name costs nothing
 
 
-class Asking:
+class SecretRequest:
     """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted.
 
     `phones` are the devices that the question about it names, and `approved` those of them that the
@@ -87,18 +87,18 @@ class UnansweredError(NovaKeyError):
     """The owner did not answer the question about a request."""
 
 
-Confirm = Callable[[Asking], bool]
+Confirm = Callable[[SecretRequest], bool]
 """Asks the owner whether the program may have a secret; blocks.
 
 `NovaKeyError` when no person can be asked, `UnansweredError` when none answered.
 """
 
 
-Note = Callable[[Asking, str, str], None]
+Note = Callable[[SecretRequest, str, str], None]
 """Keeps account: a request, what became of it, and the device that did it or an empty text."""
 
 
-class Asks:
+class SecretRequests:
     """The queue.
 
     `confirm` is asked as soon as a request is made; None lets every request have its secret.
@@ -111,14 +111,14 @@ class Asks:
         confirm: Confirm | None = None,
         clock: Clock = CLOCK,
         marker: Path | None = None,
-        note: Note = lambda asking, what, device_id: None,
+        note: Note = lambda request, what, device_id: None,
     ) -> None:
         self._permissions = permissions
         self._confirm = confirm
         self._monotonic = clock.monotonic
         self._marker = marker
         self._note = note
-        self._queue: list[Asking] = []
+        self._queue: list[SecretRequest] = []
         self._numbers = 0
         cut_short = marker is not None and marker.exists()  # the daemon before us had a request
         self._late_until = clock.monotonic() + LATE_S if cut_short else float("-inf")
@@ -129,7 +129,7 @@ class Asks:
         self._last_given, self._waited_then = b"", 0
         self._ignored: dict[str, tuple[float, int]] = {}  # until when, and how often in a row, by program
 
-    def waiting(self) -> list[Asking]:
+    def waiting(self) -> list[SecretRequest]:
         """Return the requests, the one that is served first."""
         return list(self._queue)
 
@@ -145,7 +145,7 @@ class Asks:
         device_id: str | None = None,
         seen: bool = False,
         phones: tuple[str, ...] = (),
-    ) -> Asking:
+    ) -> SecretRequest:
         """Queue a request. `seen` is one that its owner sees anyway, on the terminal that it came from."""
         if len(self._queue) >= MAX_WAITING:
             raise NovaKeyError(
@@ -155,41 +155,41 @@ class Asks:
             self._refuse_ignored(program)
         self._numbers += 1
         shown_ms = self._monotonic() * 1000.0
-        asking = Asking(self._numbers, program, pid, prompt, device_id, phones, shown_ms)
-        self._queue.append(asking)
+        request = SecretRequest(self._numbers, program, pid, prompt, device_id, phones, shown_ms)
+        self._queue.append(request)
         self._mark()
-        self._note(asking, "waiting", "")
+        self._note(request, "waiting", "")
         if seen or self._confirm is None:
-            asking.confirmed.set()
+            request.confirmed.set()
         else:
-            self._question(asking, self._confirm)
-        return asking
+            self._question(request, self._confirm)
+        return request
 
-    def end(self, asking: Asking) -> None:
+    def end(self, request: SecretRequest) -> None:
         """End the request: answered, refused, timed out, or left by its program."""
-        if asking not in self._queue:
+        if request not in self._queue:
             return
-        served = self._queue[0] is asking
-        self._queue.remove(asking)
-        if asking.taken.is_set():
+        served = self._queue[0] is request
+        self._queue.remove(request)
+        if request.taken.is_set():
             self._again_until = self._monotonic() + AGAIN_S
             gevent.spawn_later(AGAIN_S, self._forget_last)
         else:
-            self._note(asking, asking.refused or "ended", "")
-            if served and not asking.refused:
+            self._note(request, request.refused or "ended", "")
+            if served and not request.refused:
                 self._late_until = self._monotonic() + LATE_S
-                self._permissions.close_wanted_since(asking.shown_ms)  # that was meant for this request
+                self._permissions.close_wanted_since(request.shown_ms)  # that was meant for this request
         self._unmark()
-        if asking.question is not None:
-            asking.question.withdraw()
-        if asking.secret is not None:
-            asking.secret.wipe()
+        if request.question is not None:
+            request.question.withdraw()
+        if request.secret is not None:
+            request.secret.wipe()
 
-    def place(self, asking: Asking) -> int:
+    def place(self, request: SecretRequest) -> int:
         """How many are served before it; -1 when it is over."""
-        return self._queue.index(asking) if asking in self._queue else -1
+        return self._queue.index(request) if request in self._queue else -1
 
-    def for_device(self, device_id: str) -> Asking | None:
+    def for_device(self, device_id: str) -> SecretRequest | None:
         """Return the request that this device's next secret goes to; None for the focused window.
 
         Raises `Refused` where it may be for neither. What ends by waiting is `rate_limit`, which phones
@@ -205,70 +205,74 @@ class Asks:
                 told = f"the program that asked has its secret: to type one, send again in {left} s"
                 raise Refused(Outcome.RATE_LIMIT, told)
             return None
-        asking = self._queue[0]
-        if asking.device_id not in (None, device_id):
-            raise Refused(Outcome.NOT_ARMED, asking.called("{} waits for another device"))
-        return asking
+        request = self._queue[0]
+        if request.device_id not in (None, device_id):
+            raise Refused(Outcome.NOT_ARMED, request.called("{} waits for another device"))
+        return request
 
-    def await_owner(self, asking: Asking, secret: Secret, device_id: str | None, exchange: Exchange) -> None:
+    def await_owner(
+        self, request: SecretRequest, secret: Secret, device_id: str | None, exchange: Exchange
+    ) -> None:
         """Wait until the owner has confirmed the request; `Refused` where it may not have this secret.
 
         Where `device_id` was armed and approved before the request came, that was for a window. The owner is
         asked then, also about a request on a terminal.
         """
-        self._refuse_second_tap(asking, self._digest(secret))
-        is_meant = asking.is_allowed or device_id is None
-        is_meant = is_meant or self._permissions.were_wanted_since(device_id or "", asking.shown_ms)
-        if asking.confirmed.is_set() and not is_meant:
+        self._refuse_second_tap(request, self._digest(secret))
+        is_meant = request.is_allowed or device_id is None
+        is_meant = is_meant or self._permissions.were_wanted_since(device_id or "", request.shown_ms)
+        if request.confirmed.is_set() and not is_meant:
             if self._confirm is None:
-                raise Refused(Outcome.NOT_ARMED, asking.called("{} came after that: arm again, then send"))
-            asking.confirmed.clear()
-            self._question(asking, self._confirm)
+                raise Refused(Outcome.NOT_ARMED, request.called("{} came after that: arm again, then send"))
+            request.confirmed.clear()
+            self._question(request, self._confirm)
         with exchange.waiting():
-            confirmed = asking.confirmed.wait(CONFIRM_S)
+            confirmed = request.confirmed.wait(CONFIRM_S)
         if not confirmed:
-            raise Refused(Outcome.NEEDS_APPROVE, asking.called("{} is to be confirmed on the computer first"))
-        self.refuse_over(asking)
+            raise Refused(
+                Outcome.NEEDS_APPROVE, request.called("{} is to be confirmed on the computer first")
+            )
+        self.refuse_over(request)
 
-    def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+    def give(self, request: SecretRequest, secret: Secret, device_id: str = "") -> str:
         """Hand the secret over, after `await_owner`; what the phone is told.
 
         `Refused` where the request is over, or the program does not take it. Nothing else runs before the
         secret is on its way.
         """
-        self.refuse_over(asking)
+        self.refuse_over(request)
         self._last_given, self._waited_then = self._digest(secret), self._numbers
-        asking.secret = secret.copy()
-        asking.given.set()
-        if not asking.taken.wait(TAKE_S):
-            self.end(asking)
-            raise Refused(Outcome.INTERNAL_ERROR, asking.called("{} did not take the secret"))
-        self._note(asking, "given", device_id)
-        return asking.called("given to {}")
+        request.secret = secret.copy()
+        request.given.set()
+        if not request.taken.wait(TAKE_S):
+            self.end(request)
+            raise Refused(Outcome.INTERNAL_ERROR, request.called("{} did not take the secret"))
+        self._note(request, "given", device_id)
+        return request.called("given to {}")
 
     def approved(self) -> set[str]:
         """Return the devices that the owner has allowed to answer a request that waits."""
-        return {device_id for asking in self._queue for device_id in asking.approved}
+        return {device_id for request in self._queue for device_id in request.approved}
 
     def take_back(self, device_id: str) -> None:
         """Withdraw the owner's permission for this device; the requests themselves stay."""
-        for asking in self._queue:
-            asking.approved.discard(device_id)
+        for request in self._queue:
+            request.approved.discard(device_id)
 
-    def refuse_over(self, asking: Asking) -> None:
+    def refuse_over(self, request: SecretRequest) -> None:
         """Raise `Refused` if the request was answered or is over."""
-        if asking not in self._queue or asking.refused or asking.given.is_set():
-            raise Refused(Outcome.NOT_ARMED, asking.called("{} is over"))
+        if request not in self._queue or request.refused or request.given.is_set():
+            raise Refused(Outcome.NOT_ARMED, request.called("{} is over"))
 
-    def _refuse_second_tap(self, asking: Asking, digest: bytes) -> None:
+    def _refuse_second_tap(self, request: SecretRequest, digest: bytes) -> None:
         """Refuse the same secret twice within a moment: the second was meant for the program before.
 
         Another secret is meant for the next one, and a program that asks only now has its own question.
         """
         left = self._again_until - self._monotonic()
-        if left > 0 and asking.number <= self._waited_then and digest == self._last_given:
+        if left > 0 and request.number <= self._waited_then and digest == self._last_given:
             told = f"the program before {{}} has this secret: send again in {int(left) + 1} s"
-            raise Refused(Outcome.RATE_LIMIT, asking.called(told))
+            raise Refused(Outcome.RATE_LIMIT, request.called(told))
 
     def _digest(self, secret: Secret) -> bytes:
         """Tell equal secrets apart from others within this process; it is forgotten after a moment."""
@@ -278,27 +282,27 @@ class Asks:
         if self._monotonic() >= self._again_until:
             self._last_given = b""
 
-    def _question(self, asking: Asking, confirm: Confirm) -> None:
-        asking.question = Prompt(lambda: self._ask_owner(asking, confirm))
+    def _question(self, request: SecretRequest, confirm: Confirm) -> None:
+        request.question = Prompt(lambda: self._ask_owner(request, confirm))
 
-    def _ask_owner(self, asking: Asking, confirm: Confirm) -> None:
+    def _ask_owner(self, request: SecretRequest, confirm: Confirm) -> None:
         try:
-            allowed = confirm(asking)
+            allowed = confirm(request)
             problem = "" if allowed else "refused on the screen"
-            self._ignored.pop(asking.program, None)
+            self._ignored.pop(request.program, None)
         except UnansweredError as error:
             problem = error.in_one_line
-            self._ignore(asking.program)
+            self._ignore(request.program)
         except NovaKeyError as error:
             problem = error.in_one_line
-        asking.refused = problem
+        request.refused = problem
         if not problem:
-            asking.is_allowed = True
-            asking.approved.update(asking.phones)
-        asking.confirmed.set()
+            request.is_allowed = True
+            request.approved.update(request.phones)
+        request.confirmed.set()
         if problem:
-            self.end(asking)
-            asking.given.set()  # there is nothing to wait for any more
+            self.end(request)
+            request.given.set()  # there is nothing to wait for any more
 
     def _refuse_ignored(self, program: str) -> None:
         left = self._ignored.get(program, (0.0, 0))[0] - self._monotonic()

@@ -30,7 +30,7 @@ class Limits(Protocol):
     def max_tracked_addresses(self) -> int: ...
 
 
-class Visit:
+class ConnectionSlot:
     """One connection that was let in; `leave` when it is closed."""
 
     def __init__(self, admission: Admission, peer: str) -> None:
@@ -50,7 +50,7 @@ class Visit:
         if not self.trusted:
             self.trusted = True
             if not self.displaced:
-                self._admission.one_stranger_less(self)
+                self._admission.leave_unauthenticated(self)
 
     def displace(self) -> None:
         """Give the place to another connection."""
@@ -64,7 +64,7 @@ class Visit:
             return
         self._admission.inside -= 1
         if not self.trusted:
-            self._admission.one_stranger_less(self)
+            self._admission.leave_unauthenticated(self)
 
 
 class Admission:
@@ -75,42 +75,42 @@ class Admission:
         self._limits = limits
         self._most = limits.max_connections if most is None else min(most, limits.max_connections)
         self.inside = 0
-        self.strangers: dict[str, list[Visit]] = {}  # of each address, the oldest first
-        self._heard: OrderedDict[str, float] = OrderedDict()
+        self.unauthenticated: dict[str, list[ConnectionSlot]] = {}  # of each address, the oldest first
+        self._last_seen: OrderedDict[str, float] = OrderedDict()
 
-    def enter(self, peer: str, now: float) -> Visit | None:
+    def enter(self, peer: str, now: float) -> ConnectionSlot | None:
         """Let a connection from this address in; None when it must be closed."""
-        strangers, known = self.strangers.get(peer, []), self.knows(peer, now)
+        unauthenticated, known = self.unauthenticated.get(peer, []), self.knows(peer, now)
         room = self._most - (0 if known else self._kept_back())
-        if len(strangers) >= self._limits.max_unauthenticated_per_address or self.inside >= room:
-            silent = next((visit for visit in strangers if not visit.whole), None)
+        if len(unauthenticated) >= self._limits.max_unauthenticated_per_address or self.inside >= room:
+            silent = next((slot for slot in unauthenticated if not slot.whole), None)
             if not known or silent is None:
                 return None
             silent.displace()
         self.inside += 1
-        visit = Visit(self, peer)
-        self.strangers.setdefault(peer, []).append(visit)
-        return visit
+        slot = ConnectionSlot(self, peer)
+        self.unauthenticated.setdefault(peer, []).append(slot)
+        return slot
 
     def remember(self, peer: str, now: float) -> None:
         """Note that a paired device was heard from this address."""
-        self._heard[peer] = now
-        self._heard.move_to_end(peer)
+        self._last_seen[peer] = now
+        self._last_seen.move_to_end(peer)
         # Only paired devices get in here, but one of them may roam through many addresses.
-        while len(self._heard) > self._limits.max_tracked_addresses:
-            self._heard.popitem(last=False)
+        while len(self._last_seen) > self._limits.max_tracked_addresses:
+            self._last_seen.popitem(last=False)
 
     def knows(self, peer: str, now: float) -> bool:
         """Whether a paired device was heard from this address of late."""
-        heard = self._heard.get(peer)
+        heard = self._last_seen.get(peer)
         return heard is not None and now - heard < RECENT_S
 
-    def one_stranger_less(self, visit: Visit) -> None:
+    def leave_unauthenticated(self, slot: ConnectionSlot) -> None:
         """Count one stranger less: a connection of this address was closed or authenticated."""
-        strangers = self.strangers[visit.peer]
-        strangers.remove(visit)
-        if not strangers:
-            del self.strangers[visit.peer]  # or the table would grow with every address ever seen
+        unauthenticated = self.unauthenticated[slot.peer]
+        unauthenticated.remove(slot)
+        if not unauthenticated:
+            del self.unauthenticated[slot.peer]  # or the table would grow with every address ever seen
 
     def _kept_back(self) -> int:
         return min(self._limits.reserved_connections, self._most - 1)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Seat:
+class PairingSlot:
     """One place; `settle` once the token was right, `leave` at the end."""
 
-    def __init__(self, seats: Seats, give_way: Callable[[], None]) -> None:
+    def __init__(self, seats: PairingSlots, give_way: Callable[[], None]) -> None:
         self._seats = seats
         self.give_way = give_way
         self.settled = False
@@ -29,14 +29,14 @@ class Seat:
             taken.remove(self)
 
 
-class Seats:
+class PairingSlots:
     """At most `most` connections in pairing."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.taken: list[Seat] = []  # the oldest first
+        self.taken: list[PairingSlot] = []  # the oldest first
 
-    def take(self, give_way: Callable[[], None]) -> Seat | None:
+    def take(self, give_way: Callable[[], None]) -> PairingSlot | None:
         """Return a place, at need that of the oldest without a token; None if all have said it.
 
         `give_way` is called when the place goes to another; it must not block.
@@ -47,6 +47,6 @@ class Seats:
                 return None
             oldest.leave()
             oldest.give_way()
-        seat = Seat(self, give_way)
+        seat = PairingSlot(self, give_way)
         self.taken.append(seat)
         return seat

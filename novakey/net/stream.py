@@ -48,7 +48,7 @@ class Stream:
         self._cut_off = ""
         self.ended = False
 
-    def allow(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From now on, everything must end within `seconds`."""
         self._deadline = self._clock() + seconds
 
@@ -60,7 +60,7 @@ class Stream:
             self._fill()
         return self._take(end + 1)
 
-    def exactly(self, count: int) -> bytes:
+    def read_exactly(self, count: int) -> bytes:
         """Just `count` bytes; the caller has checked the count against its cap."""
         while len(self._buffer) < count:
             self._fill()
@@ -79,7 +79,7 @@ class Stream:
         finally:
             whole[:] = bytes(count)
 
-    def some(self) -> bytes:
+    def read_some(self) -> bytes:
         """Return what has come, at most 4 KiB and at least one byte; `b""` once it `ended`."""
         if not self._buffer:
             try:
@@ -116,7 +116,7 @@ class Stream:
             return
         with contextlib.suppress(OSError, DeadlineError, EndOfStreamError):
             self._sock.shutdown(socket.SHUT_WR)
-            self.allow(_LINGER_S)
+            self.set_deadline(_LINGER_S)
             drained = 0
             while drained < _LINGER_BYTES:
                 self._buffer.clear()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from novakey.errors import StoreError
 from novakey.log import output
-from novakey.pairing.model import Window
+from novakey.pairing.model import PairingWindow
 from novakey.system import files
 from novakey.terminal import Screen, printable
 from novakey.wire.uri import PairingUri, listener, plain_host
@@ -54,7 +54,7 @@ class Display:
         self._lack = lack(bound_host) if measured else Lack.LISTENER
         return host or plain_host(advertised(bound_host))
 
-    def uri(self, window: Window, host: str, port: int) -> PairingUri:
+    def uri(self, window: PairingWindow, host: str, port: int) -> PairingUri:
         """Return what the QR of this window says; the token is in it and nowhere else."""
         return PairingUri(host, port, window.token, self._fingerprint, window.expires)
 

@@ -100,7 +100,7 @@ class Handshake:
         """
         began = self.clock.monotonic()
         try:
-            stream.allow(self.settings.hello_timeout_s)
+            stream.set_deadline(self.settings.hello_timeout_s)
             token, repeating = self._hello(stream, peer, on_hello)
         except RefusedHelloError as error:
             refused = self._limited(error)
@@ -128,7 +128,7 @@ class Handshake:
         if device is not None:
             if not repeating:
                 self.events.paired(device, again)
-            stream.allow(self.settings.reply_timeout_s)
+            stream.set_deadline(self.settings.reply_timeout_s)
             stream.send(acknowledgement)
             log.info("request %d from %s: pair ok%s", req_id, peer, " (repeated)" if repeating else "")
         return device is not None
@@ -220,11 +220,11 @@ class Handshake:
         """
         now = self.clock()
         seconds = self._time_to_register(now, began)
-        stream.allow(seconds)
+        stream.set_deadline(seconds)
         try:
             stream.send(pair.ServerKey(self.server.public, now + seconds).encode())
             reader = pair.RegisterReader(self.server, token, self.settings.register_max_len)
-            while (registration := reader.feed(stream.some())) is None:
+            while (registration := reader.feed(stream.read_some())) is None:
                 if stream.ended:
                     raise HandshakeError("the phone stopped before its register was whole and genuine")
         except DeadlineError:

@@ -35,7 +35,7 @@ class Record(NamedTuple):
     """A weaker backend that may still hold a copy of the key that moved to `backend`."""
 
 
-class Window(NamedTuple):
+class PairingWindow(NamedTuple):
     """One chance to pair: a token, until when, and how many handshakes it may still see fail."""
 
     token: Secret
@@ -43,7 +43,7 @@ class Window(NamedTuple):
     attempts: int
 
 
-class Repeat(NamedTuple):
+class AckRetry(NamedTuple):
     """A registration whose acknowledgement may have been lost."""
 
     token: Secret

@@ -25,11 +25,19 @@ from enum import Enum, auto
 from threading import RLock
 
 from novakey.errors import StoreError
-from novakey.pairing.model import Record, Repeat, Window
+from novakey.pairing.model import AckRetry, PairingWindow, Record
 from novakey.pairing.turn import in_turn
 from novakey.secret import Secret  # compares in constant time
 
-__all__ = ["Event", "IllegalTransitionError", "Pairing", "Record", "RefusedHelloError", "State", "Window"]
+__all__ = [
+    "Event",
+    "IllegalTransitionError",
+    "Pairing",
+    "PairingWindow",
+    "Record",
+    "RefusedHelloError",
+    "State",
+]
 
 REPEAT_S = 60  # a phone that lost the acknowledgement may ask for it again this long
 MAX_SEALING_FAILURES = 3
@@ -60,24 +68,24 @@ class Event(Enum):
 
 
 # REST stands for PAIRED where a device is stored, else UNPAIRED.
-REST = None
+IDLE = None
 TABLE: dict[tuple[State, Event], State | None] = {
     (State.UNPAIRED, Event.OPEN_WINDOW): State.OPEN,
     (State.PAIRED, Event.OPEN_WINDOW): State.OPEN,
     (State.OPEN, Event.HELLO): State.HANDSHAKE,
     (State.OPEN, Event.FAILED): State.OPEN,  # a hello that could not be written down
-    (State.OPEN, Event.INTERRUPTED): REST,  # the last of them
-    (State.OPEN, Event.ENDED): REST,
+    (State.OPEN, Event.INTERRUPTED): IDLE,  # the last of them
+    (State.OPEN, Event.ENDED): IDLE,
     (State.HANDSHAKE, Event.REGISTERED): State.PAIRED,
     (State.HANDSHAKE, Event.FAILED): State.OPEN,
     (State.HANDSHAKE, Event.REFUSED): State.OPEN,
-    (State.HANDSHAKE, Event.ENDED): REST,
-    (State.HANDSHAKE, Event.INTERRUPTED): REST,
+    (State.HANDSHAKE, Event.ENDED): IDLE,
+    (State.HANDSHAKE, Event.INTERRUPTED): IDLE,
     (State.UNPAIRED, Event.LOCKED): State.LOCKED,
     (State.PAIRED, Event.LOCKED): State.LOCKED,
     (State.LOCKED, Event.LOCKED): State.LOCKED,
     # Only the rest changes with the devices: taking the last one out opens nothing.
-    (State.PAIRED, Event.REVOKED): REST,
+    (State.PAIRED, Event.REVOKED): IDLE,
     (State.OPEN, Event.REVOKED): State.OPEN,
     (State.HANDSHAKE, Event.REVOKED): State.HANDSHAKE,
     (State.LOCKED, Event.REVOKED): State.LOCKED,
@@ -104,8 +112,8 @@ class Pairing:
         self, record: Record, devices: int, max_windows: int, save: Callable[[Record], None]
     ) -> None:
         self.record = record
-        self.window: Window | None = None
-        self.repeat: Repeat | None = None
+        self.window: PairingWindow | None = None
+        self.repeat: AckRetry | None = None
         self.ended_by: Event | None = None
         """How the last window ended; None while none has."""
         self._save = save
@@ -126,10 +134,10 @@ class Pairing:
         return self.record.locked
 
     @in_turn
-    def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> Window:
+    def open_window(self, token: Secret, now: int, seconds: int, attempts: int) -> PairingWindow:
         """Open a window with a fresh token."""
         after = self._after(Event.OPEN_WINDOW)
-        self.window = Window(token, now + seconds, attempts)
+        self.window = PairingWindow(token, now + seconds, attempts)
         self.repeat = None
         self.state = after
         return self.window
@@ -175,7 +183,7 @@ class Pairing:
         token = self.window.token
         self._end(Event.REGISTERED, self._succeeded())
         self._devices = devices
-        self.repeat = Repeat(token, now + REPEAT_S, device_id)
+        self.repeat = AckRetry(token, now + REPEAT_S, device_id)
 
     @in_turn
     def failed(self, now: int) -> None:

@@ -23,7 +23,7 @@ from novakey.log.format import escape
 from novakey.net.changes import changes
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display, is_loopback
-from novakey.pairing.model import WAY_OUT, Window
+from novakey.pairing.model import WAY_OUT, PairingWindow
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import Event, Pairing, State
 from novakey.secret import Secret
@@ -59,10 +59,10 @@ class Moved(NamedTuple):
     uri: PairingUri
 
 
-Happening = Moved | Ended | Attempt | RefusedPhone
+WindowEvent = Moved | Ended | Attempt | RefusedPhone
 
 
-class Windows:
+class PairingWindows:
     """Opens one window at a time and ends it in time."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Windows:
         on_shown: Callable[[PairingUri | None], None] = lambda uri: None,
     ) -> None:
         """`on_shown` gets what the QR of an opened window says, and None when the QR is taken away."""
-        self.happenings: Feed[Happening] = Feed()
+        self.happenings: Feed[WindowEvent] = Feed()
         self._settings = settings
         self._pairing = pairing
         self._display = display
@@ -84,14 +84,14 @@ class Windows:
         self.picture = display.picture
         self._clock = clock
         self._opening = Lock()
-        self._shown: Window | None = None
+        self._shown: PairingWindow | None = None
         self._uri: PairingUri | None = None
         self.refusal = ""
         """Why the last phone in the open window may not pair; empty where none was refused."""
         self._timer: gevent.Greenlet | None = None
         self._watch: gevent.Greenlet | None = None
 
-    def listen(self) -> Subscription[Happening]:
+    def listen(self) -> Subscription[WindowEvent]:
         """Return a new listener to what happens with the windows."""
         return self.happenings.listen()
 

@@ -7,7 +7,7 @@
     exec_child      a secret for one child, in its environment or on a descriptor
     person          the person at the terminal or the desktop
 
-Each is thin: the secret comes from an `Ask`, which waits for a phone.
+Each is thin: the secret comes from an `SecretSource`, which waits for a phone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class WaitedTooLong(NovaKeyError):
     """No phone sent a secret in time."""
 
 
-Ask = Callable[[str, float | None], Secret]
+SecretSource = Callable[[str, float | None], Secret]
 """Waits for a secret: a prompt, and seconds or None for the default. `NovaKeyError` when none comes."""
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from novakey.pull import Ask, write
-from novakey.pull.person import Person, for_a_person
+from novakey.pull import SecretSource, write
+from novakey.pull.person import UserPrompt, for_a_person
 
 
-def askpass(prompt: str, env: Mapping[str, str], output: BinaryIO, ask: Ask, person: Person) -> int:
+def askpass(
+    prompt: str, env: Mapping[str, str], output: BinaryIO, ask: SecretSource, person: UserPrompt
+) -> int:
     """Answer one prompt; the exit code. `NovaKeyError` when no secret comes."""
     match env.get("SSH_ASKPASS_PROMPT"):
         case "confirm":

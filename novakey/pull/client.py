@@ -43,7 +43,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Waiter:
-    """An `Ask` of one installation.
+    """An `SecretSource` of one installation.
 
     `reader` is the descriptor that the secret will be written to: once no program reads
     there any more, the request ends, so that no secret is sent for nothing.
@@ -60,7 +60,7 @@ class Waiter:
         seconds = self.default_s if seconds is None else seconds
         shown = one_line(" ".join(prompt.split()))[:MAX_PROMPT]
         until = time.monotonic() + seconds
-        with client.asking(self.paths, "ask", prompt=shown, device=self.device) as asked:
+        with client.request(self.paths, "ask", prompt=shown, device=self.device) as asked:
             while (left := until - time.monotonic()) > 0:
                 answer = asked.next(min(left, _GONE_POLL_S))
                 if isinstance(answer, Event):

@@ -28,7 +28,7 @@ from gevent import Greenlet
 from novakey.control.client import NoDaemonError
 from novakey.errors import NovaKeyError
 from novakey.log.format import one_line
-from novakey.pull import Ask, WaitedTooLong
+from novakey.pull import SecretSource, WaitedTooLong
 from novakey.secret import Secret
 from novakey.system import procfs
 from novakey.system.files import make_folders
@@ -51,7 +51,7 @@ def folders(env: dict[str, str], euid: int) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Question:
+class PasswordQuery:
     """One `ask.` file. `not_after` is in seconds of the monotonic clock, 0 for no end."""
 
     path: Path
@@ -61,7 +61,7 @@ class Question:
     not_after: float
 
 
-def read(path: Path) -> Question | None:
+def read(path: Path) -> PasswordQuery | None:
     """Return the question in a file; None where it is none (half-written, foreign, a link)."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,13 +83,15 @@ def read(path: Path) -> Question | None:
     if not address.startswith("/") or pid > MAX_PID:
         return None
     message = one_line(ask.get("Message", "password"))[:MAX_MESSAGE]
-    return Question(path, pid, address, message, not_after)
+    return PasswordQuery(path, pid, address, message, not_after)
 
 
 class PasswordAgent:
     """Answers the questions in one folder. Several wait side by side: the daemon has a queue for them."""
 
-    def __init__(self, folder: Path, ask: Ask, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path, ask: SecretSource, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder
         self._ask = ask
         self._monotonic = monotonic
@@ -119,7 +121,7 @@ class PasswordAgent:
             if question is not None:
                 self._seen[path] = gevent.spawn(self._answer, question)
 
-    def _answer(self, question: Question) -> None:
+    def _answer(self, question: PasswordQuery) -> None:
         waiting = gevent.spawn(self._secret, question)
         try:
             while not waiting.ready() and not self._is_over(question):
@@ -135,7 +137,7 @@ class PasswordAgent:
         finally:
             secret.wipe()
 
-    def _secret(self, question: Question) -> Secret | None:
+    def _secret(self, question: PasswordQuery) -> Secret | None:
         """None where no phone sent one: others may still answer, and the question has its own end."""
         who = procfs.describe(question.pid) if question.pid else "a service"
         prompt = f"{question.message} (for {who}, process {question.pid})"
@@ -153,7 +155,7 @@ class PasswordAgent:
                 _AGAIN_S
             )  # the daemon may come back; whether the question is over is looked at above
 
-    def _is_over(self, question: Question) -> bool:
+    def _is_over(self, question: PasswordQuery) -> bool:
         if question.not_after and self._monotonic() >= question.not_after:
             return True
         return not question.path.exists() or not _alive(question.pid)

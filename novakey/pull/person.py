@@ -30,7 +30,7 @@ def for_a_person(prompt: str) -> bool:
     return _YES_NO.search(prompt) is not None or _CHOICE.search(prompt) is not None
 
 
-class Person:
+class UserPrompt:
     """The person who sits here. `terminal` is the path of theirs; a pinentry is told another one."""
 
     def __init__(self, terminal: str = "/dev/tty") -> None:

@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from novakey import __version__
 from novakey.errors import NovaKeyError
-from novakey.pull import Ask, WaitedTooLong, write_all
-from novakey.pull.person import Person
+from novakey.pull import SecretSource, WaitedTooLong, write_all
+from novakey.pull.person import UserPrompt
 from novakey.secret import Secret
 from novakey.system.sanitize import lines
 
@@ -71,8 +71,8 @@ class _Texts:
 class Pinentry:
     """One client."""
 
-    ask: Ask
-    person: Person
+    ask: SecretSource
+    person: UserPrompt
     _texts: _Texts = field(default_factory=_Texts)
 
     def serve(self, source: BinaryIO, output: BinaryIO) -> None:

@@ -181,7 +181,7 @@ def _stop_service(paths: Paths, say: Say) -> None:
 def _remove_logs(settings: Settings, paths: Paths) -> None:
     folder = rotate.folder(settings, paths.log)
     for name in (settings.log_file or format.DEFAULT_FILE, audit.FILE, audit.EVENTS):
-        for path in rotate.parts(folder / name):
+        for path in rotate.rotated_files(folder / name):
             files.remove(path)
 
 

@@ -18,7 +18,7 @@ _KEPT_FILES = 64  # for the store, the logs, the display, the owner's socket and
 _FEW = 4  # connections: with fewer nothing can be served at all
 
 
-def close_up() -> None:
+def harden() -> None:
     """Only root can look into this process, and a crash writes no memory anywhere.
 
     It holds keys and perhaps a secret. Other programs of the same user could
@@ -56,7 +56,7 @@ def environment(*names: str) -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", *names) if name in os.environ}
 
 
-def room_for_connections() -> int:
+def fd_budget() -> int:
     """How many connections the limit on open files leaves room for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 30 if soft == resource.RLIM_INFINITY else max(_FEW, soft - _KEPT_FILES)

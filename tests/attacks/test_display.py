@@ -118,7 +118,7 @@ def test_a_note_that_is_not_signed_changes_no_key_and_stops_no_delivery(
     for numbers, width in notes_of_no_sense():
         plant(numbers, width)
         with others_run():
-            backend.put_right()
+            backend.recover()
             assert typed(backend, window, "abc") is None
         assert server.keymap() == before
 
@@ -137,14 +137,14 @@ def test_a_note_that_was_seen_frees_no_key_that_somebody_else_has_taken(
         plant(seen)
 
         def is_recovered() -> bool:  # it ends after two seconds, which a busy machine needs for other things
-            backend.put_right()
+            backend.recover()
             return not watching.keymap().keys[other].symbols
 
         wait_until(is_recovered, "freeing the key that holds what the note says")
         assert watching.keymap().keys[code].gives((0x62, 0x62)), "the owner's"
         altered = [*seen[:-2], code, seen[-1]]
         plant(altered)
-        backend.put_right()
+        backend.recover()
         assert watching.keymap().keys[code].gives((0x62, 0x62))
     finally:
         watching.put_on_keys({code: (0, 0), other: (0, 0)})

@@ -61,7 +61,7 @@ class World:
         """Open a window, pair one more phone; it is paired from the acknowledgement on."""
         if len(self.paired) >= MOST_DEVICES:
             return
-        with client.asking(self.paths, "pair", add=True) as asked:
+        with client.request(self.paths, "pair", add=True) as asked:
             event = asked.next(5)
             profile = reference.pair_with(event.members["uri"], f"phone-{secrets.token_hex(4)}")
             self.paired[profile.device_id] = profile

@@ -21,13 +21,13 @@ _READER = """
 import socket, sys
 from novakey.net.stream import Stream
 stream = Stream(socket.socket(fileno=int(sys.argv[1])))
-stream.allow(20)
+stream.set_deadline(20)
 for _ in range(int(sys.argv[2])):
     stream.line(1000)
     stream.line(1000)
     stream.secret(64).wipe()
 print("read", flush=True)
-stream.some()
+stream.read_some()
 """
 
 
@@ -66,9 +66,9 @@ def left(scene: Scene, text: str, other: Child | None = None) -> dict[str, dict[
 @pytest.mark.parametrize("words", [("ask",), ("askpass", "Password:")], ids=lambda words: words[0])
 def test_after_a_program_has_its_secret_the_daemon_has_none(scene: Scene, words: tuple[str, ...]) -> None:
     text = secret()
-    asking = scene.novakey(*words)
-    scene.answer(asking, text)
-    assert asking.wait() == 0 and asking.output().strip() == text.encode()
+    request = scene.novakey(*words)
+    scene.answer(request, text)
+    assert request.wait() == 0 and request.output().strip() == text.encode()
     assert left(scene, text) == {}
 
 
@@ -89,7 +89,7 @@ def test_the_password_agent_keeps_nothing_of_what_it_has_passed_on(scene: Scene)
     agent: Child = scene.among_own_questions(*command("agent"))
     wait_until(lambda: "answering what is asked" in agent.said(), "the agent")
     text = secret()
-    asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=30", "The disk?")
-    scene.answer(asking, text)
-    assert asking.wait() == 0 and asking.output().strip() == text.encode()
+    request = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=30", "The disk?")
+    scene.answer(request, text)
+    assert request.wait() == 0 and request.output().strip() == text.encode()
     assert left(scene, text, agent) == {}

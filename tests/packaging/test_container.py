@@ -336,16 +336,16 @@ def test_without_a_display_a_program_that_asks_is_answered_by_the_phone(
     with serving(image, volume, passphrase, **settings) as container:
         profile = pair(container)
         words = ("ask", "--prompt", "the backup's key", "--timeout", "40")
-        with Container(image, volume, *words, env=container._env, binds=container._binds) as asking:
-            while "waiting for a phone" not in asking.log():
-                assert time.monotonic() - asking.began < 30 and asking.process.poll() is None, asking.log()
+        with Container(image, volume, *words, env=container._env, binds=container._binds) as request:
+            while "waiting for a phone" not in request.log():
+                assert time.monotonic() - request.began < 30 and request.process.poll() is None, request.log()
                 time.sleep(0.02)
             secret = secrets.token_urlsafe(16)
             assert say(profile, MessageType.APPROVE).outcome is Outcome.OK
             reply = say(profile, MessageType.INJECT, secret.encode())
             assert reply.outcome is Outcome.OK, reply
-            assert asking.process.wait(20) == 0
-            assert asking.log().endswith(secret) is True
+            assert request.process.wait(20) == 0
+            assert request.log().endswith(secret) is True
         assert (secret in container.log()) is False
 
 

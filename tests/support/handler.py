@@ -14,7 +14,7 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Permissions
 from novakey.messages.replay import ReplayGuard
-from novakey.messages.requests import Asks
+from novakey.messages.requests import SecretRequests
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.clock import CLOCK, Clock
 from novakey.wire import crypto
@@ -36,7 +36,13 @@ def handler(
     permissions = Permissions()
     approvals = Approvals(settings, permissions, clock=clock)
     injector = Injector(
-        settings, devices, Output(settings, choose), permissions, approvals, Asks(permissions), clock=clock
+        settings,
+        devices,
+        Output(settings, choose),
+        permissions,
+        approvals,
+        SecretRequests(permissions),
+        clock=clock,
     )
     keys = server or crypto.ExpandedKey.generate()
     options.setdefault("replays", ReplayGuard())

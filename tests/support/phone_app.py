@@ -352,7 +352,7 @@ def scanned(daemon: Daemon, phone: PhoneApp) -> Screen:
     from novakey.control import client
     from novakey.system.paths import Paths
 
-    with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
+    with client.request(Paths.under(daemon.folder), "pair", add=True) as asked:
         window = asked.next(20)
         return phone.scan(window.members["uri"])  # type: ignore[union-attr]
 

@@ -101,11 +101,11 @@ class SecretService:
     def kill_while_asked(self) -> None:
         """Kill the stopped keyring as soon as somebody waits for its answer."""
         strangers = self._names()
-        asking: set[str] = set()
-        while not asking:  # a program that only looks around is gone again a moment later
+        request: set[str] = set()
+        while not request:  # a program that only looks around is gone again a moment later
             seen = self._names() - strangers
             time.sleep(0.3)
-            asking = seen & self._names()
+            request = seen & self._names()
         self.signal(signal.SIGKILL)
 
     def _names(self) -> set[str]:

@@ -101,7 +101,7 @@ def test_a_stream_tells_how_long_its_bytes_have_lain_and_whether_its_peer_is_the
         stream = Stream(accepted)
         peer.sendall(b"one\n")
         gevent.sleep(0.3)
-        stream.allow(5)
+        stream.set_deadline(5)
         assert stream.line(10) == b"one\n" and 0.25 < stream.lain_s() < 5
         assert stream.is_open()
         peer.shutdown(socket.SHUT_WR)

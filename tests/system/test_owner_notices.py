@@ -19,9 +19,16 @@ from support.x11 import RecordingXterm, XServer, wait_until
 from novakey.config.settings import Settings
 from novakey.control import client
 from novakey.daemon import audit
-from novakey.daemon.notifications import QUIET_S, REPEATED, RETRY_S, STRANGERS, STRANGERS_QUIET_S, Notices
+from novakey.daemon.notifications import (
+    QUIET_S,
+    REPEATED,
+    RETRY_S,
+    STRANGERS,
+    STRANGERS_QUIET_S,
+    Notifications,
+)
 from novakey.devices.store import Device, DeviceStore
-from novakey.messages.handler import Answered
+from novakey.messages.handler import MessageResult
 from novakey.pairing import refusal
 from novakey.secret import Secret
 from novakey.system.clock import Clock
@@ -149,7 +156,7 @@ def test_a_service_offers_the_qr_of_its_window_and_shows_it_in_the_persons_viewe
             assert shown == f"{daemon.folder}/novakey-pair.png|{screen.display}"
             daemon.pair("pocket")
             client.ask(Paths.under(daemon.folder), "revoke", device="pocket")
-            with client.asking(Paths.under(daemon.folder), "pair") as asked:
+            with client.request(Paths.under(daemon.folder), "pair") as asked:
                 asked.next(20)
                 wait_until(lambda: "can be paired" in dunst.ctl("count") or dunst.shown() >= 1, "the offer")
                 port = daemon.port
@@ -282,7 +289,7 @@ class Heard:
         self.bodies: list[str] = []
         device = Device("a", Secret(bytes(32)))
         store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {device.id: device}, None)
-        self.notices = Notices(Settings(**settings), store, self, Clock(monotonic=lambda: self.now))  # type: ignore[arg-type]
+        self.notices = Notifications(Settings(**settings), store, self, Clock(monotonic=lambda: self.now))  # type: ignore[arg-type]
 
     def tell(self, summary: str, body: str) -> None:
         self.summaries.append(summary)
@@ -296,7 +303,7 @@ class Heard:
         msg: str = "",
         program: str = "",
     ) -> None:
-        self.notices.answered(Answered(0, 1, "192.0.2.1", device, stage, outcome, program, msg=msg))
+        self.notices.answered(MessageResult(0, 1, "192.0.2.1", device, stage, outcome, program, msg=msg))
 
 
 def test_arming_between_refusals_does_not_hide_them(tmp_path: Path) -> None:

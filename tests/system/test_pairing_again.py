@@ -36,7 +36,7 @@ class Scanned(Daemon):
         return client.ask(Paths.under(self.folder), op, **arguments)
 
     def window(self) -> str:
-        with client.asking(Paths.under(self.folder), "pair", add=True) as asked:
+        with client.request(Paths.under(self.folder), "pair", add=True) as asked:
             event = asked.next(20)
             assert isinstance(event, Event)
             return str(event.members["uri"])
@@ -72,7 +72,7 @@ def audit(daemon: Daemon) -> list[dict[str, Any]]:
 def test_its_new_key_replaces_the_old_one_its_name_stays_and_the_owner_is_told(daemon: Scanned) -> None:
     old = daemon.scan()
     daemon.ask("rename", device=ANNA, name="anna")
-    with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
+    with client.request(Paths.under(daemon.folder), "pair", add=True) as asked:
         window = asked.next(20)
         assert isinstance(window, Event)
         new = phone.pair_with(window.members["uri"], ANNA)

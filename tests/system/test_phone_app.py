@@ -271,7 +271,7 @@ def test_a_phone_whose_listener_was_deleted_or_that_was_reinstalled_pairs_again(
 def test_a_second_listener_for_the_same_computer_ends_the_pairing_of_the_first(daemon: Daemon) -> None:
     phone = paired(daemon)
     phone.add_listener("by name", "localhost", daemon.port)
-    with client.asking(Paths.under(daemon.folder), "pair", add=True) as asked:
+    with client.request(Paths.under(daemon.folder), "pair", add=True) as asked:
         window = asked.next(20)
         text = window.members["uri"].replace("host=127.0.0.1", "host=localhost")  # type: ignore[union-attr]
         assert phone.scan(text).text == "Paired with by name"
@@ -396,14 +396,14 @@ def test_what_must_be_pasted_by_hand_says_so(screen: XServer, tmp_path: Path) ->
 def test_one_tap_answers_a_program_that_asks_and_a_late_one_is_told_to_wait() -> None:
     with Scene() as scene:
         phone = with_app(scene.phone)
-        asking = scene.novakey("ask")
-        scene.asked(asking)
+        request = scene.novakey("ask")
+        scene.asked(request)
         assert phone.send("for the program").text == f"Sent to {NAME}", "a request counts as armed"
-        assert asking.wait() == 0 and asking.output() == b"for the program"
+        assert request.wait() == 0 and request.output() == b"for the program"
         gone = scene.novakey("ask")
         scene.asked(gone)
         gone.process.terminate()
-        wait_until(lambda: not scene.asks(), "the end of the request")
+        wait_until(lambda: not scene.requests(), "the end of the request")
         late = phone.send("for the one that has gone")
         assert late.text == "Rate limited… Wait a moment…" and "send again in" in late.details
 

@@ -88,7 +88,7 @@ def test_a_phone_is_a_stranger_from_the_beginning_of_its_revocation(daemon: Slow
 
 def test_two_changes_at_once_both_last(daemon: SlowDisk) -> None:
     first = daemon.pair("phone-1")
-    with client.asking(daemon.paths, "pair", add=True) as asked:
+    with client.request(daemon.paths, "pair", add=True) as asked:
         event = asked.next(10)
         assert isinstance(event, Event)
         second = phone.pair_with(str(event.members["uri"]), "phone-2")

@@ -23,7 +23,7 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Change, Permissions
 from novakey.messages.replay import ReplayGuard
-from novakey.messages.requests import Asks
+from novakey.messages.requests import SecretRequests
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.state import Pairing, Record
@@ -70,7 +70,7 @@ class Listener:
             Output(settings, no_display),
             permissions,
             Approvals(settings, permissions),
-            Asks(permissions),
+            SecretRequests(permissions),
         )
         handler = Handler(settings, self.store, server, injector, ReplayGuard(), Clock(lambda: NOW))
         self.server = Server(settings.listen_addr, settings.max_payload_len, handshake, handler)

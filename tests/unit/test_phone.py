@@ -31,7 +31,7 @@ def test_a_connection_that_is_reset_behind_the_registration_is_no_acknowledgemen
     with ours, socket.socket() as gone:  # as after a reset: shutdown(2) says ENOTCONN
         answering = gevent.spawn(daemon)
         stream = Stream(ours)
-        stream.allow(10)
+        stream.set_deadline(10)
         with pytest.raises(EndOfStreamError):
             phone._pair(stream, target, Registration("phone-1", Secret(bytes(32))), gone)
         answering.join(10)

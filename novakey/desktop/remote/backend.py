@@ -92,7 +92,7 @@ class RemoteBackend(Backend):
         """See `Backend.type_text`; the focus cannot be watched here."""
         delivery.check_target(None)
         with self._typist(deadline_s) as typist:
-            typist.strike(typist.layout.plan(typed_characters(text), typist.caps_lock()))
+            typist.tap(typist.layout.plan(typed_characters(text), typist.caps_lock()))
 
     def paste(self, text: Secret, deadline_s: float, delivery: Delivery) -> bool:
         """See `Backend.paste`: Ctrl+V, as it is unknown whether a terminal has the focus."""
@@ -105,7 +105,7 @@ class RemoteBackend(Backend):
             with self._typist(until - time.monotonic()) as typist:
                 gevent.sleep(SETTLE_S)
                 fetched.clear()
-                typist.strike([typist.layout.shortcut("v")])
+                typist.tap([typist.layout.shortcut("v")])
         except DesktopError:
             return False
         return bool(fetched.wait(min(FETCH_S, max(0.0, until - time.monotonic()))))
@@ -185,7 +185,7 @@ class Typist:
         self.sent = 0
         self.whole = False  # every key went out, and the desktop has carried it out
 
-    def strike(self, presses: Sequence[Press]) -> None:
+    def tap(self, presses: Sequence[Press]) -> None:
         """Press the keys one after the other."""
         try:
             for press in presses:

@@ -21,7 +21,7 @@ import gevent
 from jeepney import DBusAddress, HeaderFields, MatchRule
 from jeepney.bus_messages import message_bus
 
-from novakey.desktop.base import CannotType, DesktopError, Permission, Unusable
+from novakey.desktop.base import CannotType, DesktopError, RestoreTokenStore, Unusable
 from novakey.desktop.remote import xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
@@ -57,7 +57,7 @@ class PortalBackend(RemoteBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self._permission: Permission | None = None
+        self._permission: RestoreTokenStore | None = None
         self._keyboard: PortalKeyboard | None = None
         self._opening: gevent.Greenlet | None = None
 
@@ -82,7 +82,7 @@ class PortalBackend(RemoteBackend):
             )
         return None
 
-    def keep_permission_in(self, permission: Permission) -> None:
+    def keep_restore_token_in(self, permission: RestoreTokenStore) -> None:
         """See `Backend.keep_permission_in`."""
         self._permission = permission
 
@@ -134,7 +134,7 @@ class PortalBackend(RemoteBackend):
 class PortalKeyboard:
     """A session that the person has allowed; see `remote.Keyboard`. It outlives a delivery."""
 
-    def __init__(self, permission: Permission | None) -> None:
+    def __init__(self, permission: RestoreTokenStore | None) -> None:
         """Ask for it, and wait until the person has answered. Raises `BusError`."""
         self._bus = Bus()
         self._ended = False

@@ -63,7 +63,7 @@ class Typist:
                 self._keyboard.use(next_keymap(islice(typed_characters(text), at - 1, None)))
                 stroke = self._keyboard.keymap.stroke(character)
             assert stroke is not None
-            self._strike(stroke)
+            self._tap(stroke)
             if at % CHUNK and at < total:
                 continue
             self._keyboard.settle()
@@ -74,14 +74,14 @@ class Typist:
 
     def press(self, stroke: Stroke) -> None:
         """Press one key with its modifiers, such as a shortcut."""
-        self._strike(stroke)
+        self._tap(stroke)
         self._keyboard.settle()
         self._still_there()
 
-    def _strike(self, stroke: Stroke) -> None:
+    def _tap(self, stroke: Stroke) -> None:
         # From here on it is unknown whether it came through, should the compositor hang.
         self.sent += 1
-        self._keyboard.strike(stroke)
+        self._keyboard.tap(stroke)
 
     def _still_there(self) -> None:
         if self._focus is None:

@@ -48,7 +48,7 @@ class VirtualKeyboard:
         self._connection.request(self._keyboard, 2, "uuuu", 0, 0, 0, 0)
         self._connection.roundtrip()
 
-    def strike(self, stroke: Stroke) -> None:
+    def tap(self, stroke: Stroke) -> None:
         """Queue one key, down and up, so that no crash can come in between and leave it down."""
         self._set_modifiers(stroke.modifiers)
         for state in (1, 0):

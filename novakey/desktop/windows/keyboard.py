@@ -60,12 +60,12 @@ class Keyboard:
         Raises `CannotType` when nothing was let through, `DesktopError` when only a
         part was, with the number of characters that were at least begun.
         """
-        self._strike([self._strokes(character) for character in chunk])
+        self._tap([self._strokes(character) for character in chunk])
 
     def paste(self) -> None:
         """Press Control+V. Raises as `type` does."""
         control, key = self._key(VK_LCONTROL), self._key(VK_V)
-        self._strike([[control, key, key.up, control.up]])
+        self._tap([[control, key, key.up, control.up]])
 
     def _strokes(self, character: str) -> list[Event]:
         if character in "\n\t":
@@ -80,7 +80,7 @@ class Keyboard:
         scan = self._calls.MapVirtualKeyW(code, MAPVK_VK_TO_VSC_EX)
         return Event(code, scan & 0xFF, EXTENDEDKEY if scan >> 8 == 0xE0 else 0)
 
-    def _strike(self, strokes: Sequence[Sequence[Event]]) -> None:
+    def _tap(self, strokes: Sequence[Sequence[Event]]) -> None:
         held = [self._key(code) for code in MODIFIERS if self._calls.GetAsyncKeyState(code) & 0x8000]
         nothing = Event(VK_NOTHING, 0, 0)
         mask = [nothing, nothing.up] if any(key.key in _OPENS_A_MENU for key in held) else []
@@ -90,13 +90,13 @@ class Keyboard:
         sent = self._send(events)
         if sent == len(events):
             return
-        self._put_right(events[:sent], held)
+        self._recover(events[:sent], held)
         if sent == 0:
             raise CannotType(BLOCKED)
         begun = _begun(strokes, sent - len(before))
         raise DesktopError("windows let only a part of the input through", begun)
 
-    def _put_right(self, done: Iterable[Event], held: Sequence[Event]) -> None:
+    def _recover(self, done: Iterable[Event], held: Sequence[Event]) -> None:
         """After a call that was cut short: what it left down goes up, what it left up goes down."""
         down = dict.fromkeys(held)
         for event in done:

@@ -120,13 +120,13 @@ class X11Backend(Backend):
 
     def prepare(self) -> None:
         """See `Backend.prepare`."""
-        from novakey.desktop.x11.warm import READY
+        from novakey.desktop.x11.warm import WARM
 
-        READY.make()
+        WARM.make()
 
-    def put_right(self) -> None:
-        """See `Backend.put_right`."""
-        _put_right(self._notes, PROBE_S)
+    def recover(self) -> None:
+        """See `Backend.recover`."""
+        _recover(self._notes, PROBE_S)
 
     def clear_clipboard(self) -> None:
         """See `Backend.clear_clipboard`."""
@@ -136,20 +136,20 @@ class X11Backend(Backend):
 
     def close(self) -> None:
         """See `Backend.close`."""
-        from novakey.desktop.x11.warm import READY
+        from novakey.desktop.x11.warm import WARM
 
         self.clear_clipboard()
-        READY.close()
+        WARM.close()
 
     def _target(self, deadline_s: float) -> Target:
         from novakey.desktop.x11 import focus as x11_target
-        from novakey.desktop.x11.snapshot import Glance
+        from novakey.desktop.x11.snapshot import Snapshot
 
         with _within(deadline_s):
             connection = _connect()
             try:
                 with connection.grabbed():
-                    return x11_target.find(connection, Glance(connection))
+                    return x11_target.find(connection, Snapshot(connection))
             finally:
                 connection.close()
 
@@ -168,10 +168,10 @@ class X11Backend(Backend):
         wanted: Sequence[int],
         deadline_s: float,
         delivery: Delivery,
-        always: frozenset[int] = frozenset(),
+        modifiers: frozenset[int] = frozenset(),
     ) -> None:
         from novakey.desktop.x11.typing import Typist
-        from novakey.desktop.x11.warm import READY
+        from novakey.desktop.x11.warm import WARM
 
         end = time.monotonic() + deadline_s
         typist: Typist | None = None
@@ -181,14 +181,14 @@ class X11Backend(Backend):
                 try:
                     typist = Typist(connection, delivery, self._notes)
                     with _returning(typist):
-                        typist.type(wanted, end - 2 * RESERVE_S, always)
+                        typist.type(wanted, end - 2 * RESERVE_S, modifiers)
                 finally:
                     connection.close()
-                    READY.make_soon()
+                    WARM.prewarm()
         except BaseException as error:  # also when the greenlet is ended: the keys are not ours to keep
             stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
-                _put_right(self._notes, STOP_S if stopped else end - time.monotonic())
+                _recover(self._notes, STOP_S if stopped else end - time.monotonic())
             sent, struck = (typist.sent, typist.struck) if typist is not None else (0, 0)
             if stopped:
                 raise DesktopError("the daemon is stopping", sent, struck == len(wanted)) from None
@@ -208,7 +208,7 @@ def _returning(typist: Typist) -> Iterator[None]:
     typist.give_back()
 
 
-def _put_right(notes: Notes, deadline_s: float) -> None:
+def _recover(notes: Notes, deadline_s: float) -> None:
     """Undo what a broken delivery has changed, over a new connection."""
     try:
         with _within(deadline_s):
@@ -223,15 +223,15 @@ def _put_right(notes: Notes, deadline_s: float) -> None:
 
 
 def _probe() -> None:
-    from novakey.desktop.x11.warm import READY
+    from novakey.desktop.x11.warm import WARM
 
-    READY.probe()
+    WARM.probe()
 
 
 def _connect() -> Connection:
-    from novakey.desktop.x11.warm import READY
+    from novakey.desktop.x11.warm import WARM
 
-    return READY.take()
+    return WARM.take()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from Xlib.ext import xinput
 from novakey.desktop.x11 import keymap as x11_keymap
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.display import GuardedDisplay
-from novakey.desktop.x11.transport import Reply, Told, send_and_wipe
+from novakey.desktop.x11.transport import PendingReply, VoidRequest, send_and_wipe
 from novakey.desktop.x11.wire import KeyboardState
 
 XKB, XTEST, RESOURCE, RECORD = "XKEYBOARD", "XTEST", "X-Resource", "RECORD"
@@ -61,7 +61,7 @@ def place() -> Place:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Prefetch:
     """What was seen when it was last looked, and is asked about before it is seen to be still so."""
 
     windows: tuple[int, ...] = ()  # the one with the focus, the one that this is in, and so on
@@ -77,7 +77,7 @@ class Connection:
     def __init__(self) -> None:
         self.place = place()
         self.display = GuardedDisplay(self.place.display)
-        self.expected = Expected()
+        self.expected = Prefetch()
         try:
             self._problem: str | None = None
             self.display.set_error_handler(self._note)
@@ -130,13 +130,13 @@ class Connection:
         """Close the socket at once, also when the server no longer reads from it."""
         self.display.close()
 
-    def ask(self, request: bytes) -> Reply:
+    def ask(self, request: bytes) -> PendingReply:
         """Queue a request; several that are queued go out together, and cost one round trip."""
-        return Reply(self.display, request)
+        return PendingReply(self.display, request)
 
     def tell(self, request: bytes) -> None:
         """Queue a request that has no reply."""
-        Told(self.display, [request])
+        VoidRequest(self.display, [request])
 
     def sync(self) -> None:
         """Wait until the server has done everything that was sent."""
@@ -194,7 +194,7 @@ class Connection:
         """Release a key."""
         self.tell(wire.fake_key(self.xtest, wire.KEY_RELEASE, keycode))
 
-    def strike(self, keys: Callable[[], Iterator[tuple[int, bool]]]) -> None:
+    def tap(self, keys: Callable[[], Iterator[tuple[int, bool]]]) -> None:
         """Keys go down (true) and up, one after the other. `keys` is called twice: a list would be a copy."""
         count = sum(1 for _ in keys())
         if count:

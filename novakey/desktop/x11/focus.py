@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from novakey.desktop.base import DesktopError, Focus
 from novakey.desktop.x11 import wire
-from novakey.desktop.x11.connection import Connection, Expected
+from novakey.desktop.x11.connection import Connection, Prefetch
 from novakey.desktop.x11.machines import shows_another
-from novakey.desktop.x11.snapshot import MAX_DEPTH, Glance
+from novakey.desktop.x11.snapshot import MAX_DEPTH, Snapshot
 from novakey.desktop.x11.window import Window
 from novakey.system.procfs import executable
 
@@ -32,13 +32,13 @@ class Target:
         return shows_another(self.focus)
 
 
-def find(connection: Connection, glance: Glance) -> Target:
+def find(connection: Connection, snapshot: Snapshot) -> Target:
     """Return the window with the focus; `DesktopError` when there is none to type into."""
-    window = glance.focus
+    window = snapshot.focus
     if window in (0, connection.root.id):
-        raise DesktopError(NO_FOCUS if glance.is_managed else UNDER_POINTER)
-    whose = glance.owner_of(window)
-    top = _top_level(connection, glance)
+        raise DesktopError(NO_FOCUS if snapshot.is_managed else UNDER_POINTER)
+    whose = snapshot.owner_of(window)
+    top = _top_level(connection, snapshot)
     if not top.is_viewable:
         raise DesktopError(NO_FOCUS)
     # The server knows whose local connection it is; where it cannot be asked, the window's word counts.
@@ -65,23 +65,23 @@ def expect(connection: Connection) -> None:
         asked = Window(connection, window)
         window = asked.parent if asked.property("WM_STATE") is None else 0
     numbers = tuple(number for number, _ in wire.keyboards(keyboards.raw))
-    connection.expected = Expected(tuple(windows), numbers)
+    connection.expected = Prefetch(tuple(windows), numbers)
 
 
-def _top_level(connection: Connection, glance: Glance) -> Window:
+def _top_level(connection: Connection, snapshot: Snapshot) -> Window:
     """Return the window with WM_STATE, or the topmost one without a window manager.
 
     A focused window that is in no managed window is the manager's own, or the desktop's:
     window managers put the focus there when no window has it.
     """
-    window = glance.focus
+    window = snapshot.focus
     for _ in range(MAX_DEPTH):
-        asked = glance.window(window)
-        if glance.is_managed and asked.property("WM_STATE") is not None:
+        asked = snapshot.window(window)
+        if snapshot.is_managed and asked.property("WM_STATE") is not None:
             return asked
         window = asked.parent
         if window in (0, connection.root.id):
-            if glance.is_managed:
+            if snapshot.is_managed:
                 raise DesktopError(NO_FOCUS)
             return asked
     raise DesktopError(NO_FOCUS)

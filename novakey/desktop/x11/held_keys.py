@@ -15,7 +15,7 @@ from functools import cached_property
 
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import XTEST, Connection
-from novakey.desktop.x11.snapshot import Glance
+from novakey.desktop.x11.snapshot import Snapshot
 
 _DEVICE_KEY_PRESS, _DEVICE_KEY_RELEASE = 1, 2  # counted from the first event of the extension
 _XTEST_NAME = XTEST  # the server names its own devices "… XTEST keyboard"
@@ -24,31 +24,31 @@ _XTEST_NAME = XTEST  # the server names its own devices "… XTEST keyboard"
 class HeldKeys:
     """The keys that are down now, by the keyboard that holds them."""
 
-    def __init__(self, connection: Connection, glance: Glance) -> None:
+    def __init__(self, connection: Connection, snapshot: Snapshot) -> None:
         self._connection = connection
-        self._glance = glance
+        self._snapshot = snapshot
 
     @cached_property
     def _ours(self) -> set[int]:
         """On the keyboard that programs press keys on."""
-        mine = [number for number, name in self._glance.keyboards if _XTEST_NAME in name]
-        return {code for number in mine for code in self._glance.keys_down_on(number)}
+        mine = [number for number, name in self._snapshot.keyboards if _XTEST_NAME in name]
+        return {code for number in mine for code in self._snapshot.keys_down_on(number)}
 
     @cached_property
     def _persons(self) -> dict[int, set[int]]:
         """On each of a person's keyboards."""
-        others = [number for number, name in self._glance.keyboards if _XTEST_NAME not in name]
-        return {number: self._glance.keys_down_on(number) for number in others}
+        others = [number for number, name in self._snapshot.keyboards if _XTEST_NAME not in name]
+        return {number: self._snapshot.keys_down_on(number) for number in others}
 
     @property
     def are_none(self) -> bool:
         """Whether no key is down, on the core keyboard or on any that it sums up."""
-        return not (self._glance.keys_down or self._ours or any(self._persons.values()))
+        return not (self._snapshot.keys_down or self._ours or any(self._persons.values()))
 
     def release(self, also: set[int]) -> None:
         """Put them up, and `also` keys that merely our device may believe to be down."""
         _ = self._ours, self._persons  # as they are now
-        for code in self._glance.keys_down | also:
+        for code in self._snapshot.keys_down | also:
             self._connection.release(code)
 
     def release_ours(self) -> None:

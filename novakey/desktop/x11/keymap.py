@@ -245,9 +245,9 @@ def next_batch(wanted: Sequence[int], layout: Layout, free: Sequence[int]) -> Ba
     first, shift = missing[: len(free)], layout.shift
     # A key that gives the same with Shift can go wrong in fewer ways: so pairs only where keys lack.
     second = missing[len(free) : 2 * len(free)] if shift else []
-    lent = {symbol: Stroke(code) for symbol, code in zip(first, free)}  # noqa: B905  # free ones are left
-    lent |= {symbol: Stroke(code, (shift,)) for symbol, code in zip(second, free) if shift}  # noqa: B905
-    reach = table | lent
+    remapped = {symbol: Stroke(code) for symbol, code in zip(first, free)}  # noqa: B905  # free ones are left
+    remapped |= {symbol: Stroke(code, (shift,)) for symbol, code in zip(second, free) if shift}  # noqa: B905
+    reach = table | remapped
     strokes = tuple(reach[symbol] for symbol in takewhile(reach.__contains__, wanted))
     pairs = zip(first, [*second, *first[len(second) :]], strict=True)
     return Batch(strokes, dict(zip(free, pairs)))  # noqa: B905

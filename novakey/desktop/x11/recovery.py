@@ -20,7 +20,7 @@ from typing import NamedTuple
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.held_keys import HeldKeys
 from novakey.desktop.x11.keymap import NOTHING, Key, Pair
-from novakey.desktop.x11.snapshot import Glance
+from novakey.desktop.x11.snapshot import Snapshot
 
 MARK = "_NOVAKEY_DELIVERY"
 
@@ -45,7 +45,7 @@ class Notes:
         self,
         connection: Connection,
         locked: int,
-        lent: Mapping[int, Pair],
+        remapped: Mapping[int, Pair],
         new: Mapping[int, Pair] | None = None,
     ) -> None:
         """Note these unlocked modifiers and borrowed keys, and the `new` symbols that they are about to get.
@@ -53,7 +53,7 @@ class Notes:
         To be sent before anything is changed: a kill may come between.
         """
         numbers = [locked]
-        for code, pair in sorted({*lent.items(), *(new or {}).items()}):
+        for code, pair in sorted({*remapped.items(), *(new or {}).items()}):
             numbers += [code, self._tag(code, pair)]
         connection.remember(MARK, [*self._signature(numbers), *numbers])
 
@@ -79,7 +79,7 @@ class Notes:
         note = self.read(connection.property(connection.root.id, MARK))
         if note is None:
             return
-        HeldKeys(connection, Glance(connection)).release_ours()
+        HeldKeys(connection, Snapshot(connection)).release_ours()
         keys = connection.keymap().keys
         ours = [code for code, tag in note.tags if code in keys and self._is_ours(code, keys[code], tag)]
         connection.put_on_keys(dict.fromkeys(ours, NOTHING))

@@ -10,14 +10,14 @@ from functools import cached_property
 from novakey.desktop.x11 import keymap as x11_keymap
 from novakey.desktop.x11 import wire
 from novakey.desktop.x11.connection import Connection
-from novakey.desktop.x11.transport import Reply
+from novakey.desktop.x11.transport import PendingReply
 from novakey.desktop.x11.window import Window
 from novakey.desktop.x11.wire import KeyboardState
 
 MAX_DEPTH = 64  # of windows in windows; a tree is never that deep
 
 
-class Glance:
+class Snapshot:
     """Asked for when it is made; to be made under a server grab, where it stays true."""
 
     def __init__(self, connection: Connection) -> None:
@@ -86,9 +86,9 @@ class Glance:
         """Whether a delivery that was killed has left something changed."""
         return bool(wire.property_value(self._mark.raw))
 
-    def keymap(self, none_is_lent: bool) -> x11_keymap.Keymap:
+    def keymap(self, none_is_remapped: bool) -> x11_keymap.Keymap:
         """Return the keyboard map; read quickly where it is the last one again and no key is borrowed."""
-        return (x11_keymap.parse_again if none_is_lent else x11_keymap.parse)(self._map.raw)
+        return (x11_keymap.parse_again if none_is_remapped else x11_keymap.parse)(self._map.raw)
 
     @cached_property
     def state(self) -> KeyboardState:
@@ -115,13 +115,13 @@ class Glance:
         """Return what there is to know about a window."""
         return self._windows.get(window) or Window(self._connection, window)
 
-    def owner_of(self, window: int) -> Reply | None:
+    def owner_of(self, window: int) -> PendingReply | None:
         """Return the server's word on whose a window is; None where it cannot be asked."""
         return self._owners[window] if window in self._owners else self._ask_owner(window)
 
-    def _ask_owner(self, window: int) -> Reply | None:
+    def _ask_owner(self, window: int) -> PendingReply | None:
         resource = self._connection.resource
         return None if resource is None else self._connection.ask(wire.query_client_ids(resource, window))
 
-    def _ask_keys(self, keyboard: int) -> Reply:
+    def _ask_keys(self, keyboard: int) -> PendingReply:
         return self._connection.ask(wire.query_device_state(self._connection.xinput, keyboard))

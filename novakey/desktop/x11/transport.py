@@ -20,7 +20,7 @@ _AT_ONCE = 1 << 16
 _MAX_REPLY = 1 << 23  # the longest, the tree of all windows, has 4 bytes for each
 
 
-class Reply(rq.ReplyRequest):  # type: ignore[misc]
+class PendingReply(rq.ReplyRequest):  # type: ignore[misc]
     """A request that has been queued; reading `raw` sends what is queued and waits."""
 
     _reply = None  # python-xlib tells requests with a reply by having this
@@ -56,7 +56,7 @@ class Reply(rq.ReplyRequest):  # type: ignore[misc]
         return self._octets
 
 
-class Told(rq.Request):  # type: ignore[misc]
+class VoidRequest(rq.Request):  # type: ignore[misc]
     """Requests without a reply that have been queued, of which the server counts each."""
 
     def __init__(self, display: Any, requests: Sequence[bytes]) -> None:
@@ -112,7 +112,11 @@ def _receive(own: Any) -> None:
         raise own.socket_error
     data = bytes(own.data_recv) + came
     at = 0
-    while (size := _reply_size(data, at)) and own.sent_requests and isinstance(own.sent_requests[0], Reply):
+    while (
+        (size := _reply_size(data, at))
+        and own.sent_requests
+        and isinstance(own.sent_requests[0], PendingReply)
+    ):
         request = own.sent_requests[0]
         if request._serial != int.from_bytes(data[at + 2 : at + 4], sys.byteorder):
             break

@@ -19,7 +19,7 @@ AFTER_S = 0.05  # the reply to the phone goes first
 MAKE_S = 2.0
 
 
-class Ready:
+class WarmConnection:
     """At most one connection, to the display that the environment names now.
 
     A connection that is in use is not in here, so closing this disturbs no exchange.
@@ -53,7 +53,7 @@ class Ready:
                 raise
             self._keep(connection)
 
-    def make_soon(self) -> None:
+    def prewarm(self) -> None:
         """Make one later, after the work that is under way."""
         self._stop(self._making)
         self._making = gevent.spawn_later(AFTER_S, self.make)
@@ -95,4 +95,4 @@ class Ready:
 
 
 # Shared by the question whether the display can be used and the delivery that follows it.
-READY = Ready()
+WARM = WarmConnection()

@@ -42,13 +42,13 @@ def places(
 
 def test_bash_offers_after_every_command_what_the_parser_takes(script: Path) -> None:
     known = list(places(commandline.parser()))
-    asks = "".join(
+    requests = "".join(
         f"COMP_WORDS=(novakey.py {' '.join(path)} ''); COMP_CWORD={len(path) + 1}; "
         f'_novakey 2>/dev/null; echo "${{COMPREPLY[*]}}"\n'
         for path, _ in known
     )
     done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-c", f'source "$0"\n{asks}', str(script)],
+        ["bash", "--noprofile", "--norc", "-c", f'source "$0"\n{requests}', str(script)],
         cwd=script.parent,
         env=clean_environment(),
         capture_output=True,

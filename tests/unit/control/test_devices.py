@@ -34,7 +34,7 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Permissions
 from novakey.messages.replay import ReplayGuard
-from novakey.messages.requests import Asks
+from novakey.messages.requests import SecretRequests
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.system.folder_lock import FolderLock
@@ -54,7 +54,7 @@ class Owned(Daemon):
 
     def add(self, device_id: str) -> Profile:
         """Pair a phone, the first or one more."""
-        with client.asking(Paths.under(self.folder), "pair", add=True) as asked:
+        with client.request(Paths.under(self.folder), "pair", add=True) as asked:
             window = asked.next(20)
             assert isinstance(window, Event)
             profile = phone.pair_with(window.members["uri"], device_id)
@@ -241,14 +241,14 @@ class Waiting:
         self.permissions = Permissions()
         chosen = Settings(two_man_enabled=False, **settings)
         self.confirmed = gevent.event.Event()
-        self.asks = Asks(self.permissions, lambda asking: self.confirmed.wait(20))
+        self.requests = SecretRequests(self.permissions, lambda request: self.confirmed.wait(20))
         injector = Injector(
             chosen,
             self.store,
             Output(chosen, choose),
             self.permissions,
             Approvals(chosen, self.permissions),
-            self.asks,
+            self.requests,
         )
         self.handler = Handler(chosen, self.store, self.server, injector, ReplayGuard())
 
@@ -296,14 +296,14 @@ def test_a_secret_that_waits_for_its_owners_word_is_not_given_for_a_revoked_phon
         raise NoDisplayError("no display in this test")
 
     scene = Waiting(tmp_path, choose)
-    asking = scene.asks.begin("ssh-add", 1, "passphrase")
+    request = scene.requests.begin("ssh-add", 1, "passphrase")
     waiting = scene.sends(scene.phones["berta"])
     assert not waiting.ready()
     scene.store.remove(scene.phones["berta"])
     scene.confirmed.set()
     assert told(waiting.get(timeout=10)) == told(scene.stranger())
-    assert not asking.given.is_set() and asking.secret is None
-    scene.asks.end(asking)
+    assert not request.given.is_set() and request.secret is None
+    scene.requests.end(request)
 
 
 def test_revoking_takes_back_what_its_owner_is_asked_for_it(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_phone_revoked_in_the_minute_of_its_pairing_cannot_repeat_it(tmp_path:
 
 def why_no_window(daemon: Daemon, add: bool = False) -> str:
     paths = Paths.under(daemon.folder)
-    with client.asking(paths, "pair", add=add) as asked, pytest.raises(NovaKeyError) as refused:
+    with client.request(paths, "pair", add=add) as asked, pytest.raises(NovaKeyError) as refused:
         asked.next(20)
     return str(refused.value)
 
@@ -346,7 +346,7 @@ def test_only_add_opens_a_window_beside_devices_and_it_is_as_strict_as_any(tmp_p
         paths = Paths.under(daemon.folder)
         assert why_no_window(daemon) == "a phone is paired already\nto add another: novakey.py pair --add"
         assert not (daemon.folder / "novakey-pair.png").exists()
-        with client.asking(paths, "pair", add=True) as asked, client.asking(paths, "pair") as beside:
+        with client.request(paths, "pair", add=True) as asked, client.request(paths, "pair") as beside:
             window = asked.next(20)
             assert isinstance(window, Event) and window == beside.next(20), "one window, two who look"
             token = uri.decode(window.members["uri"]).token
@@ -373,7 +373,7 @@ def test_a_window_whose_picture_cannot_be_written_is_none(tmp_path: Path) -> Non
 
 def test_a_window_ends_in_time_and_its_watchers_are_told(tmp_path: Path) -> None:
     with Owned(tmp_path / "d", pair_window_s=2) as daemon:
-        with client.asking(Paths.under(daemon.folder), "pair") as asked:
+        with client.request(Paths.under(daemon.folder), "pair") as asked:
             assert isinstance(asked.next(20), Event)
             with pytest.raises(
                 NovaKeyError, match=r"no phone paired in time\nto open another: novakey\.py pair"
@@ -474,7 +474,7 @@ def test_the_log_is_followed_from_its_last_lines_on_and_always_redacted(
 ) -> None:
     with Owned(tmp_path / "d", log_redact=False) as daemon:
         anna = daemon.add("anna")
-        with client.asking(Paths.under(daemon.folder), "log", lines=2) as asked:
+        with client.request(Paths.under(daemon.folder), "log", lines=2) as asked:
             first = [asked.next(20) for _ in range(2)]
             assert all(isinstance(line, Event) for line in first)
             say(anna, MessageType.ARM)
@@ -486,7 +486,7 @@ def test_the_log_is_followed_from_its_last_lines_on_and_always_redacted(
             assert isinstance(line, Event) and "renamed" in line.members["text"]
             assert key not in line.members["text"] and "[redacted]" in line.members["text"]
         assert key in daemon.log()
-        with client.asking(Paths.under(daemon.folder), "log", lines=1, follow=False) as asked:
+        with client.request(Paths.under(daemon.folder), "log", lines=1, follow=False) as asked:
             line = asked.next(20)
             assert isinstance(line, Event) and key not in line.members["text"]
             assert asked.next(20) == Done()
@@ -496,7 +496,7 @@ def test_who_follows_the_log_sees_what_the_file_says_also_of_a_flood(tmp_path: P
     with Owned(tmp_path / "d") as daemon:
         daemon.remember(daemon.add("anna"))
         seen = []
-        with client.asking(Paths.under(daemon.folder), "log", lines=1) as asked:
+        with client.request(Paths.under(daemon.folder), "log", lines=1) as asked:
             for _ in range(20):
                 say(daemon.unlike_known(), MessageType.ARM)
             daemon.ask("rename", device="anna", name="the end")

@@ -286,16 +286,16 @@ def test_followers_are_bounded_and_leave_room_for_questions(shared: Daemon) -> N
     paths = Paths.under(shared.folder)
     with contextlib.ExitStack() as following:
         for _ in range(MAX_LIVE):
-            asked = following.enter_context(client.asking(paths, "log", lines=1, follow=True))
+            asked = following.enter_context(client.request(paths, "log", lines=1, follow=True))
             assert isinstance(asked.next(10), Event)
-        one_too_many = following.enter_context(client.asking(paths, "log", lines=1))
+        one_too_many = following.enter_context(client.request(paths, "log", lines=1))
         with pytest.raises(NovaKeyError, match="too many are following already"):
             one_too_many.next(10)
         assert client.ask(paths, "status")["pid"] == shared.process.pid
     # Each that hung up has given its place back, although nothing was logged that could have told.
     deadline = time.monotonic() + 10
     while True:
-        with client.asking(paths, "log", lines=1) as asked, contextlib.suppress(NovaKeyError):
+        with client.request(paths, "log", lines=1) as asked, contextlib.suppress(NovaKeyError):
             assert isinstance(asked.next(10), Event)
             break
         assert time.monotonic() < deadline
@@ -315,7 +315,7 @@ def test_idle_connections_are_bounded_in_time_and_number_and_do_not_lock_the_own
 def test_the_daemon_can_be_stopped_while_somebody_follows(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         paths = Paths.under(daemon.folder)
-        with client.asking(paths, "pair") as pairing, client.asking(paths, "log", lines=0) as log:
+        with client.request(paths, "pair") as pairing, client.request(paths, "log", lines=0) as log:
             assert isinstance(pairing.next(10), Event)
             assert daemon.stop() == 0
             with pytest.raises(NovaKeyError, match="the daemon stopped"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from novakey.daemon.audit import EVENTS, FILE, REFUSALS, Audit, read
 from novakey.log.rotate import OwnerOnlyFile
-from novakey.messages.handler import Answered
+from novakey.messages.handler import MessageResult
 from novakey.system.clock import Clock
 from novakey.wire.reply import Outcome
 
@@ -21,7 +21,7 @@ class Record:
 
     def answer(self, outcome: Outcome, count: int = 1, device: str = "phone-1") -> None:
         for number in range(count):
-            self.audit.answered(Answered(int(self.now), number, "192.0.2.1", device, "arm", outcome))
+            self.audit.answered(MessageResult(int(self.now), number, "192.0.2.1", device, "arm", outcome))
 
     def entries(self) -> list[dict[str, object]]:
         return read(self.folder, 1000)

@@ -116,7 +116,7 @@ def test_everything_works_for_the_first_time_after_the_files_were_replaced(
 ) -> None:
     daemon, server = replaced
     paths = Paths.under(daemon.folder)
-    with client.asking(paths, "pair") as pairing:
+    with client.request(paths, "pair") as pairing:
         assert isinstance(pairing.next(10), Event)
     phone = daemon.pair()
     assert client.ask(paths, "status")["display"]["backend"] == "x11"
@@ -127,7 +127,7 @@ def test_everything_works_for_the_first_time_after_the_files_were_replaced(
         reply = say(phone, MessageType.INJECT, b"typed by the old version")
         assert reply.outcome.success, reply
         wait_until(lambda: window.text() == "typed by the old version", "the text")
-    with client.asking(paths, "log", lines=5) as log:
+    with client.request(paths, "log", lines=5) as log:
         assert isinstance(log.next(10), Event)
     client.ask(paths, "revoke", device="mine")
     assert "another version" not in daemon.log() and "fault in the daemon" not in daemon.log()

@@ -17,11 +17,11 @@ from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Fo
 from novakey.devices.store import Device, DeviceStore
 from novakey.messages.approvals import ApprovalRequest, Approvals
 from novakey.messages.exchange import EXCHANGE_S, Exchange
-from novakey.messages.handler import Answered
+from novakey.messages.handler import MessageResult
 from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Change, Permissions
-from novakey.messages.requests import Asking, Asks
+from novakey.messages.requests import SecretRequest, SecretRequests
 from novakey.messages.targets import WindowTarget
 from novakey.secret import Secret
 from novakey.session import atspi
@@ -68,13 +68,13 @@ def phone_approves(scene: Scene) -> None:
     scene.permissions.apply(Change.APPROVED_BY_PHONE, "phone", scene.injector.clock.monotonic_ms(), 20_000)
 
 
-def take(scene: Scene, asking: Asking) -> str:
+def take(scene: Scene, request: SecretRequest) -> str:
     """Return what the program that asks does."""
-    if not asking.given.wait(5) or asking.secret is None:
+    if not request.given.wait(5) or request.secret is None:
         return ""
-    got = asking.secret.text()
-    asking.taken.set()
-    scene.asks.end(asking)
+    got = request.secret.text()
+    request.taken.set()
+    scene.requests.end(request)
     return got.partition(" #")[0]
 
 
@@ -95,9 +95,17 @@ class Scene:
         self.thinks_s = 0.0
         self.sent = 0
         self.approvals = Approvals(made, self.permissions, lambda: WindowTarget.of(output.focus()), self._ask)
-        self.asks = Asks(self.permissions, lambda asking: self.confirmed.wait(5) and self.allows)
+        self.requests = SecretRequests(
+            self.permissions, lambda request: self.confirmed.wait(5) and self.allows
+        )
         self.injector = Injector(
-            made, self.devices, output, self.permissions, self.approvals, self.asks, self._look_for_the_lock
+            made,
+            self.devices,
+            output,
+            self.permissions,
+            self.approvals,
+            self.requests,
+            self._look_for_the_lock,
         )
 
     def _ask(self, question: ApprovalRequest, seconds: float) -> str | None:
@@ -332,15 +340,15 @@ def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    asking = scene.asks.begin("ssh-add", 1, "")
+    request = scene.requests.begin("ssh-add", 1, "")
     scene.permissions.apply(
-        Change.APPROVED_BY_OWNER, "phone", scene.injector.clock.monotonic_ms(), 20_000, asking.target
+        Change.APPROVED_BY_OWNER, "phone", scene.injector.clock.monotonic_ms(), 20_000, request.target
     )
     sent = scene.send()
     scene.approvals.grant("phone")  # the owner means the window that has the focus
     scene.confirmed.set()
     assert sent.get(timeout=5) is Outcome.NEEDS_APPROVE
-    assert asking.secret is None
+    assert request.secret is None
 
 
 def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_first_is_typed(
@@ -351,15 +359,17 @@ def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_fi
     phone_approves(scene)
     scene.looked.set()
     typing = scene.send()
-    asking = scene.asks.begin("ssh-add", 1, "", seen=True)
+    request = scene.requests.begin("ssh-add", 1, "", seen=True)
     phone_approves(scene)
-    taking = gevent.spawn(take, scene, asking)
+    taking = gevent.spawn(take, scene, request)
     giving = scene.start()
     gevent.sleep(0.1)
     scene.screen.ready.set()
     assert typing.get(timeout=5) is Outcome.TYPED
     assert giving.get(timeout=5) is Outcome.NEEDS_APPROVE
-    assert asking.secret is None and scene.asks.waiting() == [asking], "it waits for one that is approved"
+    assert request.secret is None and scene.requests.waiting() == [request], (
+        "it waits for one that is approved"
+    )
     phone_approves(scene)
     assert scene.start().get(timeout=5) is Outcome.OK
     assert taking.get(timeout=5) == "correct horse"
@@ -374,8 +384,8 @@ def test_a_request_that_the_owner_allowed_from_this_phone_is_not_asked_about_aga
     tmp_path: Path, approver: str, order: str
 ) -> None:
     scene = Scene(tmp_path, two_man_approver=approver)
-    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
-    taking = gevent.spawn(take, scene, asking)
+    request = scene.requests.begin("ssh-add", 1, "", phones=("phone",))
+    taking = gevent.spawn(take, scene, request)
     if order == "before":
         scene.confirmed.set()
         gevent.sleep(0.02)
@@ -396,8 +406,8 @@ def test_what_the_owner_allowed_for_a_request_takes_nothing_from_the_secret_that
     scene.approvals.grant("phone")
     scene.looked.set()
     typing = scene.send()
-    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
-    taking = gevent.spawn(take, scene, asking)
+    request = scene.requests.begin("ssh-add", 1, "", phones=("phone",))
+    taking = gevent.spawn(take, scene, request)
     scene.confirmed.set()
     giving = scene.send()
     scene.screen.ready.set()
@@ -413,10 +423,10 @@ def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path
     scene.approvals.grant("phone")
     scene.looked.set()
     typing = scene.send()
-    asking = scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    request = scene.requests.begin("ssh-add", 1, "", phones=("phone",))
     scene.confirmed.set()
     giving = scene.send()
-    scene.asks.end(asking)
+    scene.requests.end(request)
     scene.screen.ready.set()
     assert typing.get(timeout=5) is Outcome.TYPED, "it was armed before that request"
     assert giving.get(timeout=5) is Outcome.NOT_ARMED
@@ -428,24 +438,26 @@ def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_
     tmp_path: Path, why: str
 ) -> None:
     scene = Scene(tmp_path)
-    asking = scene.asks.begin("ssh-add", 1, "", phones=("other" if why.startswith("another") else "phone",))
+    request = scene.requests.begin(
+        "ssh-add", 1, "", phones=("other" if why.startswith("another") else "phone",)
+    )
     scene.confirmed.set()
     gevent.sleep(0.02)
     if why == "denied since":
         scene.deny()
-        scene.asks.take_back("phone")
+        scene.requests.take_back("phone")
         scene.approvals.forget("phone")  # the moment after it is over
     elif why == "revoked since":
-        scene.asks.take_back("phone")
+        scene.requests.take_back("phone")
     assert scene.start().get(timeout=5) is Outcome.NEEDS_APPROVE
     gevent.sleep(0.02)
-    assert scene.asked == ["answer request 1 of ssh-add (process 1)"] and asking.secret is None
+    assert scene.asked == ["answer request 1 of ssh-add (process 1)"] and request.secret is None
 
 
 def test_a_request_that_the_owner_has_refused_is_not_asked_about_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.allows = False
-    scene.asks.begin("ssh-add", 1, "", phones=("phone",))
+    scene.requests.begin("ssh-add", 1, "", phones=("phone",))
     sent = scene.send()
     scene.confirmed.set()
     assert sent.get(timeout=5) is Outcome.NOT_ARMED
@@ -547,7 +559,7 @@ def test_a_secret_has_ten_seconds_from_when_its_message_was_read(
 def test_a_reply_names_the_program_only_where_the_key_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, named: bool
 ) -> None:
-    server, screen, answered = crypto.ExpandedKey.generate(), Screen(), list[Answered]()
+    server, screen, answered = crypto.ExpandedKey.generate(), Screen(), list[MessageResult]()
     screen.ready.set()
     settings = Settings(
         two_man_enabled=False,

@@ -18,8 +18,8 @@ from novakey.messages.requests import (
     AGAIN_S,
     LATE_S,
     MAX_WAITING,
-    Asking,
-    Asks,
+    SecretRequest,
+    SecretRequests,
     UnansweredError,
 )
 from novakey.secret import Secret
@@ -31,31 +31,31 @@ SECRET = Secret(b"correct horse")
 
 
 class Scene:
-    def __init__(self, confirm: Callable[[Asking], bool] | None = None, **more: Any) -> None:
+    def __init__(self, confirm: Callable[[SecretRequest], bool] | None = None, **more: Any) -> None:
         self.now = 1000.0
         self.permissions = Permissions()
-        self.asks = Asks(self.permissions, confirm, Clock(monotonic=lambda: self.now), **more)
+        self.requests = SecretRequests(self.permissions, confirm, Clock(monotonic=lambda: self.now), **more)
 
-    def give(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+    def give(self, request: SecretRequest, secret: Secret, device_id: str = "") -> str:
         """Return what a message of a phone does."""
         self.approve(device_id or "phone")  # it is tapped when the request is seen
-        return self.give_unapproved(asking, secret, device_id)
+        return self.give_unapproved(request, secret, device_id)
 
     def approve(self, device_id: str = "phone") -> None:
         self.permissions.apply(Change.APPROVED_BY_PHONE, device_id, self.now * 1000, 15_000)
 
-    def give_unapproved(self, asking: Asking, secret: Secret, device_id: str = "") -> str:
+    def give_unapproved(self, request: SecretRequest, secret: Secret, device_id: str = "") -> str:
         exchange = Exchange(self.now + 10, Clock(monotonic=lambda: self.now))
-        self.asks.await_owner(asking, secret, device_id or "phone", exchange)
-        return self.asks.give(asking, secret, device_id)
+        self.requests.await_owner(request, secret, device_id or "phone", exchange)
+        return self.requests.give(request, secret, device_id)
 
-    def take(self, asking: Asking) -> bytes:
+    def take(self, request: SecretRequest) -> bytes:
         """Return what the asking program's connection does."""
-        assert asking.given.wait(5)
-        assert asking.secret is not None
-        got = asking.secret.reveal()
-        asking.taken.set()
-        self.asks.end(asking)
+        assert request.given.wait(5)
+        assert request.secret is not None
+        got = request.secret.reveal()
+        request.taken.set()
+        self.requests.end(request)
         return got
 
 
@@ -67,57 +67,57 @@ def outcome(job: Callable[[], object]) -> Outcome:
 
 def test_a_secret_goes_to_the_request_that_came_first_and_the_next_moves_up() -> None:
     scene = Scene()
-    first, second = (scene.asks.begin(name, 1, "passphrase") for name in ("ssh-add", "git"))
-    assert (scene.asks.place(first), scene.asks.place(second)) == (0, 1)
+    first, second = (scene.requests.begin(name, 1, "passphrase") for name in ("ssh-add", "git"))
+    assert (scene.requests.place(first), scene.requests.place(second)) == (0, 1)
     taking = gevent.spawn(scene.take, first)
-    served = scene.asks.for_device("phone")
+    served = scene.requests.for_device("phone")
     assert served is first
     said = scene.give(first, SECRET)
     assert (said, full(said)) == ("given to request 1", "given to request 1 of ssh-add (process 1)")
     assert taking.get(timeout=5) == SECRET.reveal()
-    assert scene.asks.for_device("phone") is second and scene.asks.place(second) == 0
+    assert scene.requests.for_device("phone") is second and scene.requests.place(second) == 0
 
 
 def test_a_secret_is_given_once() -> None:
     scene = Scene()
-    asking = scene.asks.begin("ssh-add", 1, "")
-    taking = gevent.spawn(lambda: (asking.given.wait(5), gevent.sleep(0.05), scene.take(asking)))
+    request = scene.requests.begin("ssh-add", 1, "")
+    taking = gevent.spawn(lambda: (request.given.wait(5), gevent.sleep(0.05), scene.take(request)))
     gevent.sleep(0)
-    giving = gevent.spawn(scene.give, asking, SECRET)
+    giving = gevent.spawn(scene.give, request, SECRET)
     gevent.sleep(0.01)
-    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give(request, SECRET)) is Outcome.NOT_ARMED
     assert giving.get(timeout=5)
     taking.get(timeout=5)
 
 
 def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never_typed() -> None:
     scene = Scene()
-    asking = scene.asks.begin("ssh-add", 1, "")
+    request = scene.requests.begin("ssh-add", 1, "")
     scene.permissions.apply(Change.ARMED, "phone", scene.now * 1000, 60_000)
-    scene.asks.end(asking)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    scene.requests.end(request)
+    assert outcome(lambda: scene.requests.for_device("phone")) is Outcome.RATE_LIMIT
     assert not scene.permissions.of("phone").arming.is_open(scene.now * 1000), "it was armed for the request"
     scene.now += LATE_S
-    assert scene.asks.for_device("phone") is None
+    assert scene.requests.for_device("phone") is None
 
 
 def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_be() -> None:
     scene = Scene()
-    asking = scene.asks.begin("ssh-add", 1, "")
-    taking = gevent.spawn(scene.take, asking)
-    scene.give(asking, SECRET)
+    request = scene.requests.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, request)
+    scene.give(request, SECRET)
     taking.get(timeout=5)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    assert outcome(lambda: scene.requests.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += AGAIN_S
-    assert scene.asks.for_device("phone") is None
-    assert asking.secret is not None and len(asking.secret) == 0, "wiped"
+    assert scene.requests.for_device("phone") is None
+    assert request.secret is not None and len(request.secret) == 0, "wiped"
 
 
 def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_another_secret_goes_there() -> (
     None
 ):
     scene = Scene()
-    first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
+    first, second = scene.requests.begin("sudo", 1, ""), scene.requests.begin("other", 2, "")
     taking = gevent.spawn(scene.take, first)
     scene.give(first, SECRET)
     taking.get(timeout=5)
@@ -131,40 +131,40 @@ def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_anot
 def test_a_program_that_asks_only_afterwards_may_have_the_same_secret_at_once() -> None:
     scene = Scene()
     for number in (1, 2):
-        asking = scene.asks.begin("ssh-add", number, "")
-        taking = gevent.spawn(scene.take, asking)
-        assert scene.give(asking, SECRET)
+        request = scene.requests.begin("ssh-add", number, "")
+        taking = gevent.spawn(scene.take, request)
+        assert scene.give(request, SECRET)
         assert taking.get(timeout=5) == SECRET.reveal()
 
 
 def test_after_a_moment_the_next_program_may_have_the_same_secret() -> None:
     scene = Scene()
-    first, second = scene.asks.begin("sudo", 1, ""), scene.asks.begin("other", 2, "")
-    for asking in (first, second):
-        taking = gevent.spawn(scene.take, asking)
-        assert scene.give(asking, SECRET)
+    first, second = scene.requests.begin("sudo", 1, ""), scene.requests.begin("other", 2, "")
+    for request in (first, second):
+        taking = gevent.spawn(scene.take, request)
+        assert scene.give(request, SECRET)
         assert taking.get(timeout=5) == SECRET.reveal()
         scene.now += AGAIN_S
 
 
 def test_a_late_secret_does_not_go_to_the_next_in_the_queue_either() -> None:
     scene = Scene()
-    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
-    scene.asks.end(first)
-    assert scene.asks.place(second) == 0
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    first, second = scene.requests.begin("one", 1, ""), scene.requests.begin("two", 2, "")
+    scene.requests.end(first)
+    assert scene.requests.place(second) == 0
+    assert outcome(lambda: scene.requests.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += LATE_S
-    assert scene.asks.for_device("phone") is second
+    assert scene.requests.for_device("phone") is second
 
 
 def test_a_daemon_that_was_killed_while_a_request_waited_begins_with_the_same_moment(tmp_path: Path) -> None:
     marker = tmp_path / "asking"
-    Scene(marker=marker).asks.begin("ssh-add", 1, "")
+    Scene(marker=marker).requests.begin("ssh-add", 1, "")
     assert stat.S_IMODE(marker.stat().st_mode) == 0o600
     scene = Scene(marker=marker)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    assert outcome(lambda: scene.requests.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += LATE_S
-    assert scene.asks.for_device("phone") is None
+    assert scene.requests.for_device("phone") is None
 
 
 def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_only(
@@ -172,13 +172,13 @@ def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_o
 ) -> None:
     marker = tmp_path / "asking"
     scene = Scene(marker=marker)
-    asking = scene.asks.begin("ssh-add", 1, "")
-    taking = gevent.spawn(scene.take, asking)
-    scene.give(asking, SECRET)
+    request = scene.requests.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, request)
+    scene.give(request, SECRET)
     taking.get(timeout=5)
     assert not marker.exists()
     monkeypatch.setattr("novakey.messages.requests.LATE_S", 0.05)
-    scene.asks.end(scene.asks.begin("ssh-add", 1, ""))
+    scene.requests.end(scene.requests.begin("ssh-add", 1, ""))
     assert marker.exists()
     scene.now += 1
     gevent.sleep(0.2)
@@ -188,7 +188,7 @@ def test_an_answered_request_leaves_no_mark_and_an_unanswered_one_for_a_moment_o
 def test_a_question_on_the_screen_goes_away_with_its_request() -> None:
     seen: list[str] = []
 
-    def ask(asking: Asking) -> bool:
+    def ask(request: SecretRequest) -> bool:
         try:
             gevent.sleep(30)
         finally:
@@ -196,36 +196,36 @@ def test_a_question_on_the_screen_goes_away_with_its_request() -> None:
         return True
 
     scene = Scene(ask)
-    asking = scene.asks.begin("ssh-add", 1, "")
+    request = scene.requests.begin("ssh-add", 1, "")
     gevent.sleep(0)
-    scene.asks.end(asking)
+    scene.requests.end(request)
     gevent.sleep(0.01)
     assert seen == ["gone"]
 
 
 def test_what_became_of_each_request_is_noted() -> None:
     noted: list[tuple[int, str, str]] = []
-    scene = Scene(note=lambda asking, became, device: noted.append((asking.number, became, device)))
-    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
+    scene = Scene(note=lambda request, became, device: noted.append((request.number, became, device)))
+    first, second = scene.requests.begin("one", 1, ""), scene.requests.begin("two", 2, "")
     taking = gevent.spawn(scene.take, first)
     scene.give(first, SECRET, device_id="phone")
     taking.get(timeout=5)
-    scene.asks.end(second)
+    scene.requests.end(second)
     assert noted == [(1, "waiting", ""), (2, "waiting", ""), (1, "given", "phone"), (2, "ended", "")]
 
 
 def test_a_queued_request_that_ends_makes_nothing_late() -> None:
     scene = Scene()
-    first, second = scene.asks.begin("one", 1, ""), scene.asks.begin("two", 2, "")
-    scene.asks.end(second)
-    assert scene.asks.for_device("phone") is first
+    first, second = scene.requests.begin("one", 1, ""), scene.requests.begin("two", 2, "")
+    scene.requests.end(second)
+    assert scene.requests.for_device("phone") is first
 
 
 def test_a_request_for_one_device_is_not_served_by_another() -> None:
     scene = Scene()
-    asking = scene.asks.begin("ssh-add", 1, "", device_id="mine")
-    assert outcome(lambda: scene.asks.for_device("other")) is Outcome.NOT_ARMED
-    assert scene.asks.for_device("mine") is asking
+    request = scene.requests.begin("ssh-add", 1, "", device_id="mine")
+    assert outcome(lambda: scene.requests.for_device("other")) is Outcome.NOT_ARMED
+    assert scene.requests.for_device("mine") is request
 
 
 def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
@@ -233,38 +233,38 @@ def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
 ) -> None:
     monkeypatch.setattr("novakey.messages.requests.TAKE_S", 0.05)
     scene = Scene()
-    asking = scene.asks.begin("ssh-add", 1, "")
-    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.INTERNAL_ERROR
-    assert scene.asks.waiting() == [] and asking.secret is not None and len(asking.secret) == 0
+    request = scene.requests.begin("ssh-add", 1, "")
+    assert outcome(lambda: scene.give(request, SECRET)) is Outcome.INTERNAL_ERROR
+    assert scene.requests.waiting() == [] and request.secret is not None and len(request.secret) == 0
 
 
 def test_the_owner_confirms_before_the_secret_leaves() -> None:
     pressed = gevent.event.Event()
-    scene = Scene(lambda asking: bool(pressed.wait(5)))
-    asking = scene.asks.begin("ssh-add", 1, "")
-    taking = gevent.spawn(scene.take, asking)
-    giving = gevent.spawn(scene.give, asking, SECRET)
+    scene = Scene(lambda request: bool(pressed.wait(5)))
+    request = scene.requests.begin("ssh-add", 1, "")
+    taking = gevent.spawn(scene.take, request)
+    giving = gevent.spawn(scene.give, request, SECRET)
     gevent.sleep(0.05)
-    assert not asking.given.is_set()
+    assert not request.given.is_set()
     pressed.set()
     assert giving.get(timeout=5) and taking.get(timeout=5) == SECRET.reveal()
 
 
 def test_what_the_owner_refuses_gets_nothing_and_hears_why() -> None:
-    scene = Scene(lambda asking: False)
-    asking = scene.asks.begin("ssh-add", 1, "")
-    assert asking.given.wait(5) and asking.secret is None and asking.refused == "refused on the screen"
-    assert outcome(lambda: scene.give(asking, SECRET)) is Outcome.NOT_ARMED
+    scene = Scene(lambda request: False)
+    request = scene.requests.begin("ssh-add", 1, "")
+    assert request.given.wait(5) and request.secret is None and request.refused == "refused on the screen"
+    assert outcome(lambda: scene.give(request, SECRET)) is Outcome.NOT_ARMED
 
 
 def test_where_the_owner_cannot_be_asked_it_fails_closed() -> None:
-    def no_one(asking: Asking) -> bool:
+    def no_one(request: SecretRequest) -> bool:
         raise NovaKeyError("no notification service", "start one")
 
     scene = Scene(no_one)
-    asking = scene.asks.begin("ssh-add", 1, "")
-    assert asking.given.wait(5) and "no notification service" in asking.refused
-    seen = scene.asks.begin("ask", 2, "", seen=True)
+    request = scene.requests.begin("ssh-add", 1, "")
+    assert request.given.wait(5) and "no notification service" in request.refused
+    seen = scene.requests.begin("ask", 2, "", seen=True)
     assert seen.confirmed.is_set(), "its owner sees it on the terminal"
 
 
@@ -276,93 +276,93 @@ def test_what_was_armed_or_approved_before_a_request_came_is_not_for_it(change: 
     scene = Scene()
     scene.permissions.apply(change, "phone", scene.now * 1000, 60_000)
     scene.now += 1
-    asking = scene.asks.begin("job", 1, "", seen=True)
-    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
-    assert scene.asks.waiting() == [asking] and asking.secret is None
+    request = scene.requests.begin("job", 1, "", seen=True)
+    assert outcome(lambda: scene.give_unapproved(request, SECRET)) is Outcome.NOT_ARMED
+    assert scene.requests.waiting() == [request] and request.secret is None
     scene.permissions.apply(change, "phone", scene.now * 1000, 60_000)
-    taking = gevent.spawn(scene.take, asking)
-    assert scene.give_unapproved(asking, SECRET)
+    taking = gevent.spawn(scene.take, request)
+    assert scene.give_unapproved(request, SECRET)
     assert taking.get(timeout=5) == SECRET.reveal()
 
 
 @pytest.mark.parametrize("allows", [True, False])
 def test_where_the_owner_can_be_asked_about_that_their_answer_decides(allows: bool) -> None:
-    asked: list[Asking] = []
-    scene = Scene(lambda asking: bool(asked.append(asking)) or allows)
+    asked: list[SecretRequest] = []
+    scene = Scene(lambda request: bool(asked.append(request)) or allows)
     scene.approve()
     scene.now += 1
-    asking = scene.asks.begin("job", 1, "", seen=True)
+    request = scene.requests.begin("job", 1, "", seen=True)
     assert asked == [], "its owner sees it"
     if not allows:
-        assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
-        assert scene.asks.waiting() == [] and asking.secret is None
+        assert outcome(lambda: scene.give_unapproved(request, SECRET)) is Outcome.NOT_ARMED
+        assert scene.requests.waiting() == [] and request.secret is None
     else:
-        taking = gevent.spawn(scene.take, asking)
-        assert scene.give_unapproved(asking, SECRET) and taking.get(timeout=5) == SECRET.reveal()
-    assert asked == [asking]
+        taking = gevent.spawn(scene.take, request)
+        assert scene.give_unapproved(request, SECRET) and taking.get(timeout=5) == SECRET.reveal()
+    assert asked == [request]
 
 
 def test_what_the_owner_allowed_on_the_screen_needs_no_newer_tap() -> None:
-    scene = Scene(lambda asking: True)
+    scene = Scene(lambda request: True)
     scene.approve()
     scene.now += 1
-    asking = scene.asks.begin("job", 1, "")
-    taking = gevent.spawn(scene.take, asking)
-    assert scene.give_unapproved(asking, SECRET) and taking.get(timeout=5) == SECRET.reveal()
+    request = scene.requests.begin("job", 1, "")
+    taking = gevent.spawn(scene.take, request)
+    assert scene.give_unapproved(request, SECRET) and taking.get(timeout=5) == SECRET.reveal()
 
 
 def test_an_approval_of_another_phone_or_one_that_was_taken_back_does_not_count() -> None:
     scene = Scene()
-    asking = scene.asks.begin("job", 1, "", seen=True)
+    request = scene.requests.begin("job", 1, "", seen=True)
     scene.approve("other")
-    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give_unapproved(request, SECRET)) is Outcome.NOT_ARMED
     scene.approve()
     scene.permissions.apply(Change.CLOSED, "phone", 0)
-    assert outcome(lambda: scene.give_unapproved(asking, SECRET)) is Outcome.NOT_ARMED
+    assert outcome(lambda: scene.give_unapproved(request, SECRET)) is Outcome.NOT_ARMED
 
 
 # ---- what a request takes from the window ----
 
 
 def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late() -> None:
-    def no_one(asking: Asking) -> bool:
+    def no_one(request: SecretRequest) -> bool:
         raise NovaKeyError("no notification service", "start one")
 
     scene = Scene(no_one)
     scene.permissions.apply(Change.ARMED, "phone", scene.now * 1000, 60_000)
     scene.now += 1
-    asking = scene.asks.begin("loop", 1, "")
-    assert asking.given.wait(5) and asking.refused
+    request = scene.requests.begin("loop", 1, "")
+    assert request.given.wait(5) and request.refused
     assert scene.permissions.of("phone").arming.is_open(scene.now * 1000)
-    assert scene.asks.for_device("phone") is None
+    assert scene.requests.for_device("phone") is None
 
 
 def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that_grows() -> None:
-    asked: list[Asking] = []
+    asked: list[SecretRequest] = []
 
-    def ignored(asking: Asking) -> bool:
-        asked.append(asking)
+    def ignored(request: SecretRequest) -> bool:
+        asked.append(request)
         raise UnansweredError("it was not allowed on the screen")
 
     scene = Scene(ignored)
     for pause in (AFTER_IGNORED_S, 2 * AFTER_IGNORED_S):
-        assert scene.asks.begin("loop", 1, "").given.wait(5)
+        assert scene.requests.begin("loop", 1, "").given.wait(5)
         scene.now += pause - 1
         with pytest.raises(NovaKeyError, match="the last question of this program was not answered"):
-            scene.asks.begin("loop", 1, "")
-        assert scene.asks.begin("loop", 1, "", seen=True), "a person sees that one"
+            scene.requests.begin("loop", 1, "")
+        assert scene.requests.begin("loop", 1, "", seen=True), "a person sees that one"
         scene.now += 1
     assert len(asked) == 2
-    assert scene.asks.begin("another", 2, "").given.wait(5) and len(asked) == 3
+    assert scene.requests.begin("another", 2, "").given.wait(5) and len(asked) == 3
 
 
 def test_a_request_that_ends_closes_what_was_opened_for_it_and_not_what_was_open_before() -> None:
     scene = Scene()
     scene.permissions.apply(Change.ARMED, "window", scene.now * 1000, 60_000)
     scene.now += 1
-    asking = scene.asks.begin("ssh-add", 1, "")
+    request = scene.requests.begin("ssh-add", 1, "")
     scene.permissions.apply(Change.ARMED, "request", scene.now * 1000, 60_000)
-    scene.asks.end(asking)
+    scene.requests.end(request)
     assert scene.permissions.armed(scene.now * 1000).keys() == {"window"}
 
 
@@ -371,18 +371,18 @@ def test_one_kill_makes_one_start_late_and_not_each_later_one(
 ) -> None:
     monkeypatch.setattr("novakey.messages.requests.LATE_S", 0.05)
     marker = tmp_path / "asking"
-    Scene(marker=marker).asks.begin("ssh-add", 1, "")
+    Scene(marker=marker).requests.begin("ssh-add", 1, "")
     scene = Scene(marker=marker)
-    assert outcome(lambda: scene.asks.for_device("phone")) is Outcome.RATE_LIMIT
+    assert outcome(lambda: scene.requests.for_device("phone")) is Outcome.RATE_LIMIT
     scene.now += 1
     gevent.sleep(0.2)
     assert not marker.exists()
-    assert Scene(marker=marker).asks.for_device("phone") is None
+    assert Scene(marker=marker).requests.for_device("phone") is None
 
 
 def test_the_queue_has_an_end() -> None:
     scene = Scene()
     for number in range(MAX_WAITING):
-        scene.asks.begin("loop", number, "")
+        scene.requests.begin("loop", number, "")
     with pytest.raises(NovaKeyError, match="wait for a secret already"):
-        scene.asks.begin("loop", 99, "")
+        scene.requests.begin("loop", 99, "")

@@ -19,7 +19,7 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Change, Permissions
 from novakey.messages.recent import REPEAT_S, RETRY_S
-from novakey.messages.requests import Asks
+from novakey.messages.requests import SecretRequests
 from novakey.secret import Secret
 from novakey.system.clock import Clock
 from novakey.wire.refused import Refused
@@ -75,14 +75,14 @@ class Scene:
         self.output = Output(self.settings, lambda: self.window)
         self.approvals = Approvals(self.settings, self.permissions, clock=Clock(monotonic=lambda: self.now))
         self.locked = False
-        self.asks = Asks(self.permissions, clock=Clock(monotonic=lambda: self.now))
+        self.requests = SecretRequests(self.permissions, clock=Clock(monotonic=lambda: self.now))
         self.injector = Injector(
             self.settings,
             devices,
             self.output,
             self.permissions,
             self.approvals,
-            self.asks,
+            self.requests,
             lambda: self.locked,
             Clock(monotonic=lambda: self.now),
         )
@@ -259,17 +259,17 @@ def test_no_text_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_request_gets_the_same_text_once_and_the_window_none(tmp_path: Path) -> None:
     scene = Scene(tmp_path, **KEEPING)
-    asking = scene.asks.begin("ssh-add", 1, "", seen=True)
+    request = scene.requests.begin("ssh-add", 1, "", seen=True)
 
     def take() -> None:
-        asking.given.wait(5)
-        asking.taken.set()
-        scene.asks.end(asking)
+        request.given.wait(5)
+        request.taken.set()
+        scene.requests.end(request)
 
     taking = gevent.spawn(take)
     assert scene.send() is Outcome.OK
     taking.get(timeout=5)
-    following = scene.asks.begin("other", 2, "", seen=True)
+    following = scene.requests.begin("other", 2, "", seen=True)
     assert scene.send() is Outcome.OK, "as it was"
     assert following.secret is None and scene.window.got == []
     scene.arm()  # which no phone does by itself
@@ -282,7 +282,7 @@ def test_a_program_that_does_not_take_it_may_have_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr("novakey.messages.requests.TAKE_S", 0.02)
     scene = Scene(tmp_path, **KEEPING)
     scene.arm()
-    scene.asks.begin("ssh-add", 1, "", seen=True)
+    scene.requests.begin("ssh-add", 1, "", seen=True)
     assert scene.send() is Outcome.INTERNAL_ERROR
     assert scene.permissions.armed(0) == {} and scene.permissions.approved(0) == {}
     assert scene.send() is Outcome.INTERNAL_ERROR
@@ -354,6 +354,6 @@ def test_nothing_is_typed_for_a_phone_that_hung_up_before_the_first_key(tmp_path
 
 def test_no_request_gets_the_secret_of_a_phone_that_hung_up(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    asking = scene.asks.begin("ssh-add", 1, "", seen=True)
+    request = scene.requests.begin("ssh-add", 1, "", seen=True)
     assert scene.send(is_open=lambda: False) is Outcome.INTERNAL_ERROR
-    assert not asking.given.is_set()
+    assert not request.given.is_set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from novakey.config.settings import Settings
 from novakey.net.admission import RECENT_S, Admission
-from novakey.net.pairing_slots import Seats
+from novakey.net.pairing_slots import PairingSlots
 
 LIMITS = Settings(
     max_connections=10,
@@ -16,20 +16,20 @@ LIMITS = Settings(
 
 def test_one_address_gets_its_share_only() -> None:
     admission = Admission(LIMITS)
-    visits = [admission.enter("a", 0) for _ in range(5)]
-    assert [visit is not None for visit in visits] == [True] * 4 + [False]
+    slots = [admission.enter("a", 0) for _ in range(5)]
+    assert [slot is not None for slot in slots] == [True] * 4 + [False]
     assert admission.enter("b", 0) is not None
-    assert visits[0] is not None
-    visits[0].leave()
+    assert slots[0] is not None
+    slots[0].leave()
     assert admission.enter("a", 0) is not None
 
 
 def test_who_authenticated_no_longer_counts_among_the_strangers_of_the_address() -> None:
     admission = Admission(LIMITS)
     for _ in range(8):
-        visit = admission.enter("a", 0)
-        assert visit is not None
-        visit.authenticated(0)
+        slot = admission.enter("a", 0)
+        assert slot is not None
+        slot.authenticated(0)
     assert admission.enter("b", 0) is None, "eight of ten, and two are kept back"
     assert admission.enter("a", 0) is not None, "for those that are known"
 
@@ -48,32 +48,32 @@ def test_places_are_kept_for_addresses_that_a_paired_device_was_heard_from() -> 
 def test_at_a_known_address_the_oldest_silent_connection_gives_way() -> None:
     admission, displaced = Admission(LIMITS), []
     admission.remember("phone", 0)
-    visits = [admission.enter("phone", 0) for _ in range(4)]
-    for number, visit in enumerate(visits):
-        assert visit is not None
-        visit.give_way = lambda number=number: displaced.append(number)  # type: ignore[misc]
-        visit.whole = number == 0
+    slots = [admission.enter("phone", 0) for _ in range(4)]
+    for number, slot in enumerate(slots):
+        assert slot is not None
+        slot.give_way = lambda number=number: displaced.append(number)  # type: ignore[misc]
+        slot.whole = number == 0
     newer = [admission.enter("phone", 1) for _ in range(3)]
     assert displaced == [1, 2, 3], "and not that with the whole frame"
     assert admission.inside == 4
-    for visit in [*visits, *newer]:
-        assert visit is not None
-        visit.whole = True
-        visit.leave()
-    assert admission.inside == 0 and not admission.strangers
+    for slot in [*slots, *newer]:
+        assert slot is not None
+        slot.whole = True
+        slot.leave()
+    assert admission.inside == 0 and not admission.unauthenticated
 
 
 def test_everything_is_given_back_and_the_tables_stay_small() -> None:
     admission = Admission(LIMITS)
     for number in range(1000):
-        visit = admission.enter(f"address-{number}", number)
-        assert visit is not None
+        slot = admission.enter(f"address-{number}", number)
+        assert slot is not None
         if number % 2:
-            visit.authenticated(number)
-            visit.authenticated(number)
-        visit.leave()
+            slot.authenticated(number)
+            slot.authenticated(number)
+        slot.leave()
     assert admission.inside == 0
-    assert not admission.strangers
+    assert not admission.unauthenticated
     assert len(admission._heard) == 16
 
 
@@ -84,7 +84,7 @@ def test_fewer_descriptors_mean_fewer_connections_but_never_none() -> None:
 
 
 def test_a_silent_connection_gives_its_seat_to_a_newer_one() -> None:
-    seats, gone = Seats(2), []
+    seats, gone = PairingSlots(2), []
     first, second = (seats.take(lambda name=name: gone.append(name)) for name in "ab")
     assert first is not None and second is not None
     first.settle()

@@ -24,7 +24,7 @@ def test_a_peer_that_hangs_up_at_the_hand_over_keeps_no_view_of_it(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     secret, stream = Secret(SENT), Stream(ends[0])
-    stream.allow(10)
+    stream.set_deadline(10)
     ends[1].close()
     with pytest.raises(EndOfStreamError) as failed, secret.view() as view:
         stream.send(view)
@@ -34,7 +34,7 @@ def test_a_peer_that_hangs_up_at_the_hand_over_keeps_no_view_of_it(
 
 def test_a_peer_that_does_not_read_keeps_no_view_of_it(ends: tuple[socket.socket, socket.socket]) -> None:
     secret, stream = Secret(SENT), Stream(ends[0])
-    stream.allow(0.1)
+    stream.set_deadline(0.1)
     with pytest.raises(DeadlineError) as failed, secret.view() as view:
         stream.send(view)
     secret.wipe()
@@ -45,7 +45,7 @@ def test_a_secret_arrives_in_parts_after_the_line_before_it(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     stream = Stream(ends[0])
-    stream.allow(10)
+    stream.set_deadline(10)
     ends[1].sendall(b"line\npart")
     assert stream.line(100) == b"line\n"
     ends[1].sendall(b" and rest, more")

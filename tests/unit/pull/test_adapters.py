@@ -21,7 +21,7 @@ from novakey.errors import NovaKeyError
 from novakey.pull import WaitedTooLong, password_agent, write
 from novakey.pull.client import has_gone
 from novakey.pull.password_agent import PasswordAgent
-from novakey.pull.person import Person, for_a_person
+from novakey.pull.person import UserPrompt, for_a_person
 from novakey.pull.pinentry import MAX_LINE, Pinentry
 from novakey.secret import Secret
 from novakey.system import procfs
@@ -66,7 +66,7 @@ def pinentry(lines: bytes, answer: bytes | NovaKeyError = b"correct horse") -> t
         return Secret(answer)
 
     output = io.BytesIO()
-    Pinentry(ask, Person("/nonexistent")).serve(io.BytesIO(lines), output)
+    Pinentry(ask, UserPrompt("/nonexistent")).serve(io.BytesIO(lines), output)
     greeting, *said = output.getvalue().splitlines()
     assert greeting.startswith(b"OK ")
     return said, asked
@@ -127,7 +127,7 @@ def test_why_there_is_no_answer_stands_on_the_clients_terminal(request_line: byt
     screen, terminal = os.openpty()
     os.set_blocking(screen, False)
     try:
-        person = Person("/nonexistent")
+        person = UserPrompt("/nonexistent")
         person.agrees = person.tell = refusing(problem)  # type: ignore[method-assign]
         lines = b"OPTION ttyname=" + os.ttyname(terminal).encode() + b"\n" + request_line + b"\n"
         output = io.BytesIO()

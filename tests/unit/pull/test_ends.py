@@ -58,10 +58,10 @@ def test_nothing_is_typed_of_what_comes_after_its_request_also_over_a_kill_of_th
         RecordingXterm(server) as window,
         Scene(env={"DISPLAY": server.display}, desktop_backend="x11") as scene,
     ):
-        asking = scene.novakey("ask", "--prompt", "one")
-        scene.asked(asking)
-        asking.process.kill()
-        asking.wait()
+        request = scene.novakey("ask", "--prompt", "one")
+        scene.asked(request)
+        request.process.kill()
+        request.wait()
         wait_until(lambda: not scene.asks(), "the end of the request")
         is_late(scene)
         queued = scene.novakey("ask", "--prompt", "two")
@@ -88,19 +88,19 @@ def test_nothing_is_typed_of_what_comes_after_its_request_also_over_a_kill_of_th
 
 
 def test_a_daemon_told_to_stop_ends_its_requests(scene: Scene) -> None:
-    asking = scene.novakey("ask")
-    scene.asked(asking)
+    request = scene.novakey("ask")
+    scene.asked(request)
     scene.daemon.stop()
-    assert asking.wait() == 1 and asking.output() == b""
-    assert asking.said().splitlines()[-1] == "novakey: the daemon stopped, or ended the connection"
+    assert request.wait() == 1 and request.output() == b""
+    assert request.said().splitlines()[-1] == "novakey: the daemon stopped, or ended the connection"
     with scene.daemon:
         is_late(scene)
 
 
 def test_a_time_out_says_so_and_exits_with_1(scene: Scene) -> None:
-    asking = scene.novakey("ask", "--timeout", "1", "--prompt", "the disk")
-    assert asking.wait() == 1 and asking.output() == b""
-    first, problem, cure = asking.said().splitlines()
+    request = scene.novakey("ask", "--timeout", "1", "--prompt", "the disk")
+    assert request.wait() == 1 and request.output() == b""
+    first, problem, cure = request.said().splitlines()
     assert first == "novakey: waiting for a phone (request 1): the disk"
     assert problem == "novakey: no phone sent a secret within 1 s" and "--timeout" in cure
     is_late(scene)
@@ -112,12 +112,12 @@ def test_a_time_out_says_so_and_exits_with_1(scene: Scene) -> None:
     ids=lambda words: words[0],
 )
 def test_ctrl_c_ends_it_in_silence(scene: Scene, words: list[str]) -> None:
-    asking = scene.novakey(*words)
-    scene.asked(asking)
-    wait_until(lambda: "waiting for a phone" in asking.said(), "that it waits")
-    asking.process.send_signal(signal.SIGINT)
-    assert asking.wait() == 130 and asking.output() == b""
-    [line] = asking.said().splitlines()
+    request = scene.novakey(*words)
+    scene.asked(request)
+    wait_until(lambda: "waiting for a phone" in request.said(), "that it waits")
+    request.process.send_signal(signal.SIGINT)
+    assert request.wait() == 130 and request.output() == b""
+    [line] = request.said().splitlines()
     assert line.startswith("novakey: waiting for a phone"), "nothing but that"
     wait_until(lambda: not scene.asks(), "the end of the request")
 
@@ -133,12 +133,12 @@ def test_ctrl_c_on_a_terminal_shows_nothing_but_itself(scene: Scene) -> None:
 
 
 def test_a_text_that_is_refused_leaves_the_request_waiting(shared: Scene) -> None:
-    asking = shared.novakey("ask", "--newline")
-    shared.asked(asking)
+    request = shared.novakey("ask", "--newline")
+    shared.asked(request)
     reply = shared.tap("two\nlines")
     assert reply.outcome is Outcome.BAD_REQUEST
     assert shared.tap(SECRET).outcome is Outcome.OK
-    assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+    assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
 
 
 def test_two_requests_at_once_are_served_in_order_and_see_their_place(shared: Scene) -> None:
@@ -155,20 +155,20 @@ def test_two_requests_at_once_are_served_in_order_and_see_their_place(shared: Sc
 
 
 def test_a_request_for_one_phone_is_not_answered_by_another(shared: Scene) -> None:
-    with client.asking(Paths.under(shared.daemon.folder), "pair", add=True) as asked:
+    with client.request(Paths.under(shared.daemon.folder), "pair", add=True) as asked:
         assert asked.next(20) is not None
         other = shared.daemon.pair("other")
-    asking = shared.novakey("ask", "--device", "other")
-    row = shared.asked(asking)
+    request = shared.novakey("ask", "--device", "other")
+    row = shared.asked(request)
     reply = shared.tap(SECRET)
     assert reply.outcome is Outcome.NOT_ARMED and reply.msg.endswith("waits for another device"), row
     assert shared.tap(SECRET, other).outcome is Outcome.OK
-    assert asking.wait() == 0
+    assert request.wait() == 0
 
 
 def test_a_second_tap_is_not_typed(shared: Scene) -> None:
-    asking = shared.novakey("ask")
-    shared.answer(asking, SECRET)
+    request = shared.novakey("ask")
+    shared.answer(request, SECRET)
     reply = shared.tap(SECRET)
     assert reply.outcome is Outcome.OK and "it is not delivered twice" in reply.msg
     reply = shared.tap("another")
@@ -178,10 +178,10 @@ def test_a_second_tap_is_not_typed(shared: Scene) -> None:
 def test_without_a_paired_phone_or_a_daemon_it_says_so_at_once(tmp_path: Path) -> None:
     lone = Scene()
     with lone.daemon:
-        asking = lone.novakey("ask")
-        assert asking.wait() == 1 and asking.said().startswith("novakey: no phone is paired\n")
-    asking = lone.novakey("ask")
-    assert asking.wait() == 1 and asking.said().startswith("novakey: no daemon runs\n")
+        request = lone.novakey("ask")
+        assert request.wait() == 1 and request.said().startswith("novakey: no phone is paired\n")
+    request = lone.novakey("ask")
+    assert request.wait() == 1 and request.said().startswith("novakey: no daemon runs\n")
     shutil.rmtree(lone.folder)
 
 
@@ -306,9 +306,9 @@ def test_git_gives_up_when_no_password_comes(scene: Scene) -> None:
 def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene: Scene) -> None:
     agent = scene.among_own_questions(*command("agent"))
     wait_until(lambda: "answering what is asked" in agent.said(), "the agent")
-    asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=4", "disk")
-    scene.asked(asking)
-    assert asking.wait() == 1 and asking.output() == b""
+    request = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=4", "disk")
+    scene.asked(request)
+    assert request.wait() == 1 and request.output() == b""
     wait_until(lambda: not scene.asks(), "the end of the request")
     is_late(scene)
     agent.process.terminate()
@@ -317,15 +317,15 @@ def test_systemd_ask_password_ends_at_its_own_time_and_its_request_with_it(scene
 
 def test_a_daemon_that_restarts_is_found_again_by_the_systemd_agent(scene: Scene) -> None:
     agent = scene.among_own_questions(*command("agent"))
-    asking = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=60", "disk")
-    scene.asked(asking)
+    request = scene.among_own_questions("systemd-ask-password", "--no-tty", "--timeout=60", "disk")
+    scene.asked(request)
     scene.daemon.stop()
     (scene.daemon.folder / "asking").unlink()  # else the moment after a request would have to pass
     scene._seen = 0
     with scene.daemon:
-        scene.asked(asking)
+        scene.asked(request)
         say(scene.daemon.at(scene.phone), MessageType.APPROVE)
         assert scene.tap(SECRET).outcome is Outcome.OK
-        assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+        assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
         agent.process.terminate()
         assert agent.wait() == 0

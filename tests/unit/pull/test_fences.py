@@ -55,8 +55,8 @@ def scene(one: Scene) -> Iterator[Scene]:
 
 
 def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
-    asking = scene.novakey("ask", "--prompt", "ours")
-    scene.asked(asking)
+    request = scene.novakey("ask", "--prompt", "ours")
+    scene.asked(request)
     control = scene.daemon.folder / "control.sock"
     script = ["/usr/bin/python3", "-c", _STRANGER, str(control)]
 
@@ -77,17 +77,17 @@ def test_another_user_can_neither_ask_nor_see_nor_answer(scene: Scene) -> None:
     real = scene.daemon.at(scene.phone)
     forged = Profile(real.host, real.port, real.device_id, random_key(), real.public)
     assert say(forged, MessageType.INJECT, b"theirs").outcome is Outcome.CRYPTO_FAIL
-    assert [row["prompt"] for row in scene.asks()] == ["ours"] and asking.output() == b""
+    assert [row["prompt"] for row in scene.asks()] == ["ours"] and request.output() == b""
     assert scene.tap(SECRET).outcome is Outcome.OK
-    assert asking.wait() == 0 and asking.output().decode() == SECRET
+    assert request.wait() == 0 and request.output().decode() == SECRET
 
 
 def test_no_process_shows_it_but_the_child_that_was_to_have_it_in_its_environment(scene: Scene) -> None:
     with Watcher(SECRET.encode(), needs.as_unprivileged()) as stranger:
         with Watcher(SECRET.encode()) as same_user:
-            asking = scene.start(scene.link("novakey-askpass"), "Password: ")
-            scene.answer(asking, SECRET)
-            assert asking.wait() == 0
+            request = scene.start(scene.link("novakey-askpass"), "Password: ")
+            scene.answer(request, SECRET)
+            assert request.wait() == 0
             pin = scene.start(scene.link("novakey-pinentry"), stdin=subprocess.PIPE)
             assert pin.process.stdin is not None
             pin.process.stdin.write(b"GETPIN\nBYE\n")
@@ -118,9 +118,9 @@ def test_no_process_shows_it_but_the_child_that_was_to_have_it_in_its_environmen
 
 
 def test_status_and_the_record_say_who_asked_for_what_and_never_the_secret(scene: Scene) -> None:
-    asking = scene.novakey("ask", "--prompt", "the key\tof \x1b[31mthe vault")
-    row = scene.answer(asking, SECRET)
-    assert asking.wait() == 0
+    request = scene.novakey("ask", "--prompt", "the key\tof \x1b[31mthe vault")
+    row = scene.answer(request, SECRET)
+    assert request.wait() == 0
     assert row["prompt"] == "the key of \\x1b[31mthe vault"
     home = ("--data-dir", scene.daemon.folder)
     wait_until(lambda: "given" in run(*home, "audit", "--json").stdout, "the record")
@@ -131,7 +131,7 @@ def test_status_and_the_record_say_who_asked_for_what_and_never_the_secret(scene
         ("ask", "waiting", ""),
         ("ask", "given", "phone-1"),
     ]
-    assert {entry["pid"] for entry in mine} == {str(asking.process.pid)}
+    assert {entry["pid"] for entry in mine} == {str(request.process.pid)}
     table = [line.split() for line in run(*home, "audit").stdout.splitlines()]
     asked = [line[2:] for line in table if "ask" in line]
     assert [words[:-1] for words in asked[-2:]] == [["ask", "waiting"], ["phone-1", "ask", "given"]]
@@ -167,16 +167,16 @@ def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_al
     notified: tuple[Scene, Dunst],
 ) -> None:
     scene, dunst = notified
-    asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password for the vault: ")
-    row = scene.asked(asking)
+    request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password for the vault: ")
+    row = scene.asked(request)
     dunst.wait_until_shown()
     sending = gevent.spawn(scene.tap, SECRET)
-    wait_until(lambda: "an answer on the screen" in asking.said(), "what it waits for")
-    assert not sending.ready() and asking.output() == b"", "the phone waits for the owner"
-    assert "waiting for a phone" not in asking.said()
+    wait_until(lambda: "an answer on the screen" in request.said(), "what it waits for")
+    assert not sending.ready() and request.output() == b"", "the phone waits for the owner"
+    assert "waiting for a phone" not in request.said()
     dunst.press("Allow")
     assert sending.get(timeout=20).outcome is Outcome.OK
-    assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+    assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
     dunst.wait_until_shown(0)
     shown = dunst.history()[0]
     assert shown["summary"]["data"] == f"{row['program']} asks for a secret"
@@ -192,18 +192,18 @@ def test_with_an_owner_who_approves_it_is_asked_about_once_and_the_question_show
         env = {"DBUS_SESSION_BUS_ADDRESS": bus.address}
         with Scene(env=env, ask_confirm=True, two_man_approver="computer") as scene:
             for _ in range(2):
-                asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
-                row = scene.asked(asking)
+                request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+                row = scene.asked(request)
                 dunst.press("Allow")
                 dunst.wait_until_shown(0)
                 assert scene.tap(SECRET).outcome is Outcome.OK
-                assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+                assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
             assert [summary for summary, _ in dunst.told()] == [f"{row['program']} asks for a secret"] * 2
             body = dunst.history()[0]["body"]["data"]
             assert body.startswith('"phone-1" may send it. ') and f"(process {row['pid']}) says: Pass" in body
 
-            asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
-            row = scene.asked(asking)
+            request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+            row = scene.asked(request)
             dunst.press("Allow")
             dunst.wait_until_shown(0)
             folder = Paths.under(scene.daemon.folder)
@@ -212,16 +212,16 @@ def test_with_an_owner_who_approves_it_is_asked_about_once_and_the_question_show
             assert scene.tap(SECRET).outcome is Outcome.NEEDS_APPROVE
             assert client.ask(folder, "approve")["approved"] == "phone-1"
             assert scene.tap(SECRET).outcome is Outcome.OK
-            assert asking.wait() == 0
+            assert request.wait() == 0
 
 
 def test_one_that_the_owner_denies_gets_nothing(notified: tuple[Scene, Dunst]) -> None:
     scene, dunst = notified
-    asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
-    scene.asked(asking)
+    request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+    scene.asked(request)
     dunst.press("Deny")
-    assert asking.wait() == 1 and asking.output() == b""
-    assert "novakey: refused on the screen" in asking.said()
+    assert request.wait() == 1 and request.output() == b""
+    assert "novakey: refused on the screen" in request.said()
 
 
 def in_terminal(scene: Scene, terminal: Terminal, by: str) -> Child:
@@ -238,10 +238,10 @@ def test_nothing_more_is_asked_for_a_program_on_a_terminal_that_a_person_has_bef
 ) -> None:
     scene, dunst = notified
     with Terminal() as terminal:
-        asking = in_terminal(scene, terminal, "xterm")
-        scene.asked(asking)
+        request = in_terminal(scene, terminal, "xterm")
+        scene.asked(request)
         assert scene.tap(SECRET).outcome is Outcome.OK
-        assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+        assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
         assert dunst.shown() == 0
 
 
@@ -250,12 +250,12 @@ def test_a_program_on_an_unseen_terminal_has_its_secret_only_after_the_owners_wo
 ) -> None:
     scene, dunst = notified
     with Terminal() as terminal:
-        asking = in_terminal(scene, terminal, "a-relay")
-        scene.asked(asking)
+        request = in_terminal(scene, terminal, "a-relay")
+        scene.asked(request)
         sending = gevent.spawn(scene.tap, SECRET)
         dunst.press("Allow")
         assert sending.get(timeout=20).outcome is Outcome.OK
-        assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+        assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
 
 
 def test_what_was_armed_and_approved_before_a_request_came_goes_to_it_only_with_the_owners_word(
@@ -266,19 +266,19 @@ def test_what_was_armed_and_approved_before_a_request_came_goes_to_it_only_with_
     for kind in (MessageType.ARM, MessageType.APPROVE):
         assert say(phone, kind).outcome is Outcome.OK
     with Terminal() as terminal:
-        asking = in_terminal(scene, terminal, "xterm")
-        scene.asked(asking)
+        request = in_terminal(scene, terminal, "xterm")
+        scene.asked(request)
         sending = gevent.spawn(say, phone, MessageType.INJECT, SECRET.encode())
         dunst.press("Deny")
         assert sending.get(timeout=20).outcome is Outcome.NOT_ARMED
-        assert asking.wait() == 1 and asking.output() == b""
+        assert request.wait() == 1 and request.output() == b""
 
 
 def test_where_no_person_can_be_asked_a_program_without_a_terminal_gets_nothing() -> None:
     with Scene(ask_confirm=True) as scene:
-        asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
-        assert asking.wait() == 1 and asking.output() == b""
-        [line] = asking.said().splitlines()
+        request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), "Password: ")
+        assert request.wait() == 1 and request.output() == b""
+        [line] = request.said().splitlines()
         assert line.startswith("novakey: no person can confirm it"), "it never waited for a phone"
         assert "ask_confirm: false" in line
         table = [line.split() for line in run("--data-dir", scene.daemon.folder, "audit").stdout.splitlines()]
@@ -314,9 +314,9 @@ def test_a_question_without_a_terminal_is_a_notification(
     scene, dunst = notified
     for label, answer in (("Yes", "yes\n"), ("No", "no\n")):
         prompt = "Are you sure you want to continue connecting (yes/no/[fingerprint])? "
-        asking = scene.start("setsid", "--wait", scene.link("novakey-askpass"), prompt)
+        request = scene.start("setsid", "--wait", scene.link("novakey-askpass"), prompt)
         dunst.press(label)
-        assert asking.wait() == 0 and asking.output().decode() == answer
+        assert request.wait() == 0 and request.output().decode() == answer
 
 
 def test_ssh_agent_asks_the_person_before_it_uses_a_key(

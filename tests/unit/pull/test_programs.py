@@ -271,14 +271,14 @@ def test_arming_and_approval_count_only_after_the_request_came(two_man: bool) ->
             if before:
                 say(phone, MessageType.ARM)
                 say(phone, MessageType.APPROVE)
-            asking = scene.novakey("ask")
-            scene.asked(asking)
+            request = scene.novakey("ask")
+            scene.asked(request)
             reply = say(phone, MessageType.INJECT, SECRET.encode())
             assert reply.outcome.reason == ("not_armed" if before or not two_man else "needs_approve")
             say(phone, MessageType.APPROVE)
             secret = f"{SECRET}{before}"
             assert say(phone, MessageType.INJECT, secret.encode()).outcome.success, "it needs no arming"
-            assert asking.wait() == 0 and asking.output().decode() == secret
+            assert request.wait() == 0 and request.output().decode() == secret
             assert not say(phone, MessageType.INJECT, b"another").outcome.success, "used up"
 
 
@@ -290,9 +290,9 @@ def test_what_a_test_has_left_is_not_in_the_way_of_the_next() -> None:
         wait_until(lambda: len(scene.asks()) == 3, "all of them")
         scene.settle()
         assert all(child.process.poll() is not None for child in left)
-        asking = scene.novakey("ask", "--prompt", "the next")
-        assert scene.answer(asking, SECRET)["prompt"] == "the next"
-        assert asking.wait() == 0
+        request = scene.novakey("ask", "--prompt", "the next")
+        assert scene.answer(request, SECRET)["prompt"] == "the next"
+        assert request.wait() == 0
 
 
 def test_an_approval_on_the_computer_is_for_the_request_that_waits() -> None:
@@ -302,26 +302,26 @@ def test_an_approval_on_the_computer_is_for_the_request_that_waits() -> None:
         for answered in (False, True):
             if not answered:
                 client.ask(folder, "approve")
-            asking = scene.novakey("ask")
-            scene.asked(asking)
+            request = scene.novakey("ask")
+            scene.asked(request)
             if answered:
                 assert client.ask(folder, "approve")["approved"] == "phone-1"
             reply = say(scene.phone, MessageType.INJECT, SECRET.encode())
             assert reply.outcome is (Outcome.OK if answered else Outcome.NEEDS_APPROVE), reply.msg
             if not answered:
-                assert asking.process.poll() is None
-                asking.process.kill()
-                asking.wait()
+                assert request.process.poll() is None
+                request.process.kill()
+                request.wait()
                 wait_until(lambda: not scene.asks(), "its end")
                 scene.restart()
                 scene.phone = scene.daemon.at(scene.phone)
-        assert asking.wait() == 0 and asking.output().decode() == SECRET
+        assert request.wait() == 0 and request.output().decode() == SECRET
 
 
 def test_a_prompt_that_begins_as_an_option_does_is_a_prompt(scene: Scene) -> None:
-    asking = scene.start(scene.link("novakey-askpass"), "--help -x")
-    assert scene.answer(asking, SECRET)["prompt"] == "--help -x"
-    assert asking.wait() == 0 and asking.output().decode() == SECRET + "\n"
+    request = scene.start(scene.link("novakey-askpass"), "--help -x")
+    assert scene.answer(request, SECRET)["prompt"] == "--help -x"
+    assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
 
 
 def test_the_pinentry_by_its_name_ignores_what_it_is_given(scene: Scene) -> None:

@@ -44,9 +44,9 @@ def notifier() -> Iterator[Notifier]:
 def test_the_button_that_was_pressed_is_the_answer(
     dunst: Dunst, notifier: Notifier, label: str, key: str
 ) -> None:
-    asking = gevent.spawn(notifier.ask, "phone-1 wants to type", "into <b>xterm</b>", CHOICES, 20.0)
+    request = gevent.spawn(notifier.ask, "phone-1 wants to type", "into <b>xterm</b>", CHOICES, 20.0)
     dunst.press(label)
-    assert asking.get(timeout=10) == key
+    assert request.get(timeout=10) == key
     assert dunst.shown() == 0
 
 
@@ -56,16 +56,16 @@ def test_an_unanswered_notification_goes_away_at_its_time(dunst: Dunst, notifier
 
 
 def test_a_dismissed_notification_is_told_from_an_unanswered_one(dunst: Dunst, notifier: Notifier) -> None:
-    asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
+    request = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     dunst.wait_until_shown()
     dunst.ctl("close")
-    assert asking.get(timeout=10) == DISMISSED
+    assert request.get(timeout=10) == DISMISSED
 
 
 def test_a_killed_question_is_taken_away(dunst: Dunst, notifier: Notifier) -> None:
-    asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
+    request = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     dunst.wait_until_shown()
-    asking.kill()
+    request.kill()
     assert dunst.shown() == 0
 
 
@@ -86,13 +86,13 @@ def test_a_question_that_ends_before_the_service_has_shown_it_is_taken_away_as_s
         return "as", ([],)
 
     with message_bus() as bus, double(bus.address, NAME, service):
-        asking = gevent.spawn(_problem, lambda: notifier.ask("one", "two", CHOICES, 30.0))
+        request = gevent.spawn(_problem, lambda: notifier.ask("one", "two", CHOICES, 30.0))
         assert called.wait(10)
         if ended == "killed":
-            asking.kill(timeout=5)
-            assert asking.dead, "it does not wait for the service"
+            request.kill(timeout=5)
+            assert request.dead, "it does not wait for the service"
         else:
-            assert asking.get(timeout=10) == "the service on the bus did not answer in time"
+            assert request.get(timeout=10) == "the service on the bus did not answer in time"
         shown.set()
         assert taken.get(timeout=5) == 7
 
@@ -105,11 +105,11 @@ def _problem(ask: Callable[[], object]) -> str:
 
 
 def test_a_service_that_ends_is_an_error_and_the_next_one_is_found(dunst: Dunst, notifier: Notifier) -> None:
-    asking = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
+    request = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
     dunst.wait_until_shown()
     dunst.process.kill()
     with pytest.raises(BusError, match="ended"):
-        asking.get(timeout=10)
+        request.get(timeout=10)
     assert notifier.unavailable() is not None
 
 

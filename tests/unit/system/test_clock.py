@@ -20,7 +20,7 @@ from novakey.messages.exchange import Exchange
 from novakey.messages.handler import Handler
 from novakey.messages.inject import Injector
 from novakey.messages.permissions import Change
-from novakey.messages.requests import Asks
+from novakey.messages.requests import SecretRequests
 from novakey.pairing.clock import WindowClock
 from novakey.secret import Secret
 from novakey.system.clock import Clock, boottime
@@ -37,7 +37,9 @@ def test_it_is_the_clock_of_the_system_that_counts_sleep() -> None:
     assert before - 0.02 <= uptime <= boottime() + 0.02
 
 
-@pytest.mark.parametrize("made", [Handler, Injector, Approvals, Asks, ClipboardEnds, WindowClock, Server])
+@pytest.mark.parametrize(
+    "made", [Handler, Injector, Approvals, SecretRequests, ClipboardEnds, WindowClock, Server]
+)
 def test_all_that_a_person_allows_for_a_while_goes_by_it(made: Callable[..., object]) -> None:
     assert inspect.signature(made).parameters["clock"].default.monotonic is boottime
 

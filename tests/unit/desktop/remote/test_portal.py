@@ -19,7 +19,7 @@ from novakey.config.settings import Settings
 from novakey.desktop.base import CannotType, DesktopError
 from novakey.desktop.remote.portal import ASKS, PortalBackend
 from novakey.desktop.select import Chooser
-from novakey.devices.portal_token import SealedPermission
+from novakey.devices.portal_token import SealedRestoreToken
 from novakey.messages.output import Output
 from novakey.secret import Secret
 from novakey.wire.reply import Outcome
@@ -52,15 +52,15 @@ def portal(mutter: Mutter) -> Iterator[Portal]:
 
 
 @pytest.fixture
-def permission(tmp_path: Path) -> SealedPermission:
+def permission(tmp_path: Path) -> SealedRestoreToken:
     tmp_path.chmod(0o700)
-    return SealedPermission(tmp_path / "permission.json", Secret(secrets.token_bytes(32)))
+    return SealedRestoreToken(tmp_path / "permission.json", Secret(secrets.token_bytes(32)))
 
 
 @pytest.fixture
-def backend(permission: SealedPermission) -> Iterator[PortalBackend]:
+def backend(permission: SealedRestoreToken) -> Iterator[PortalBackend]:
     made = PortalBackend()
-    made.keep_permission_in(permission)
+    made.keep_restore_token_in(permission)
     yield made
     made.close()
 
@@ -84,11 +84,11 @@ def test_a_text_is_typed_and_the_session_is_asked_for_once(
 
 
 def test_what_it_gave_for_not_asking_again_is_used_once_and_replaced(
-    portal: Portal, foot: MutterFoot, permission: SealedPermission, tmp_path: Path
+    portal: Portal, foot: MutterFoot, permission: SealedRestoreToken, tmp_path: Path
 ) -> None:
     for _ in range(3):  # as after three restarts
         backend = PortalBackend()
-        backend.keep_permission_in(permission)
+        backend.keep_restore_token_in(permission)
         assert typed(backend, foot, "abc") is None
         assert permission.load() == portal.given[-1]
         portal.answer = 1  # a person who was asked again would decline
@@ -226,7 +226,7 @@ def test_a_session_on_the_bus_of_before_is_left_when_the_environment_names_anoth
 
 
 def test_an_old_portal_is_asked_for_nothing_that_it_does_not_know(
-    backend: PortalBackend, portal: Portal, foot: MutterFoot, permission: SealedPermission
+    backend: PortalBackend, portal: Portal, foot: MutterFoot, permission: SealedRestoreToken
 ) -> None:
     portal.version = 1
     assert typed(backend, foot, "abc") is None
@@ -258,7 +258,7 @@ def test_a_portal_without_a_keyboard_cannot_be_used(portal: Portal) -> None:
 
 
 def test_the_chooser_gives_it_the_place_for_its_permission(
-    portal: Portal, foot: MutterFoot, permission: SealedPermission
+    portal: Portal, foot: MutterFoot, permission: SealedRestoreToken
 ) -> None:
     choose = Chooser("portal", permission)
     backend = choose()

@@ -131,7 +131,7 @@ def test_what_a_person_holds_stays_held_and_their_lock_stays_on(sway: Sway, held
             assert deliver(entry, "abC 12 字 éÉ") is None
             person.hold(0, CAPS_LOCK)
             entry.clear()
-            person.strike("a")
+            person.tap("a")
             assert entry.wait_for("A") == "A", "Caps Lock is no longer on"
         finally:
             person.hold(0)

@@ -280,9 +280,9 @@ def test_what_a_killed_delivery_left_on_keys_is_taken_off(
 ) -> None:
     before, key = server.keymap(), b"of the daemon's state"
     dying = Connection()
-    lent = {dying.keymap().free[0]: (0x01005B57, 0x01005B57)}
-    Notes(key).put(dying, 0, lent)
-    dying.put_on_keys(lent)
+    remapped = {dying.keymap().free[0]: (0x01005B57, 0x01005B57)}
+    Notes(key).put(dying, 0, remapped)
+    dying.put_on_keys(remapped)
     dying.sync()
     dying.close()
     assert server.keymap() != before
@@ -478,7 +478,7 @@ def test_answers_are_told_apart_after_more_requests_than_their_numbers_can_count
 ) -> None:
     unused = connection.display.display.info.max_keycode
     for _ in range(5):
-        connection.strike(lambda: ((unused, False) for _ in range(20_011)))
+        connection.tap(lambda: ((unused, False) for _ in range(20_011)))
         connection.remember("_NOVAKEY_TEST", [7, 8])
         assert connection.property(connection.root.id, "_NOVAKEY_TEST") == [7, 8]
     connection.remember("_NOVAKEY_TEST", [])

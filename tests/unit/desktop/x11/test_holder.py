@@ -15,7 +15,7 @@ from support.x11 import Recorder, RecordingXterm, XServer, differs, end, wait_un
 from novakey.desktop.base import DesktopError
 from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection
-from novakey.desktop.x11.snapshot import Glance
+from novakey.desktop.x11.snapshot import Snapshot
 from novakey.secret import Secret
 
 DEADLINE_S = 20.0
@@ -28,7 +28,7 @@ def is_held(server: XServer) -> bool:
     connection = Connection()
     try:
         with connection.grabbed():
-            return Glance(connection).keyboard_is_held
+            return Snapshot(connection).keyboard_is_held
     finally:
         connection.close()
 

@@ -18,7 +18,7 @@ from novakey.desktop.x11.backend import X11Backend
 from novakey.desktop.x11.connection import Connection
 from novakey.desktop.x11.display import ConnectionMisuseError, GuardedDisplay
 from novakey.desktop.x11.selection import SelectionOwner
-from novakey.desktop.x11.warm import READY, Ready
+from novakey.desktop.x11.warm import WARM, WarmConnection
 from novakey.doctor import session
 from novakey.secret import Secret
 
@@ -28,9 +28,9 @@ SOON_S = 10
 @pytest.fixture(autouse=True)
 def nothing_is_ready(server: XServer) -> Iterator[None]:
     Connection().close()  # python-xlib asks `uname` at its first one, before it looks at the environment
-    READY.close()
+    WARM.close()
     yield
-    READY.close()
+    WARM.close()
 
 
 @contextmanager
@@ -179,7 +179,7 @@ def test_the_test_programs_display_is_guarded_too(server: XServer) -> None:
 
 
 def test_a_connection_belongs_to_the_display_that_was_named_when_it_was_begun(server: XServer) -> None:
-    ready = Ready()
+    ready = WarmConnection()
     with XServer(manager=False) as other, stopped(server):
         making = waiting(ready.make)
         with display_of(other):
@@ -194,7 +194,7 @@ def test_a_connection_belongs_to_the_display_that_was_named_when_it_was_begun(se
 
 def test_one_that_leads_to_the_display_of_before_is_not_a_display_that_can_be_used(server: XServer) -> None:
     with stopped(server):
-        making = waiting(READY.make)
+        making = waiting(WARM.make)
         with display_of(None):
             os.environ["DISPLAY"] = ":59535"
             os.kill(server.process.pid, signal.SIGCONT)
@@ -208,7 +208,7 @@ def test_one_that_leads_to_the_display_of_before_is_not_a_display_that_can_be_us
 def test_another_cookie_for_the_display_means_another_connection(
     server: XServer, monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
 ) -> None:
-    ready = Ready()
+    ready = WarmConnection()
     ready.make()
     first = ready.take()
     first.close()
@@ -221,9 +221,9 @@ def test_another_cookie_for_the_display_means_another_connection(
 
 
 def test_closing_while_one_is_being_made_leaves_none(server: XServer) -> None:
-    ready = Ready()
+    ready = WarmConnection()
     with stopped(server):
-        ready.make_soon()
+        ready.prewarm()
         making = ready._making
         assert making is not None
         wait_until(lambda: gevent.sleep(0.01) or making.started, "the making")
@@ -234,7 +234,7 @@ def test_closing_while_one_is_being_made_leaves_none(server: XServer) -> None:
 
 
 def test_closing_disturbs_no_question_over_the_connection(server: XServer) -> None:
-    ready = Ready()
+    ready = WarmConnection()
     ready.make()
     with stopped(server):
         making = waiting(ready.make)  # asks over the one that was ready
