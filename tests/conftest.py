@@ -91,4 +91,4 @@ def _tests_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a command of this process from closing it up for good: later tests look at crashes."""
     from novakey.system import process
 
-    monkeypatch.setattr(process, "close_up", lambda: None)
+    monkeypatch.setattr(process, "harden", lambda: None)

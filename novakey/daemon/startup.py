@@ -26,7 +26,8 @@ from novakey.devices.sealing.base import KEY_SIZE, SealingBackend
 from novakey.devices.store import DeviceStore
 from novakey.errors import ConfigError, StoreError
 from novakey.pairing import record
-from novakey.pairing.state import Pairing, Record, State
+from novakey.pairing.model import Record
+from novakey.pairing.state import Pairing, State
 from novakey.secret import Secret
 from novakey.system import files
 from novakey.system.folder_lock import FolderLock

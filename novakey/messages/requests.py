@@ -88,11 +88,7 @@ class UnansweredError(NovaKeyError):
 
 
 Confirm = Callable[[SecretRequest], bool]
-"""Asks the owner whether the program may have a secret; blocks.
-
-`NovaKeyError` when no person can be asked, `UnansweredError` when none answered.
-"""
-
+"""Asks the owner whether the program may have a secret; blocks. `NovaKeyError` if no answer came."""
 
 Note = Callable[[SecretRequest, str, str], None]
 """Keeps account: a request, what became of it, and the device that did it or an empty text."""

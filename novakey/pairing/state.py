@@ -29,16 +29,6 @@ from novakey.pairing.model import AckRetry, PairingWindow, Record
 from novakey.pairing.turn import in_turn
 from novakey.secret import Secret  # compares in constant time
 
-__all__ = [
-    "Event",
-    "IllegalTransitionError",
-    "Pairing",
-    "PairingWindow",
-    "Record",
-    "RefusedHelloError",
-    "State",
-]
-
 REPEAT_S = 60  # a phone that lost the acknowledgement may ask for it again this long
 MAX_SEALING_FAILURES = 3
 

@@ -171,8 +171,9 @@ class Bus:
         """
         queue: Queue[Message | None] = Queue(maxsize=room)
         with contextlib.ExitStack() as undo:
-            self._router.listeners.append(queue)
-            undo.callback(self._router.listeners.remove, queue)
+            listeners = self._router.listeners
+            listeners.append(queue)
+            undo.callback(listeners.remove, queue)
             for rule in rules:
                 self.send(message_bus.AddMatch(rule))
                 undo.callback(self._forget, rule)

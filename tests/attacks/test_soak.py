@@ -29,7 +29,8 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.messages.ledger import open_guard
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.state import Pairing, Record
+from novakey.pairing.model import Record
+from novakey.pairing.state import Pairing
 from novakey.secret import Secret
 from novakey.system import clock as clocks
 from novakey.wire import crypto, message, pair, preface

@@ -186,8 +186,9 @@ def test_an_id_that_is_paired_is_not_taken_over_unless_the_setting_says_so(tmp_p
     from novakey.devices.store import Device, DeviceStore
     from novakey.pairing.clock import WindowClock
     from novakey.pairing.handshake import Handshake
+    from novakey.pairing.model import Record
     from novakey.pairing.refusal import RefusedPhoneError
-    from novakey.pairing.state import Pairing, Record
+    from novakey.pairing.state import Pairing
     from novakey.wire import crypto, pair
 
     for rotate in (False, True):

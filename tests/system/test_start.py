@@ -15,7 +15,7 @@ from support.daemon import Daemon, run, say
 
 from novakey.devices import sealed_file
 from novakey.pairing import record
-from novakey.pairing.state import Record
+from novakey.pairing.model import Record
 from novakey.phone import Profile
 from novakey.secret import Secret
 from novakey.wire.message import MessageType

@@ -26,7 +26,8 @@ from novakey.messages.replay import ReplayGuard
 from novakey.messages.requests import SecretRequests
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.state import Pairing, Record
+from novakey.pairing.model import Record
+from novakey.pairing.state import Pairing
 from novakey.secret import Secret
 from novakey.system.clock import Clock, boottime
 from novakey.wire import crypto, pair, preface, uri

@@ -90,8 +90,9 @@ class MacBackend(Backend):
 
     def clear_clipboard(self) -> None:
         """See `Backend.clear_clipboard`."""
-        if self._desktop is not None:
-            self._desktop.pasteboard.clear()
+        desktop = self._desktop
+        if desktop is not None:
+            desktop.pasteboard.clear()
 
     def close(self) -> None:
         """Take the clipboard back, if it is still ours, and forget the window."""

@@ -58,10 +58,10 @@ class Typist:
             raise DesktopError(X11_ONLY_ASCII)
         total = sum(1 for _ in typed_characters(text))
         for at, character in enumerate(typed_characters(text), 1):
-            stroke = self._keyboard.keymap.stroke(character)
+            stroke = self._keyboard.stroke(character)
             if stroke is None:
                 self._keyboard.use(next_keymap(islice(typed_characters(text), at - 1, None)))
-                stroke = self._keyboard.keymap.stroke(character)
+                stroke = self._keyboard.stroke(character)
             assert stroke is not None
             self._tap(stroke)
             if at % CHUNK and at < total:

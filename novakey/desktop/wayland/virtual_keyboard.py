@@ -39,6 +39,10 @@ class VirtualKeyboard:
         if not had_one:
             gevent.sleep(_FIRST_KEYBOARD_S)
 
+    def stroke(self, character: str) -> Stroke | None:
+        """Return the stroke for a character; None if the map in use lacks it."""
+        return self.keymap.stroke(character)
+
     def use(self, keymap: Keymap) -> None:
         """Change the map, and wait until the compositor has passed it on."""
         self._set_modifiers(0)

@@ -40,6 +40,7 @@ class SelectionOwner:
 
     def __init__(self, text: Secret, selections: Sequence[str] = (CLIPBOARD,)) -> None:
         self._connection = Connection()
+        self._display = self._connection.display
         self._text = text.copy()
         self._is_latin = all(character <= "\xff" for character in text.characters())
         self._fetched: dict[int, gevent.event.Event] = {}
@@ -74,30 +75,30 @@ class SelectionOwner:
 
     def _client(self, resource: int) -> int:
         """All resources of a client share these bits."""
-        return int(resource & ~self._connection.display.display.info.resource_id_mask)
+        return int(resource & ~self._display.display.info.resource_id_mask)
 
     def _atom(self, name: str) -> int:
-        return int(self._connection.display.get_atom(name))
+        return int(self._display.get_atom(name))
 
     def _server_time(self) -> int:
         """Return a time of the server, as ICCCM 2.1 wants it: from an event, not `CurrentTime`."""
         self._window.change_property(Xatom.WM_NAME, Xatom.STRING, 8, b"")
         while True:
-            got = self._connection.display.next_event()
+            got = self._display.next_event()
             if got.type == X.PropertyNotify and got.window.id == self._window.id:
                 return int(got.time)
 
     def _own(self, name: str) -> int:
         atom = self._atom(name)
         self._window.set_selection_owner(atom, self._since)
-        owner = self._connection.display.get_selection_owner(atom)
+        owner = self._display.get_selection_owner(atom)
         if getattr(owner, "id", owner) != self._window.id:
             raise DesktopError("another program took the clipboard at the same moment")
         return atom
 
     def _serve(self) -> None:
         try:
-            with self._connection.display.display.alone(), self._woken_by_the_server():
+            with self._display.display.alone(), self._woken_by_the_server():
                 while self._owned:
                     self._wake.wait()
                     self._wake.clear()
@@ -111,7 +112,7 @@ class SelectionOwner:
     @contextmanager
     def _woken_by_the_server(self) -> Iterator[None]:
         """Wait outside python-xlib, where `close` can wake the greenlet between two exchanges."""
-        arrival = gevent.get_hub().loop.io(self._connection.display.fileno(), 1)
+        arrival = gevent.get_hub().loop.io(self._display.fileno(), 1)
         arrival.start(self._wake.set)
         try:
             yield
@@ -121,13 +122,13 @@ class SelectionOwner:
 
     def _give_up(self) -> None:
         """Give up the selections. The server sends a SelectionClear after all earlier requests."""
-        display = self._connection.display
+        display = self._display
         for atom in self._owned:
             SetSelectionOwner(display=display.display, window=X.NONE, selection=atom, time=self._since)
         display.flush()
 
     def _take_events(self) -> None:
-        display = self._connection.display
+        display = self._display
         while self._owned and display.pending_events():
             got = display.next_event()
             if got.type == X.SelectionClear:
@@ -166,7 +167,7 @@ class SelectionOwner:
                 property=place,
             )
         )
-        self._connection.display.sync()
+        self._display.sync()
         if place and request.target in (self._atoms[name] for name in _TEXTS):
             waiting = self._fetched.get(self._client(request.requestor.id))
             if waiting is not None:

@@ -77,7 +77,8 @@ class Listener:
         # The number comes back with the answer; the window manager has its own and ignores others.
         number = int.from_bytes(os.urandom(4), "little") | 1
         protocols = self._connection.atom("WM_PROTOCOLS")
-        window = self._connection.display.create_resource_object("window", top)
+        display = self._connection.display
+        window = display.create_resource_object("window", top)
         data = (32, [self._ping, number, top, 0, 0])
         window.send_event(event.ClientMessage(window=window, client_type=protocols, data=data))
         return number
@@ -90,14 +91,14 @@ class Listener:
         return int(values[1]) if kind == 32 and values[0] == self._ping else None
 
     def _asleep(self, until: float) -> bool:
-        start, pid = time.monotonic(), self._target.focus.pid
-        before = _threads(pid)
+        start, focus = time.monotonic(), self._target.focus
+        before = _threads(focus.pid)
         quiet = asleep = 0
         while time.monotonic() < until:
             gevent.sleep(_POLL_S)
             # One that waits for the server sleeps too: by now the server has served it as well as us.
             self._connection.sync()
-            now = _threads(pid)
+            now = _threads(focus.pid)
             if not now:  # another machine's process, or no /proc: time is all there is
                 gevent.sleep(max(0.0, min(until, start + _NO_WAY_TO_TELL_S) - time.monotonic()))
                 return True

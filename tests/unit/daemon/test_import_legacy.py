@@ -122,7 +122,7 @@ def test_a_sealed_store_without_its_keyring_is_refused(tmp_path: Path, other: Ot
 
 def test_an_import_lifts_no_lock_and_its_phones_are_served_under_it(tmp_path: Path, other: Other) -> None:
     from novakey.pairing import record
-    from novakey.pairing.state import Record
+    from novakey.pairing.model import Record
 
     folder = tmp_path / "d"
     folder.mkdir(mode=0o700)

@@ -74,7 +74,7 @@ def test_everything_is_given_back_and_the_tables_stay_small() -> None:
         slot.leave()
     assert admission.inside == 0
     assert not admission.unauthenticated
-    assert len(admission._heard) == 16
+    assert len(admission._last_seen) == 16
 
 
 def test_fewer_descriptors_mean_fewer_connections_but_never_none() -> None:

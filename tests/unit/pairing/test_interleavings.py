@@ -23,7 +23,8 @@ from novakey.devices.store import DeviceStore
 from novakey.net.stream import EndOfStreamError
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.handshake import Handshake
-from novakey.pairing.state import Pairing, Record, State
+from novakey.pairing.model import Record
+from novakey.pairing.state import Pairing, State
 from novakey.secret import Secret
 from novakey.system.clock import Clock
 from novakey.wire import crypto, pair
@@ -49,14 +50,14 @@ class Phone:
 
     # What `Handshake` uses of a `Stream`.
 
-    def allow(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         assert seconds > 0
 
     def line(self, cap: int) -> bytes:
         self._wait()
         return pair.encode_hello(self.token)
 
-    def some(self) -> bytes:
+    def read_some(self) -> bytes:
         self._wait()
         frame, *opens = pair.seal_registration(
             self.registration, self._public, self.token, secrets.token_bytes(24)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from novakey.errors import StoreError
+from novakey.pairing.model import Record
 from novakey.pairing.state import (
     REPEAT_S,
     IllegalTransitionError,
     Pairing,
-    Record,
     RefusedHelloError,
     State,
 )

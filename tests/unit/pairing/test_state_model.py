@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from novakey.errors import StoreError
+from novakey.pairing.model import Record
 from novakey.pairing.state import (
     MAX_SEALING_FAILURES,
     REPEAT_S,
     IllegalTransitionError,
     Pairing,
-    Record,
     RefusedHelloError,
     State,
 )
