@@ -29,7 +29,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from novakey.errors import NovaKeyError
@@ -89,26 +88,8 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def parse(argv: Sequence[str]) -> Namespace | SimpleNamespace:
+def parse(argv: Sequence[str]) -> Namespace:
     """Parse the command line; `SystemExit` with a message if it has no meaning."""
-    args = _daemon(argv)
-    if args is None:
-        from novakey.cli import parser
+    from novakey.cli import parser
 
-        return parser.parser().parse_args(parser.usual(argv))
-    return args
-
-
-def _daemon(argv: Sequence[str]) -> SimpleNamespace | None:
-    """Return the words of a plain start without loading the other commands: a daemon runs for weeks."""
-    from novakey.cli import maintenance
-
-    found: dict[str, Path | None] = {"config": None, "data_dir": None}
-    options = {"--config": "config", "--data-dir": "data_dir"}
-    rest = list(argv[:-1] if argv[-1:] == ["serve"] else argv)
-    while rest:
-        name, value = options.get(rest.pop(0)), rest.pop(0) if rest else "-"
-        if name is None or value.startswith("-"):
-            return None
-        found[name] = Path(value)
-    return SimpleNamespace(**found, run=maintenance.serve, yes=False)
+    return parser.parser().parse_args(parser.usual(argv))

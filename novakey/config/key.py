@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["flag", "number", "choice", "text", "address", "host", "path", "names", "programs"]
+
+KEY = "key"  # under which the metadata of a field of `Settings` has its `Key`
 
 _ALLOWED = {
     "flag": "true or false",
@@ -43,20 +46,24 @@ class Key(NamedTuple):
 
 
 def flag(default: bool, means: str, when: str) -> Any:
-    return Key(default, "flag", means, when)
+    return _field(Key(default, "flag", means, when))
 
 
 def number(default: int, low: int, high: int, unit: str, means: str, when: str) -> Any:
-    return Key(default, "number", means, when, low, high, unit)
+    return _field(Key(default, "number", means, when, low, high, unit))
 
 
 def choice(default: str, choices: tuple[str, ...], means: str, when: str) -> Any:
-    return Key(default, "choice", means, when, choices=choices)
+    return _field(Key(default, "choice", means, when, choices=choices))
 
 
 def string(kind: Kind, default: str, means: str, when: str) -> Any:
-    return Key(default, kind, means, when, may_be_empty=default == "")
+    return _field(Key(default, kind, means, when, may_be_empty=default == ""))
 
 
 def names(means: str, when: str, kind: Kind = "names") -> Any:
-    return Key((), kind, means, when)
+    return _field(Key((), kind, means, when))
+
+
+def _field(key: Key) -> Any:
+    return field(default=key.default, metadata={KEY: key})

@@ -7,11 +7,11 @@ documentation are all made from it, so a key is added here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NoReturn
+from typing import Literal
 
-from novakey.config.key import Key, choice, flag, names, number, string
+from novakey.config.key import KEY, Key, choice, flag, names, number, string
 
 # Upper bounds are not taste: past them a mistaken unit (seconds for milliseconds, bytes for megabytes)
 # is likelier than a wish, and a window that never closes is no window.
@@ -21,6 +21,7 @@ _NO_MORE = 100_000
 
 
 # fmt: off
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """All settings; valid when they come from `novakey.config.load.load`. Units are in the names."""
 
@@ -253,37 +254,12 @@ class Settings:
         "Switch it off only to look for a fault, with devices that you pair again afterwards.")
     # fmt: on
 
-    origins: Mapping[str, str]
-    read_from: Path | None
-
-    def __init__(
-        self,
-        *,
-        origins: Mapping[str, str] = MappingProxyType({}),
-        read_from: Path | None = None,
-        **values: Any,
-    ) -> None:
-        """Values by the names of their keys, defaults for the rest; `TypeError` for a name that is no key's.
-
-        Where they came from, `origins` and `read_from`, is no part of what makes two settings equal.
-        """
-        if unknown := values.keys() - _KEYS.keys():
-            raise TypeError(f"no keys: {', '.join(sorted(unknown))}")
-        of_keys = {name: values.get(name, key.default) for name, key in _KEYS.items()}
-        self.__dict__.update(of_keys, origins=origins, read_from=read_from)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("settings do not change")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Settings):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in _KEYS)
-
-    __hash__ = None  # type: ignore[assignment]  # lists may be among the values
+    # Where the values came from; no part of what makes two settings equal.
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    read_from: Path | None = field(default=None, compare=False)
 
 
-_KEYS: dict[str, Key] = {name: key for name, key in vars(Settings).items() if isinstance(key, Key)}
+_KEYS: dict[str, Key] = {one.name: one.metadata[KEY] for one in fields(Settings) if KEY in one.metadata}
 
 # The first key of each part of the example and of the documentation.
 SECTIONS = {

@@ -10,24 +10,21 @@ import contextlib
 import os
 import socket
 import stat
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from novakey.errors import NovaKeyError, SetupError, StoreError
-from novakey.system import files
+from novakey.system import files, peer
 from novakey.system.paste import command
 from novakey.wire.control import SOCKET_NAME
 
-AVAILABLE = hasattr(socket, "SO_PEERCRED")
 # Commands may come in a burst, from a script or a hook. The kernel caps it at net.core.somaxconn (listen(2)).
 BACKLOG = 128
 _RETRY_S = 0.02
 # sockaddr_un.sun_path of unix(7) has 108 bytes with its zero, 104 on the BSDs and macOS.
 _MAX_ADDRESS = 103
 _PROC = Path("/proc/self/fd")
-_UCRED = struct.Struct("3i")  # pid, uid, gid
 
 
 class FullError(Exception):
@@ -110,17 +107,7 @@ def _connect(sock: socket.socket, address: str, seconds: float) -> None:
 
 def is_owner(sock: socket.socket) -> bool:
     """Whether the process at the other end runs as our user, or as root, who could do anything anyway."""
-    return _credentials(sock)[1] in (os.geteuid(), 0)
-
-
-def peer_pid(sock: socket.socket) -> int:
-    """Return the process that made the connection."""
-    return _credentials(sock)[0]
-
-
-def _credentials(sock: socket.socket) -> tuple[int, int, int]:
-    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return pid, uid, gid
+    return peer.of(sock).uid in (os.geteuid(), 0)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from novakey.control import listener
 from novakey.errors import NovaKeyError
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.secret import Secret
+from novakey.system import peer
 from novakey.wire import Malformed, control
 from novakey.wire.control import Done, Event, Refused, Request
 
@@ -120,7 +121,7 @@ class ControlServer:
         """Pass on what a live operation gives, until it ends or the owner hangs up."""
         if self._live >= MAX_LIVE:
             raise NovaKeyError("too many are following already", "end one of them")
-        who = {"pid": listener.peer_pid(sock)} if control.OPERATIONS[request.op].asks_who else {}
+        who = {"pid": peer.of(sock).pid} if control.OPERATIONS[request.op].asks_who else {}
         live: Live = self._operations()[request.op](**request.arguments, **who)
         watcher = gevent.spawn(_wait_for_end, sock, gevent.getcurrent())
         self._live += 1

@@ -14,7 +14,6 @@ import gevent
 from gevent.event import Event
 
 from novakey.config.settings import Settings
-from novakey.control import listener
 from novakey.control.server import ControlServer
 from novakey.daemon.audit import EVENTS, FILE, Audit
 from novakey.daemon.notifications import Notifications
@@ -43,7 +42,7 @@ from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.window import PairingWindows
-from novakey.system import systemd
+from novakey.system import peer, systemd
 from novakey.system.files import private_folder
 from novakey.system.folder_lock import FolderLock
 from novakey.system.paths import Paths
@@ -181,7 +180,7 @@ class Daemon:
             systemd.notify("WATCHDOG=1")
 
     def _listen_to_owner(self, bound: tuple[str, int]) -> None:
-        if not listener.AVAILABLE:
+        if not peer.AVAILABLE:
             log.warning("this system does not say who connects to a local socket, so the owner has none")
             return
         since = int(time.time())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from threading import RLock
 from typing import Any, NamedTuple
+
+from gevent.lock import RLock
 
 from novakey.devices import sealed_file, server_keys
 from novakey.devices.naming import skeleton

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+
+from gevent.lock import BoundedSemaphore
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
@@ -52,7 +53,7 @@ class Injector:
         self.clock = clock
         self.recent = Recent(clock)
         self._rules = Rules(settings, devices, permissions, approvals, self.recent, locked)
-        self._delivering = Lock()
+        self._delivering = BoundedSemaphore()
 
     def prepare(self) -> None:
         """Make ready for a secret that is about to come, as `Output.prepare` does."""

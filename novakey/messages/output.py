@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import gevent
 
+from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus, NoDisplayError
 from novakey.messages.clearing import ClipboardEnds
 from novakey.secret import Secret
@@ -21,21 +22,6 @@ log = logging.getLogger(__name__)
 LAST_S = 0.5  # left for the clipboard, where typing took all the time
 READY_S = 1.0  # what was made ready is not looked at again for so long, however often a phone arms
 FOCUS_S = 1.0  # reading it is quick, or it hangs
-
-
-class OutputSettings(Protocol):
-    """The settings that decide the way."""
-
-    @property
-    def allow_typing_fallback(self) -> bool: ...
-    @property
-    def allow_clipboard_on_inject_failure(self) -> bool: ...
-    @property
-    def clipboard_clear_s(self) -> int: ...
-    @property
-    def delivery_timeout_s(self) -> int: ...
-    @property
-    def macos_prefer_clipboard(self) -> bool: ...
 
 
 class Checked(Delivery, Protocol):
@@ -64,7 +50,7 @@ class Output:
     after the daemon, and go away again.
     """
 
-    def __init__(self, settings: OutputSettings, choose: Callable[[], Backend]) -> None:
+    def __init__(self, settings: Settings, choose: Callable[[], Backend]) -> None:
         self._settings = settings
         self._choose = choose
         self._ends = ClipboardEnds(settings.clipboard_clear_s)

@@ -12,22 +12,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+
+from novakey.config.settings import Settings
 
 RECENT_S = 7 * 24 * 3600.0  # a phone that is used on working days is still known on Monday
-
-
-class Limits(Protocol):
-    """The settings that bound connections."""
-
-    @property
-    def max_connections(self) -> int: ...
-    @property
-    def max_unauthenticated_per_address(self) -> int: ...
-    @property
-    def reserved_connections(self) -> int: ...
-    @property
-    def max_tracked_addresses(self) -> int: ...
 
 
 class ConnectionSlot:
@@ -70,7 +58,7 @@ class ConnectionSlot:
 class Admission:
     """Counts the connections; decides about one more."""
 
-    def __init__(self, limits: Limits, most: int | None = None) -> None:
+    def __init__(self, limits: Settings, most: int | None = None) -> None:
         """`most` bounds the connections further, where the system has fewer descriptors."""
         self._limits = limits
         self._most = limits.max_connections if most is None else min(most, limits.max_connections)

@@ -22,7 +22,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
-from threading import RLock
+
+from gevent.lock import RLock
 
 from novakey.errors import StoreError
 from novakey.pairing.model import AckRetry, PairingWindow, Record

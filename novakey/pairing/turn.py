@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from threading import RLock
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from gevent.lock import RLock
 
 
 class HasTurn(Protocol):

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from threading import Lock
 from typing import NamedTuple
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from novakey.config.settings import Settings
 from novakey.devices.store import Device
@@ -83,7 +83,7 @@ class PairingWindows:
         self._on_shown = on_shown
         self.picture = display.picture
         self._clock = clock
-        self._opening = Lock()
+        self._opening = BoundedSemaphore()
         self._shown: PairingWindow | None = None
         self._uri: PairingUri | None = None
         self.refusal = ""

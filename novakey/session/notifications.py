@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from queue import Empty, Queue
-from threading import Lock
 from typing import Any, TypeVar
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from jeepney import DBusAddress, HeaderFields, MatchRule, Message
 
 from novakey.log.format import one_line
@@ -45,7 +45,7 @@ class Notifier:
     def __init__(self, connect: Callable[[], Bus] = Bus) -> None:
         self._connect = connect
         self._bus: Bus | None = None
-        self._lock = Lock()
+        self._lock = BoundedSemaphore()
 
     def tell(self, summary: str, body: str) -> None:
         """Show it and go on; a service that is not there is no reason to stop."""

@@ -6,6 +6,7 @@ files      files of the owner's alone, replaced whole
 folder_lock  one daemon for each data folder
 interfaces  the addresses and networks of this computer
 paste      commands for people to paste
+peer       the process at the other end of a local socket
 paths      the folders of this user, or of --data-dir
 process    what this process gives away about itself
 procfs     what the system says about another process (proc(5))

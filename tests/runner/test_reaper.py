@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -123,3 +124,22 @@ def test_the_display_of_a_killed_server_is_removed(tmp_path: Path, options: tupl
             return
         named += output  # the reaper of another test, which ended just then, was first to remove them
     raise AssertionError(f"removed, but never named: {named}")
+
+
+def test_a_server_of_another_run_that_is_about_to_serve_is_left_alone(tmp_path: Path) -> None:
+    run = shell(tmp_path, "touch begun; while ! [ -e over ]; do sleep 0.05; done")
+    wait_until((tmp_path / "begun").exists, "the command")
+    number = random.randint(50000, 59000)
+    lock, place = Path(f"/tmp/.X{number}-lock"), Path(f"/tmp/.X11-unix/X{number}")
+    lock.touch()
+    try:
+        (tmp_path / "over").touch()
+        time.sleep(0.5)  # the run is over, and its reaper has seen a lock without a server
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(place))
+            server.listen()
+            assert run.end(20) == "" and run.status == 0
+            assert lock.exists() and place.exists()
+    finally:
+        lock.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)

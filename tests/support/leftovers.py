@@ -46,11 +46,11 @@ class Leftovers:
             time.sleep(0.05)
         # A server that is killed here leaves its display, so the displays are looked at first.
         names = [reaper.describe(pid) for pid in left]
-        names += [f"display or bus {path}" for path in self._displays.remove()]
+        names += [f"display or bus {path}" for path in self._displays.remove(reaper.LINGER_S)]
         for pid in left:
             with suppress(OSError):  # it has ended, or is another user's: the reaper says so
                 os.kill(pid, signal.SIGKILL)
         while left and reaper.descendants(self._top, self._before) and time.monotonic() < deadline + 1:
             time.sleep(0.05)
-        self._displays.remove()
+        self._displays.remove(reaper.IN_A_HURRY_S)
         return [f"left behind: {name}" for name in names]

@@ -27,6 +27,7 @@ from pathlib import Path
 
 GRACE_S = 2  # to clean up after Ctrl-C or SIGTERM; all has ended within 5
 LINGER_S = 3  # what the command started may need this to notice that the command has ended
+IN_A_HURRY_S = 0.5  # for the same, where the run has to end at once
 STOPPED_S = 10.0  # no test stops a worker or pytest
 LEFT_BEHIND = 1
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -141,9 +142,13 @@ class Displays:
         words = {word.lstrip("@") for line in serving.splitlines() for word in line.split()[7:]}
         return [path for path in self._all() if self._is_ours(path) and self._socket(path) not in words]
 
-    def remove(self) -> list[Path]:
-        """Remove the dead ones."""
-        gone = self.dead()
+    def remove(self, patience_s: float) -> list[Path]:
+        """Remove those that stay dead: another run's server has its lock a moment before it serves."""
+        until, gone = time.monotonic() + patience_s, self.dead()
+        while gone and time.monotonic() < until:
+            time.sleep(0.05)
+            dead = set(self.dead())
+            gone = [path for path in gone if path in dead]
         for path in gone:
             path.unlink(missing_ok=True)
         return gone
@@ -236,7 +241,7 @@ class Reaper:
         say(f"{why}; killing what remains: {len(left)} processes")
         for pid in end_all(os.getpid()):
             say(f"cannot be killed: {describe(pid)}")
-        self._displays.remove()
+        self._displays.remove(IN_A_HURRY_S)
         return status
 
     def _check(self) -> int:
@@ -244,7 +249,7 @@ class Reaper:
         _until(lambda: not descendants(os.getpid()), LINGER_S)
         left = [describe(pid) for pid in descendants(os.getpid())]
         end_all(os.getpid())
-        left += [f"display or bus {path}" for path in self._displays.remove()]
+        left += [f"display or bus {path}" for path in self._displays.remove(LINGER_S)]
         for what in left:
             say(f"left behind: {what}")
         return LEFT_BEHIND if left else 0
@@ -275,7 +280,7 @@ def front(argv: list[str], before: list[str]) -> int:
     if not said:
         say("the reaper was killed; killing what remains")
         end_all(os.getpid())
-        displays.remove()
+        displays.remove(IN_A_HURRY_S)
     return int(said or 128 + (asked[0][1] if asked else signal.SIGKILL))
 
 

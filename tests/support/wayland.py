@@ -20,6 +20,7 @@ from typing import Any
 from support import needs
 from support.x11 import _READER, START_S, Recorder, RecordingGtkEntry, end, wait_until
 
+from novakey.desktop.wayland import protocol
 from novakey.desktop.wayland.session import connect, within
 from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
 
@@ -118,14 +119,18 @@ class Person:
 
     def hold(self, modifiers: int, locked: int = 0) -> None:
         """Hold modifiers down and lock others, by the bits of the real modifiers."""
-        self._connection.request(self._keyboard._keyboard, 2, "uuuu", modifiers, 0, locked, 0)
+        self._connection.request(
+            self._keyboard._keyboard, protocol.VIRTUAL_KEYBOARD_MODIFIERS, modifiers, 0, locked, 0
+        )
         self._connection.roundtrip()
 
     def strike(self, character: str) -> None:
         """Press and release a key, which makes this the keyboard that was used last."""
         stroke = self._keyboard.keymap.stroke(character)
         for state in (1, 0):
-            self._connection.request(self._keyboard._keyboard, 1, "uuu", 1, stroke.code, state)
+            self._connection.request(
+                self._keyboard._keyboard, protocol.VIRTUAL_KEYBOARD_KEY, 1, stroke.code, state
+            )
         self._connection.roundtrip()
 
     def close(self) -> None:

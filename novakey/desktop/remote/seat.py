@@ -8,6 +8,7 @@ from typing import Any
 
 from novakey.desktop.base import DesktopError
 from novakey.desktop.remote.xkb import MAX_KEYMAP
+from novakey.desktop.wayland.protocol import SEAT_GET_KEYBOARD
 from novakey.desktop.wayland.wire import Connection
 
 _HAS_KEYBOARD = 2  # wl_seat.capability
@@ -36,7 +37,7 @@ class Seat:
             self._connection.dispatch()
         if self._keyboard is None:
             self._keyboard = self._connection.make(
-                self._seat, 1, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard
+                self._seat, SEAT_GET_KEYBOARD, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard
             )
         self._connection.roundtrip()
         if not self._keymap:

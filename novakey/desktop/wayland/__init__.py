@@ -4,6 +4,7 @@ wlroots           typing under sway and its relatives
 clipboard_only    sessions that let no program type
 session           reaching the compositor
 wire              the Wayland wire
+protocol          the requests that we send, by name
 typing            a few keys, a look at the focus, and on
 virtual_keyboard  a keyboard of our own
 keymap            its map (XKB text format)

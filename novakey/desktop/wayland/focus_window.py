@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from novakey.desktop.wayland import protocol
+from novakey.desktop.wayland.protocol import Request
 from novakey.desktop.wayland.wire import Connection
 
 NEEDED = frozenset({"wl_compositor", "wl_shm", "xdg_wm_base", "wl_seat", "wl_data_device_manager"})
@@ -26,8 +28,8 @@ class MomentaryWindow:
         self._connection = connection
         self.serial = 0
         self._configured: int | None = None
-        self._made: list[int] = []
-        connection.make(seat, 1, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard)
+        self._made: list[tuple[int, Request]] = []  # with the request that destroys each
+        connection.make(seat, protocol.SEAT_GET_KEYBOARD, "wl_keyboard", _KEYBOARD_EVENTS, self._on_keyboard)
         try:
             self._map()
             while not self.serial:
@@ -39,27 +41,29 @@ class MomentaryWindow:
     def close(self) -> None:
         """Take it off the screen."""
         while self._made:
-            self._connection.request(self._made.pop(), 0)
+            self._connection.request(*self._made.pop())
 
     def _map(self) -> None:
         connection = self._connection
         compositor = connection.bind("wl_compositor", 1, (), lambda opcode, values: None)
         shell = connection.bind("xdg_wm_base", 1, ("u",), self._on_shell)
         self._shell = shell
-        surface = connection.make(compositor, 0, "wl_surface", ("o", "o"))
-        self._made.append(surface)
-        window = connection.make(shell, 2, "xdg_surface", ("u",), self._on_window, after=(surface,))
-        self._made.append(window)
-        toplevel = connection.make(window, 1, "xdg_toplevel", ("iia", ""))
-        self._made.append(toplevel)
-        connection.request(toplevel, 2, "s", _TITLE)
-        connection.request(surface, 6)  # an empty commit asks for the size
+        surface = connection.make(compositor, protocol.COMPOSITOR_CREATE_SURFACE, "wl_surface", ("o", "o"))
+        self._made.append((surface, protocol.SURFACE_DESTROY))
+        window = connection.make(
+            shell, protocol.SHELL_GET_SURFACE, "xdg_surface", ("u",), self._on_window, after=(surface,)
+        )
+        self._made.append((window, protocol.XDG_SURFACE_DESTROY))
+        toplevel = connection.make(window, protocol.XDG_SURFACE_GET_TOPLEVEL, "xdg_toplevel", ("iia", ""))
+        self._made.append((toplevel, protocol.TOPLEVEL_DESTROY))
+        connection.request(toplevel, protocol.TOPLEVEL_SET_TITLE, _TITLE)
+        connection.request(surface, protocol.SURFACE_COMMIT)  # an empty commit asks for the size
         connection.flush()
         while self._configured is None:
             connection.dispatch()
-        connection.request(window, 4, "u", self._configured)
-        connection.request(surface, 1, "oii", self._pixel(), 0, 0)
-        connection.request(surface, 6)
+        connection.request(window, protocol.XDG_SURFACE_ACK_CONFIGURE, self._configured)
+        connection.request(surface, protocol.SURFACE_ATTACH, self._pixel(), 0, 0)
+        connection.request(surface, protocol.SURFACE_COMMIT)
         connection.flush()
 
     def _pixel(self) -> int:
@@ -68,9 +72,9 @@ class MomentaryWindow:
         os.truncate(handle, 4)
         shared = self._connection.bind("wl_shm", 1, ("u",), lambda opcode, values: None)
         pool = self._connection.allocate("wl_shm_pool")
-        self._connection.request(shared, 0, "nhi", pool, handle, 4)
+        self._connection.request(shared, protocol.SHM_CREATE_POOL, pool, handle, 4)
         buffer = self._connection.allocate("wl_buffer", ("",))
-        self._connection.request(pool, 0, "niiiiu", buffer, 0, 1, 1, 4, _ARGB)
+        self._connection.request(pool, protocol.SHM_POOL_CREATE_BUFFER, buffer, 0, 1, 1, 4, _ARGB)
         return buffer
 
     def _on_keyboard(self, opcode: int, values: list[Any]) -> None:
@@ -83,5 +87,5 @@ class MomentaryWindow:
         self._configured = values[0]
 
     def _on_shell(self, opcode: int, values: list[Any]) -> None:
-        self._connection.request(self._shell, 3, "u", values[0])
+        self._connection.request(self._shell, protocol.SHELL_PONG, values[0])
         self._connection.flush()

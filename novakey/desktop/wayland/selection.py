@@ -17,6 +17,7 @@ import gevent.event
 
 from novakey.desktop.base import DesktopError
 from novakey.desktop.pipe import close_now, write_and_close
+from novakey.desktop.wayland import protocol
 from novakey.desktop.wayland.focus_window import NEEDED, MomentaryWindow
 from novakey.desktop.wayland.session import connect, within
 from novakey.desktop.wayland.wire import ERRORS, Handler, OwnedFile, ProtocolError
@@ -95,12 +96,14 @@ class SelectionOwner:
         if self._family is None:
             self._manager = connection.bind("wl_data_device_manager", 1, (), lambda opcode, values: None)
             events: tuple[str, ...] = ("n", "uoffo", "", "uff", "", "o")
+            get = protocol.DATA_DEVICE_MANAGER_GET_DEVICE
         else:
             self._manager = connection.bind(self._family, 1, (), lambda opcode, values: None)
             events = ("n", "o", "", "o")
+            get = protocol.DATA_CONTROL_GET_DEVICE
         handler = self._on_offer if self._family is None else self._on_device
         self._device = connection.make(
-            self._manager, 1, "clipboard device", events, handler, after=(self._seat,)
+            self._manager, get, "clipboard device", events, handler, after=(self._seat,)
         )
         self._offer((*TEXTS, MANAGER_HINT))
 
@@ -110,7 +113,8 @@ class SelectionOwner:
             while not self._offer_by_focus(kinds):
                 pass  # another window came in between; the deadline ends it
             return
-        self._connection.request(self._device, 0, "o", self._source(kinds, ("sh", ""), self._on_source))
+        source = self._source(kinds, ("sh", ""), self._on_source)
+        self._connection.request(self._device, protocol.DATA_CONTROL_SET_SELECTION, source)
         self._connection.roundtrip()
 
     def _offer_by_focus(self, kinds: Sequence[str]) -> bool:
@@ -121,7 +125,7 @@ class SelectionOwner:
         try:
             connection.roundtrip()  # the focus itself brings word of what was there before
             told = self._told
-            connection.request(self._device, 1, "ou", source, window.serial)
+            connection.request(self._device, protocol.DATA_DEVICE_SET_SELECTION, source, window.serial)
             connection.roundtrip()
             accepted = self._told > told
         finally:
@@ -130,9 +134,11 @@ class SelectionOwner:
         return accepted
 
     def _source(self, kinds: Sequence[str], events: tuple[str, ...], handler: Handler) -> int:
-        source = self._connection.make(self._manager, 0, "clipboard source", events, handler)
+        # The numbers of both families are the same.
+        create, offer = protocol.DATA_CONTROL_CREATE_SOURCE, protocol.DATA_CONTROL_OFFER
+        source = self._connection.make(self._manager, create, "clipboard source", events, handler)
         for kind in kinds:
-            self._connection.request(source, 0, "s", kind)
+            self._connection.request(source, offer, kind)
         return source
 
     def _serve(self) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from novakey.system import peer
+
 MAX_REPLY = 4 * 1024 * 1024  # a tree of thousands of windows is far below
 
 _MAGIC = b"i3-ipc"
 _HEADER = struct.Struct("=6sII")
 _GET_TREE = 4
-_CREDENTIALS = struct.Struct("=3i")
 
 
 class SwayError(Exception):
@@ -50,8 +51,7 @@ class SwaySocket:
 
     @property
     def _peer_pid(self) -> int:
-        got = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(got)[0])
+        return peer.of(self._socket).pid
 
     def close(self) -> None:
         """Hang up."""

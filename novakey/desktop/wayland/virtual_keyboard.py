@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gevent
 
+from novakey.desktop.wayland import protocol
 from novakey.desktop.wayland.keymap import Keymap, Stroke, sealed_memory
 from novakey.desktop.wayland.wire import Connection
 
@@ -34,7 +35,12 @@ class VirtualKeyboard:
         self.seat = connection.bind(SEAT, 1, ("u", "s"), self._on_seat)
         connection.roundtrip()
         had_one = self._seat_has & _HAS_KEYBOARD
-        self._keyboard = connection.make(manager, 0, "zwp_virtual_keyboard_v1", before=(self.seat,))
+        self._keyboard = connection.make(
+            manager,
+            protocol.VIRTUAL_KEYBOARD_MANAGER_CREATE,
+            "zwp_virtual_keyboard_v1",
+            before=(self.seat,),
+        )
         self.use(Keymap())
         if not had_one:
             gevent.sleep(_FIRST_KEYBOARD_S)
@@ -48,8 +54,10 @@ class VirtualKeyboard:
         self._set_modifiers(0)
         self.keymap = keymap
         text = keymap.text().encode() + b"\0"
-        self._connection.request(self._keyboard, 0, "uhu", _XKB_V1, sealed_memory(text), len(text))
-        self._connection.request(self._keyboard, 2, "uuuu", 0, 0, 0, 0)
+        self._connection.request(
+            self._keyboard, protocol.VIRTUAL_KEYBOARD_KEYMAP, _XKB_V1, sealed_memory(text), len(text)
+        )
+        self._connection.request(self._keyboard, protocol.VIRTUAL_KEYBOARD_MODIFIERS, 0, 0, 0, 0)
         self._connection.roundtrip()
 
     def tap(self, stroke: Stroke) -> None:
@@ -57,7 +65,9 @@ class VirtualKeyboard:
         self._set_modifiers(stroke.modifiers)
         for state in (1, 0):
             self._time += 1
-            self._connection.request(self._keyboard, 1, "uuu", self._time, stroke.code, state)
+            self._connection.request(
+                self._keyboard, protocol.VIRTUAL_KEYBOARD_KEY, self._time, stroke.code, state
+            )
 
     def settle(self) -> None:
         """No modifier is down any more; return when the window has been sent all that was queued."""
@@ -67,7 +77,7 @@ class VirtualKeyboard:
     def _set_modifiers(self, wanted: int) -> None:
         if wanted != self._modifiers:
             self._modifiers = wanted
-            self._connection.request(self._keyboard, 2, "uuuu", wanted, 0, 0, 0)
+            self._connection.request(self._keyboard, protocol.VIRTUAL_KEYBOARD_MODIFIERS, wanted, 0, 0, 0)
 
     def _on_seat(self, opcode: int, values: list[int]) -> None:
         if opcode == 0:

@@ -20,6 +20,9 @@ from typing import Any
 import gevent
 
 from novakey.desktop.pipe import close_now
+from novakey.desktop.wayland import protocol
+from novakey.desktop.wayland.protocol import Request
+from novakey.system import peer
 
 ERRORS = (OSError, EOFError, ValueError, struct.error)
 
@@ -70,7 +73,9 @@ class Connection:
         try:
             self._socket.connect(str(path))
             self._objects[_DISPLAY] = (("ous", "u"), self._on_display)
-            self._registry = self.make(_DISPLAY, 1, "wl_registry", ("usu", "u"), self._on_registry)
+            self._registry = self.make(
+                _DISPLAY, protocol.DISPLAY_GET_REGISTRY, "wl_registry", ("usu", "u"), self._on_registry
+            )
             self.roundtrip()
         except BaseException:
             self.close()
@@ -95,21 +100,19 @@ class Connection:
     @property
     def peer_pid(self) -> int:
         """The process id of the compositor, as the kernel knows it."""
-        size = struct.calcsize("3i")
-        pid, _, _ = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-        return int(pid)
+        return peer.of(self._socket).pid
 
     def bind(self, interface: str, version: int, events: tuple[str, ...], handler: Handler) -> int:
         """Return the object of a global; `KeyError` when the compositor does not offer it."""
         number, offered = self.globals[interface]
         new = self.allocate(interface, events, handler)
-        self.request(self._registry, 0, "usun", number, interface, min(version, offered), new)
+        self.request(self._registry, protocol.REGISTRY_BIND, number, interface, min(version, offered), new)
         return new
 
     def make(
         self,
         parent: int,
-        opcode: int,
+        request: Request,
         interface: str,
         events: tuple[str, ...] = (),
         handler: Handler | None = None,
@@ -119,7 +122,7 @@ class Connection:
         """Return the object that a request of `parent` makes, between its objects `before` and `after`."""
         new = self.allocate(interface, events, handler)
         values = (*before, new, *after)
-        self.request(parent, opcode, "u" * len(values), *values)
+        self.request(parent, Request(request.opcode, "u" * len(values)), *values)
         return new
 
     def adopt(self, new: int, interface: str, events: tuple[str, ...], handler: Handler) -> None:
@@ -134,15 +137,15 @@ class Connection:
         self._interfaces[new] = interface
         self._objects[new] = (events, handler)
 
-    def request(self, target: int, opcode: int, signature: str = "", *values: Any) -> None:
-        """Queue a request; files are closed once they are sent. It goes out with `flush`."""
+    def request(self, target: int, request: Request, *values: Any) -> None:
+        """Queue a request with the values of its signature; files are closed once sent. `flush` sends it."""
         body = bytearray()
-        for kind, value in zip(signature, values, strict=True):
+        for kind, value in zip(request.signature, values, strict=True):
             if kind == "h":
                 self._unsent_files.append(value)
             else:
                 body += _packed(kind, value)
-        self._unsent += struct.pack("=II", target, (len(body) + 8) << 16 | opcode) + body
+        self._unsent += struct.pack("=II", target, (len(body) + 8) << 16 | request.opcode) + body
 
     def flush(self) -> None:
         """Send what is queued."""
@@ -161,7 +164,9 @@ class Connection:
     def roundtrip(self) -> None:
         """Return when the compositor has carried out every request so far and its events are handled."""
         done: list[int] = []
-        self.make(_DISPLAY, 0, "wl_callback", ("u",), lambda opcode, values: done.append(opcode))
+        self.make(
+            _DISPLAY, protocol.DISPLAY_SYNC, "wl_callback", ("u",), lambda opcode, values: done.append(opcode)
+        )
         self.flush()
         while not done:
             self.dispatch()

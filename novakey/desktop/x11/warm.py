@@ -7,9 +7,9 @@ takes it: an unused connection is told of every change of the keyboard, and keep
 from __future__ import annotations
 
 from contextlib import suppress
-from threading import RLock
 
 import gevent
+from gevent.lock import RLock
 
 from novakey.desktop.x11.connection import ERRORS, Connection, ServerError, place
 from novakey.desktop.x11.focus import expect

@@ -9,8 +9,9 @@ from the password field to another one of that window within those milliseconds 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
 from novakey.wire.refused import target_refused
 
@@ -18,19 +19,12 @@ if TYPE_CHECKING:
     from novakey.session.atspi import FocusedObject
 
 
-class PasswordFieldSettings(Protocol):
-    """The setting that switches it on."""
-
-    @property
-    def require_password_field(self) -> bool: ...
-
-
 class PasswordField:
     """Looks for the focused field of each delivery. `look` is what finds the focused objects."""
 
     def __init__(
         self,
-        settings: PasswordFieldSettings,
+        settings: Settings,
         look: Callable[[], Sequence[FocusedObject]] | None = None,
     ) -> None:
         self._required = settings.require_password_field

@@ -15,8 +15,8 @@ Titles are weak: a web page chooses its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
+from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
 from novakey.log.format import escape
 from novakey.wire.refused import Sentence, filled, target_refused
@@ -46,29 +46,10 @@ BUILT_IN = frozenset(f"{_BROWSERS} {_TERMINALS} {_PROMPTS} {_VAULTS} {_REMOTE_DE
 _UNKNOWN = "the program of the focused window cannot be told"
 
 
-class TargetSettings(Protocol):
-    """The settings of the target policy."""
-
-    @property
-    def target_policy_enabled(self) -> bool: ...
-    @property
-    def target_match(self) -> str: ...
-    @property
-    def use_built_in_allowlist(self) -> bool: ...
-    @property
-    def allowed_process_names(self) -> tuple[str, ...]: ...
-    @property
-    def allowed_window_titles(self) -> tuple[str, ...]: ...
-    @property
-    def denied_process_names(self) -> tuple[str, ...]: ...
-    @property
-    def denied_window_titles(self) -> tuple[str, ...]: ...
-
-
 class TargetPolicy:
     """Decides about a focused window, as a `desktop.base.Delivery` that has no other rule."""
 
-    def __init__(self, settings: TargetSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._enabled = settings.target_policy_enabled
         self._one_is_enough = settings.target_match == "any"
         self._denied = _names(settings.denied_process_names)
