@@ -142,6 +142,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
 
 
 MOST_CALLABLES = 3
+LONGEST_TEST_NAME = 80
 
 
 def callables(function: ast.FunctionDef, aliases: set[str]) -> list[str]:
@@ -219,3 +220,10 @@ def test_no_part_reaches_through_two_others() -> None:
         if tuple(chain.split(".")[1:3]) not in NOT_OURS
     }
     assert found == set()
+
+
+def test_the_name_of_a_test_is_read_in_one_line() -> None:
+    tests = Path(__file__).parent.rglob("test_*.py")
+    names = [name for path in tests for name in re.findall(r"def (test_\w+)", path.read_text())]
+    assert len(names) > 1000
+    assert [name for name in names if len(name) > LONGEST_TEST_NAME] == []

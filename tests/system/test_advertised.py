@@ -54,7 +54,7 @@ def test_status_is_content_with_an_address_of_ours_and_with_a_name(tmp_path: Pat
             assert out_of_reach(folder)[0] == []
 
 
-def test_with_mdns_and_no_responder_the_qr_has_the_address_and_the_log_and_doctor_say_why(
+def test_with_mdns_and_no_responder_the_qr_has_the_address_and_doctor_says_why(
     tmp_path: Path,
 ) -> None:
     env = {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/nonexistent"}

@@ -121,7 +121,7 @@ def test_what_is_no_backup_of_ours_alters_nothing(
     assert contents(machine.data) == before
 
 
-def test_an_older_backup_is_refused_unless_it_is_asked_for_and_names_the_phones_that_return(
+def test_an_older_backup_is_refused_unless_asked_for_and_names_who_returns(
     kept: tuple[Machine, Path], passphrase: Path
 ) -> None:
     machine, file = kept

@@ -74,7 +74,7 @@ def test_a_secret_is_typed_for_fifteen_seconds(
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", [ARM, INJECT])
-def test_a_message_that_lay_longer_than_its_deadline_is_answered_late_and_does_nothing(
+def test_a_message_that_lay_past_its_deadline_is_answered_and_does_nothing(
     screen: XServer, tmp_path: Path, kind: MessageType
 ) -> None:
     with on(screen, tmp_path / "d") as daemon, RecordingXterm(screen) as window:

@@ -134,7 +134,7 @@ def test_a_keyring_that_hangs_is_a_failure_at_the_deadline(tmp_path: Path) -> No
             assert not (tmp_path / "d" / "novakey-pair.png").exists()
 
 
-def test_without_the_strict_setting_it_falls_back_to_keyfile_loudly_and_writes_it_down(
+def test_without_the_strict_setting_it_falls_back_to_keyfile_loudly(
     tmp_path: Path,
 ) -> None:
     loose = {**KEYRING, "require_sealed_device_store": False}

@@ -224,7 +224,7 @@ def screen() -> Iterator[XServer]:
         yield server
 
 
-def test_its_shipped_configuration_lets_secrets_into_chromium_as_before_and_into_no_terminal(
+def test_its_shipped_configuration_lets_secrets_into_chromium_as_before(
     home: Path, other: Other, screen: XServer
 ) -> None:
     done(novakey(home, "import"))

@@ -395,7 +395,7 @@ def test_a_retry_that_is_not_approved_is_no_further_refusal(tmp_path: Path) -> N
     assert heard.summaries == []
 
 
-def test_a_clock_that_is_off_is_told_at_the_first_message_and_then_for_a_while_not_again(
+def test_a_clock_that_is_off_is_told_at_the_first_message_and_then_rests(
     tmp_path: Path,
 ) -> None:
     heard = Heard(tmp_path)

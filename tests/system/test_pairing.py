@@ -195,7 +195,7 @@ def test_an_id_may_hold_spaces_and_the_marks_of_names(tmp_path: Path) -> None:
         daemon.wait_for_log(line)
 
 
-def test_the_thirty_first_hello_of_an_address_is_limited_and_another_address_is_served(
+def test_the_thirty_first_hello_of_an_address_is_limited(
     tmp_path: Path,
 ) -> None:
     with Daemon(tmp_path / "d") as daemon:
@@ -252,7 +252,7 @@ def test_the_phone_refuses_a_server_with_another_key(tmp_path: Path) -> None:
         assert not (daemon.folder / "devices.json").exists()
 
 
-def test_a_phone_that_was_reset_before_the_acknowledgement_repeats_and_is_paired_once(tmp_path: Path) -> None:
+def test_a_phone_reset_before_the_acknowledgement_is_paired_once(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         token = uri.decode(daemon.uri()).token
         registration = pair.Registration("phone-1", random_key())

@@ -232,7 +232,7 @@ def test_a_phone_at_another_address_or_by_a_second_listener_is_the_same_device(d
     daemon.wait_for_log(f'paired again: "{ANNA}" from 127.0.0.7')
 
 
-def test_a_reinstalled_app_with_a_new_id_leaves_an_orphan_that_the_owner_is_offered_to_revoke(
+def test_a_reinstalled_app_leaves_an_orphan_that_the_owner_may_revoke(
     daemon: Scanned,
 ) -> None:
     assert works(daemon.scan())
@@ -250,7 +250,7 @@ def test_a_reinstalled_app_with_a_new_id_leaves_an_orphan_that_the_owner_is_offe
     assert [row["id"] for row in daemon.rows()] == ["ios-0A1B2C3E"]
 
 
-def test_an_id_that_belongs_to_somebody_elses_phone_is_told_to_the_owner_as_paired_again(
+def test_an_id_of_another_persons_phone_is_told_as_paired_again(
     daemon: Scanned,
 ) -> None:
     """Nothing tells the two apart. The owner's phone stops working, and they have read who did it."""

@@ -99,7 +99,7 @@ def test_a_read_only_folder_refuses_clearly_and_the_window_is_interrupted(tmp_pa
         assert say(daemon.pair(), MessageType.ARM).outcome is Outcome.OK
 
 
-def test_a_store_that_is_cut_short_while_it_is_written_leaves_nothing_and_gives_the_window_back(
+def test_a_store_cut_short_while_written_leaves_nothing_and_the_window_stays(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "d"

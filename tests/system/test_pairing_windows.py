@@ -29,7 +29,7 @@ def token_of(daemon: Daemon) -> Secret:
     return uri.decode(daemon.uri()).token
 
 
-def test_five_interrupted_windows_lock_the_sixth_start_says_why_and_only_reset_lifts_it(
+def test_five_interrupted_windows_lock_and_only_reset_lifts_it(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "d"
@@ -112,7 +112,7 @@ def test_two_dropped_handshakes_then_a_whole_one_on_the_same_qr_pair(tmp_path: P
     assert record.load(tmp_path / "d" / "pairing.json").interrupted == 0
 
 
-def test_after_three_failed_handshakes_the_window_is_over_and_a_restart_opens_another(tmp_path: Path) -> None:
+def test_after_three_failed_handshakes_only_a_restart_opens_another_window(tmp_path: Path) -> None:
     with Daemon(tmp_path / "d") as daemon:
         token = token_of(daemon)
         dropped(daemon, token, 3)

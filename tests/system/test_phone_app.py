@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -17,6 +18,7 @@ import pytest
 from support import phone_app
 from support.daemon import Daemon, read_all
 from support.phone_app import (
+    ACKNOWLEDGEMENT_S,
     BY_STATUS,
     PhoneApp,
     Screen,
@@ -280,7 +282,10 @@ def test_a_second_listener_for_the_same_computer_ends_the_pairing_of_the_first(d
     assert phone.arm().text == "Arm failed: Secure channel failed. Re-pair with the computer…"
 
 
-def test_after_a_lost_acknowledgement_the_next_qr_gives_one_working_pairing(daemon: Daemon) -> None:
+@pytest.mark.parametrize("late_s", [None, ACKNOWLEDGEMENT_S + 0.5], ids=["lost", "late"])
+def test_after_a_lost_or_late_acknowledgement_the_next_qr_works_once(
+    daemon: Daemon, late_s: float | None
+) -> None:
     phone = app(daemon)
 
     def lose(sock: socket.socket) -> None:
@@ -290,7 +295,12 @@ def test_after_a_lost_acknowledgement_the_next_qr_gives_one_working_pairing(daem
             while piece := sock.recv(4096):
                 upstream.sendall(piece)
             upstream.shutdown(socket.SHUT_WR)
-            assert len(read_all(upstream)) > 40, "the acknowledgement, which goes no further"
+            acknowledgement = read_all(upstream)
+            assert len(acknowledgement) > 40
+        if late_s is not None:
+            gevent.sleep(late_s)
+            with contextlib.suppress(OSError):  # the phone has hung up
+                sock.sendall(acknowledgement)
 
     with listening(lose) as port:
         shown = phone.paste(daemon.uri().replace(f"port={daemon.port}", f"port={port}"))

@@ -92,7 +92,7 @@ def test_standard_wants_arming_and_approval_for_each_secret_and_never_the_clipbo
 
 
 @pytest.mark.skipif(missing() is not None, reason=f"needs {missing()}")
-def test_strict_keeps_its_key_in_the_keyring_and_types_only_into_programs_for_secrets(
+def test_strict_has_its_key_in_the_keyring_and_types_only_into_some_programs(
     tmp_path: Path, screen: XServer
 ) -> None:
     with SecretService() as service:

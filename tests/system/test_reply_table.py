@@ -204,7 +204,7 @@ def test_failures_of_an_address_are_limited_and_others_are_served(tmp_path: Path
         assert say(phone, ARM).outcome is Outcome.OK
 
 
-def test_approve_while_two_man_is_off_succeeds_and_opens_nothing_and_inject_needs_none(
+def test_approve_while_two_man_is_off_succeeds_and_opens_nothing(
     tmp_path: Path,
 ) -> None:
     with Daemon(tmp_path / "d", two_man_enabled=False) as daemon:

@@ -168,7 +168,7 @@ def test_an_address_over_its_limit_takes_no_place_in_pairing_from_the_phone(tmp_
             assert json.loads(phone.makefile("rb").readline())["op"] == "server_key"
 
 
-def test_the_wrong_hellos_of_all_addresses_together_are_limited_and_keep_the_owners_phone_from_nothing(
+def test_the_wrong_hellos_of_all_addresses_are_limited_together(
     tmp_path: Path,
 ) -> None:
     with Daemon(tmp_path / "d", pair_hello_max_per_min=2) as daemon:

@@ -274,7 +274,7 @@ def test_unusable_server_keys_are_replaced_where_no_phone_is_paired(paired: Path
         assert daemon.pair("again").device_id == "again"
 
 
-def test_a_backend_that_fails_before_any_device_opens_no_window_and_the_third_time_locks(
+def test_a_backend_that_fails_before_any_device_locks_the_third_time(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "d"

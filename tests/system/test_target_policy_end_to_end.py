@@ -82,7 +82,7 @@ def test_a_window_is_typed_into_only_when_the_policy_permits_it(
         assert recorder.wait_for("typed") == "typed"
 
 
-def test_a_refusal_costs_no_gate_names_the_program_to_the_owner_alone_and_never_the_title(
+def test_a_refusal_costs_no_gate_and_names_the_program_to_the_owner_alone(
     server: XServer, tmp_path: Path
 ) -> None:
     settings = {

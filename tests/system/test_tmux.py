@@ -172,7 +172,7 @@ In the app add a listener first: Host
 Time left: LEFT, until TIME."""
 
 
-def test_the_qr_follows_the_size_of_the_terminal_and_names_its_picture_where_it_does_not_fit(
+def test_the_qr_follows_the_size_of_the_terminal_or_names_its_picture(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "d"

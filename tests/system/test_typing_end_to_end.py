@@ -233,7 +233,7 @@ def test_arguments_and_environments_never_hold_the_secret(
     assert watcher.seen == []
 
 
-def test_the_watcher_would_see_an_argument_of_another_user_and_the_environment_of_its_own() -> None:
+def test_the_watcher_sees_arguments_of_others_and_its_own_environment() -> None:
     text = ascii_secret()
     for prefix, kinds in ((needs.as_unprivileged(), ["cmdline"]), ([], ["cmdline", "environ"])):
         argv = ["/usr/bin/python3", "-c", "print(flush=True); import sys; sys.stdin.read()", text]

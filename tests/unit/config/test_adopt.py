@@ -60,7 +60,7 @@ def test_a_rule_that_would_get_lost_and_a_broken_file_stop_the_import(tmp_path: 
         adopted(tmp_path, f"allow_newlines: true\n{line}\n")
 
 
-def test_a_policy_without_lists_keeps_the_other_daemons_list_which_is_narrower_than_ours(
+def test_a_policy_without_lists_keeps_the_other_daemons_narrower_list(
     tmp_path: Path,
 ) -> None:
     found = adopted(tmp_path, "target_policy_enabled: true\nuse_built_in_allowlist: true\n")

@@ -412,7 +412,7 @@ def test_a_device_is_called_by_id_or_by_the_name_that_its_owner_gave(
             again.ask("arm", device="")
 
 
-def test_when_a_phone_was_last_heard_is_kept_over_a_stop_without_a_write_for_each_message(
+def test_the_time_of_the_last_message_is_kept_without_a_write_for_each(
     two: tuple[Owned, Profile, Profile],
 ) -> None:
     daemon, anna, berta = two
@@ -455,7 +455,7 @@ def test_figures_that_cannot_be_read_stop_nothing(tmp_path: Path, spoiled: bytes
     )
 
 
-def test_the_last_outcomes_are_told_without_contents_and_strangers_do_not_push_them_out(
+def test_the_last_outcomes_have_no_contents_and_strangers_push_none_out(
     two: tuple[Owned, Profile, Profile],
 ) -> None:
     daemon, anna, _ = two

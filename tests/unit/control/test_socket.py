@@ -302,7 +302,7 @@ def test_followers_are_bounded_and_leave_room_for_questions(shared: Daemon) -> N
     assert client.ask(paths, "status")["pid"] == shared.process.pid
 
 
-def test_idle_connections_are_bounded_in_time_and_number_and_do_not_lock_the_owner_out(
+def test_idle_connections_are_bounded_and_do_not_lock_the_owner_out(
     shared: Daemon,
 ) -> None:
     with contextlib.ExitStack() as open_ones:

@@ -75,7 +75,7 @@ def test_by_default_the_phone_approves_and_no_question_is_shown() -> None:
 
 
 @pytest.mark.parametrize("approver", ["phone", "computer", "either"])
-def test_without_two_man_nothing_is_needed_and_an_approval_succeeds_and_opens_nothing(approver: str) -> None:
+def test_without_two_man_an_approval_succeeds_and_opens_nothing(approver: str) -> None:
     scene = Scene(two_man_enabled=False, two_man_approver=approver)
     assert scene.send() is None
     assert "opened nothing" in scene.approvals.by_phone("a")
@@ -166,7 +166,7 @@ def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
     assert len(scene.asked) == 2
 
 
-def test_who_is_denied_again_and_again_waits_twice_as_long_each_time_up_to_an_hour_until_allowed() -> None:
+def test_each_denial_in_a_row_doubles_the_pause_up_to_an_hour_until_allowed() -> None:
     answer = DENY
     scene = Scene(lambda request: answer, two_man_approver="computer")
 

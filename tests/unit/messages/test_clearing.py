@@ -97,7 +97,7 @@ class Clock:
         return self.now
 
 
-def test_a_newer_text_has_an_end_of_its_own_which_the_older_one_does_not_bring_forward() -> None:
+def test_a_newer_text_has_an_end_of_its_own_that_the_older_does_not_move() -> None:
     clock, clipboard = Clock(), Clipboard()
     ends = ClipboardEnds(3600, clock)
     with ends.placing(clipboard):

@@ -207,7 +207,7 @@ def test_what_is_copied_while_disarmed_is_bound_to_the_window_that_the_owner_saw
     copies_only_where_it_was_approved(scene)
 
 
-def test_what_is_copied_because_typing_failed_is_bound_to_the_window_that_the_owner_saw_too(
+def test_a_copy_because_typing_failed_is_bound_to_the_window_the_owner_saw(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path, allow_clipboard_on_inject_failure=True)
@@ -305,7 +305,7 @@ def test_a_screen_that_is_locked_while_typing_fails_gets_nothing_by_the_clipboar
     assert scene.screen.typed == []
 
 
-def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_window_too(tmp_path: Path) -> None:
+def test_what_would_be_pasted_without_a_focus_is_bound_to_the_window_too(tmp_path: Path) -> None:
     class Unfocused(Screen):
         """Nothing to paste into: it goes on the clipboard, and no question is about a window."""
 
@@ -323,7 +323,7 @@ def test_what_would_be_pasted_where_nothing_has_the_focus_is_bound_to_that_windo
     assert scene.screen.typed == []
 
 
-def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_long_enough(
+def test_an_arming_that_runs_out_right_before_the_first_key_was_long_enough(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
@@ -336,7 +336,7 @@ def test_an_arming_that_runs_out_between_the_last_look_and_the_first_key_was_lon
     assert sent.get(timeout=5) is Outcome.TYPED
 
 
-def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not_for_the_request(
+def test_an_approval_for_a_window_is_not_for_a_request_that_is_confirmed(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
@@ -351,7 +351,7 @@ def test_an_approval_for_a_window_that_comes_while_a_request_is_confirmed_is_not
     assert request.secret is None
 
 
-def test_an_approval_serves_one_delivery_also_where_a_request_comes_while_the_first_is_typed(
+def test_an_approval_serves_one_delivery_also_beside_a_request(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path, two_man_approver="phone")
@@ -398,7 +398,7 @@ def test_a_request_that_the_owner_allowed_from_this_phone_is_not_asked_about_aga
     assert scene.permissions.approved(0) == {}, "and it is used up"
 
 
-def test_what_the_owner_allowed_for_a_request_takes_nothing_from_the_secret_that_is_being_typed(
+def test_what_is_allowed_for_a_request_takes_nothing_from_what_is_being_typed(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
@@ -434,9 +434,7 @@ def test_a_request_that_ended_before_its_turn_leaves_no_approval_behind(tmp_path
 
 
 @pytest.mark.parametrize("why", ["another phone was named", "denied since", "revoked since"])
-def test_it_is_asked_about_again_where_the_owner_did_not_see_this_phone_or_took_it_back(
-    tmp_path: Path, why: str
-) -> None:
+def test_it_is_asked_about_again_if_the_owner_did_not_see_this_phone(tmp_path: Path, why: str) -> None:
     scene = Scene(tmp_path)
     request = scene.requests.begin(
         "ssh-add", 1, "", phones=("other" if why.startswith("another") else "phone",)

@@ -71,7 +71,7 @@ def test_no_other_event_opens_a_closed_gate(change: Change) -> None:
     assert is_open(permissions, 0) == (False, False)
 
 
-def test_a_gate_is_open_up_to_its_time_and_has_run_out_then_without_having_been_closed() -> None:
+def test_a_gate_is_open_up_to_its_time_and_then_not_closed_but_over() -> None:
     permissions = Permissions()
     permissions.apply(Change.ARMED, A, 1000, 500)
     assert is_open(permissions, 1499) == (True, False)

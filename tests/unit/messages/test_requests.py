@@ -90,7 +90,7 @@ def test_a_secret_is_given_once() -> None:
     taking.get(timeout=5)
 
 
-def test_a_secret_that_comes_after_its_request_is_refused_for_a_moment_and_never_typed() -> None:
+def test_a_secret_that_comes_after_its_request_is_never_typed() -> None:
     scene = Scene()
     request = scene.requests.begin("ssh-add", 1, "")
     scene.permissions.apply(Change.ARMED, "phone", scene.now * 1000, 60_000)
@@ -113,9 +113,7 @@ def test_a_second_tap_on_the_phone_is_not_typed_and_after_a_moment_a_secret_may_
     assert request.secret is not None and len(request.secret) == 0, "wiped"
 
 
-def test_a_second_tap_does_not_give_the_same_secret_to_the_next_program_but_another_secret_goes_there() -> (
-    None
-):
+def test_a_second_tap_gives_the_next_program_no_copy_of_the_same_secret() -> None:
     scene = Scene()
     first, second = scene.requests.begin("sudo", 1, ""), scene.requests.begin("other", 2, "")
     taking = gevent.spawn(scene.take, first)
@@ -337,7 +335,7 @@ def test_a_request_that_is_refused_at_once_closes_no_gate_and_makes_nothing_late
     assert scene.requests.for_device("phone") is None
 
 
-def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that_grows() -> None:
+def test_a_program_whose_question_was_ignored_pauses_longer_each_time() -> None:
     asked: list[SecretRequest] = []
 
     def ignored(request: SecretRequest) -> bool:
@@ -356,7 +354,7 @@ def test_a_program_whose_question_was_ignored_asks_again_only_after_a_pause_that
     assert scene.requests.begin("another", 2, "").given.wait(5) and len(asked) == 3
 
 
-def test_a_request_that_ends_closes_what_was_opened_for_it_and_not_what_was_open_before() -> None:
+def test_a_request_that_ends_closes_only_what_was_opened_for_it() -> None:
     scene = Scene()
     scene.permissions.apply(Change.ARMED, "window", scene.now * 1000, 60_000)
     scene.now += 1

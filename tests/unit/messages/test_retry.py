@@ -141,7 +141,7 @@ def faults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("gates", [CONSUMING, KEEPING], ids=["consuming", "keeping"])
 @pytest.mark.parametrize("cut", [stopped, faulty, killed, hanging])
-def test_a_delivery_that_was_cut_uses_up_arming_and_approval_and_is_not_typed_by_the_retry(
+def test_a_cut_delivery_uses_up_both_gates_and_is_not_typed_by_the_retry(
     tmp_path: Path, cut: Callable[[Scene], None], gates: dict[str, bool]
 ) -> None:
     scene = Scene(tmp_path, **gates)
@@ -195,7 +195,7 @@ def test_the_same_text_is_typed_once_within_a_moment_and_answered_as_it_was(
     assert len(scene.window.got) == 4
 
 
-def test_the_same_text_waits_for_the_delivery_that_still_runs_and_is_answered_as_that_is(
+def test_the_same_text_waits_for_the_running_delivery_and_is_answered_as_it(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path, **KEEPING)
@@ -291,7 +291,7 @@ def test_a_program_that_does_not_take_it_may_have_it(tmp_path: Path, monkeypatch
 # ---- where a retry may go ----
 
 
-def test_a_retry_after_a_refusal_does_not_go_to_the_window_that_has_come_to_the_front(tmp_path: Path) -> None:
+def test_a_retry_after_a_refusal_does_not_go_to_the_window_now_in_front(tmp_path: Path) -> None:
     scene = Scene(tmp_path, target_policy_enabled=True, denied_process_names=("chat",))
     scene.arm()
     scene.window.shown = ELSEWHERE
@@ -303,7 +303,7 @@ def test_a_retry_after_a_refusal_does_not_go_to_the_window_that_has_come_to_the_
     assert scene.send() is Outcome.TYPED, "the next tap of a person"
 
 
-def test_a_retry_after_nothing_was_typed_goes_only_to_the_window_that_it_was_meant_for(
+def test_a_retry_after_nothing_was_typed_goes_only_to_the_window_it_was_for(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)

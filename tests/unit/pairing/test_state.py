@@ -257,7 +257,7 @@ def test_the_fifth_interruption_and_its_lock_are_one_change_on_disk() -> None:
     assert saved[0].interrupted == 4 and saved[1].interrupted == 5
 
 
-def test_a_lowered_limit_locks_at_the_next_start_and_a_lock_is_never_lifted_by_a_raised_one() -> None:
+def test_a_lowered_limit_locks_at_the_next_start_and_a_raised_one_lifts_none() -> None:
     disk = Disk()
     disk.record = Record(interrupted=3)
     assert pairing(disk, max_windows=3).state is State.LOCKED
@@ -284,7 +284,7 @@ def test_only_the_handshake_of_this_token_holds_the_window() -> None:
     assert not subject.holds(TOKEN)
 
 
-def test_a_full_disk_at_the_end_of_a_handshake_gives_the_window_back_and_still_counts() -> None:
+def test_a_full_disk_at_the_end_of_a_handshake_gives_the_window_back() -> None:
     disk = Disk()
     subject = opened(disk)
     subject.hello(TOKEN, NOW)

@@ -72,7 +72,7 @@ def pinentry(lines: bytes, answer: bytes | NovaKeyError = b"correct horse") -> t
     return said, asked
 
 
-def test_a_prompt_is_put_together_from_what_the_client_said_and_an_error_is_said_once() -> None:
+def test_a_prompt_is_made_of_what_the_client_said_and_an_error_comes_once() -> None:
     said, asked = pinentry(
         b"SETDESC Unlock%0Athe key\nSETPROMPT Passphrase:\nSETERROR Bad (try 2)\nGETPIN\ngetpin\nBYE\n"
     )

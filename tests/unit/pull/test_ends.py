@@ -51,7 +51,7 @@ def is_late(scene: Scene) -> None:
     assert reply.outcome is Outcome.RATE_LIMIT and "the program that asked has gone" in reply.msg
 
 
-def test_nothing_is_typed_of_what_comes_after_its_request_also_over_a_kill_of_the_daemon() -> None:
+def test_nothing_that_comes_after_its_request_is_typed_also_over_a_kill() -> None:
     """The asking program killed, the next in the queue, the daemon killed; at last a secret may be typed."""
     with (
         XServer() as server,
@@ -213,7 +213,7 @@ def test_what_exec_cannot_do_it_says_before_it_asks(
         ("./script", "its interpreter /nonexistent/python is missing"),
     ],
 )
-def test_exec_ends_as_a_shell_does_where_its_command_cannot_be_run_and_asks_for_nothing(
+def test_exec_of_a_command_that_cannot_be_run_ends_as_a_shell_does(
     tmp_path: Path, name: str, problem: str
 ) -> None:
     from support.daemon import run

@@ -163,7 +163,7 @@ def with_service(screen: XServer, tmp_path_factory: pytest.TempPathFactory) -> I
             yield scene, dunst
 
 
-def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_allowed_it(
+def test_a_program_without_a_terminal_waits_for_the_owners_word(
     notified: tuple[Scene, Dunst],
 ) -> None:
     scene, dunst = notified
@@ -183,7 +183,7 @@ def test_a_program_without_a_terminal_has_its_secret_only_after_the_owner_has_al
     assert f"(process {row['pid']}) says: Password for the vault:" in shown["body"]["data"]
 
 
-def test_with_an_owner_who_approves_it_is_asked_about_once_and_the_question_shows_phone_and_program(
+def test_the_one_question_to_an_owner_who_approves_shows_phone_and_program(
     screen: XServer, tmp_path: Path
 ) -> None:
     with message_bus() as bus:
@@ -233,7 +233,7 @@ def in_terminal(scene: Scene, terminal: Terminal, by: str) -> Child:
     return scene.start(*words, stdin=terminal.slave)
 
 
-def test_nothing_more_is_asked_for_a_program_on_a_terminal_that_a_person_has_before_them(
+def test_nothing_more_is_asked_for_a_program_on_a_terminal_that_is_seen(
     notified: tuple[Scene, Dunst],
 ) -> None:
     scene, dunst = notified
@@ -258,7 +258,7 @@ def test_a_program_on_an_unseen_terminal_has_its_secret_only_after_the_owners_wo
         assert request.wait() == 0 and request.output().decode() == SECRET + "\n"
 
 
-def test_what_was_armed_and_approved_before_a_request_came_goes_to_it_only_with_the_owners_word(
+def test_what_was_opened_before_a_request_goes_to_it_only_with_the_owners_word(
     notified: tuple[Scene, Dunst],
 ) -> None:
     scene, dunst = notified
@@ -288,7 +288,7 @@ def test_where_no_person_can_be_asked_a_program_without_a_terminal_gets_nothing(
 # ---- questions for a person ----
 
 
-def test_sshs_question_about_a_host_key_is_asked_on_the_terminal_and_the_password_of_the_phone(
+def test_ssh_asks_for_a_host_key_on_the_terminal_and_the_phone_for_the_password(
     scene: Scene, tmp_path: Path
 ) -> None:
     with ordinary_user(SECRET) as user, sshd(scene, tmp_path) as port, Terminal() as terminal:

@@ -70,7 +70,7 @@ def test_a_killed_question_is_taken_away(dunst: Dunst, notifier: Notifier) -> No
 
 
 @pytest.mark.parametrize("ended", ["killed", "no answer in time"])
-def test_a_question_that_ends_before_the_service_has_shown_it_is_taken_away_as_soon_as_it_has(
+def test_a_question_that_ends_before_it_is_shown_is_taken_away_once_it_is(
     notifier: Notifier, ended: str
 ) -> None:
     called, shown = Event(), Event()

@@ -38,7 +38,7 @@ def test_a_shell_gives_the_program_the_very_text_as_its_last_argument(name: str)
     assert shown.stderr == b""
 
 
-def test_a_text_that_could_be_an_option_stands_behind_two_dashes_and_a_whole_path_needs_none() -> None:
+def test_a_text_that_could_be_an_option_stands_behind_two_dashes() -> None:
     assert command("novakey.py", "arm", foreign="--json") == "novakey.py arm -- --json"
     assert command("rm", foreign="/tmp/a b") == "rm '/tmp/a b'"
     assert command("rm", foreign="-r") == "rm -- -r"

@@ -27,7 +27,7 @@ def test_a_short_text_goes_out_at_once_and_a_long_one_at_a_steady_pace() -> None
     assert 0.99 < clock.now < 1.01
 
 
-def test_at_no_moment_more_is_out_than_a_program_that_is_busy_for_half_a_second_may_leave_unread() -> None:
+def test_at_no_moment_more_is_out_than_a_busy_program_may_leave_unread() -> None:
     clock = Clock()
     pace = Pace(clock, clock.sleep)
     out: list[float] = []

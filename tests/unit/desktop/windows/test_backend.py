@@ -436,7 +436,7 @@ class _Settings:
     delivery_timeout_s: int = 5
 
 
-def test_a_text_that_may_not_be_typed_is_copied_and_the_reply_does_not_speak_of_wayland(
+def test_a_text_that_may_not_be_typed_is_copied_without_a_word_of_wayland(
     system: Windows, backend: WindowsBackend
 ) -> None:
     system.processes[5].integrity = HIGH

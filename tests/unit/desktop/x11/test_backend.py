@@ -367,7 +367,7 @@ def test_a_terminal_that_hangs_is_said_to_have_read_nothing_for_sure(
         os.kill(terminal.process.pid, signal.SIGCONT)
 
 
-def test_borrowed_keys_that_another_program_takes_before_the_window_has_read_them_are_told(
+def test_borrowed_keys_that_another_program_takes_too_early_are_told(
     backend: X11Backend, server: XServer, terminal: Recorder
 ) -> None:
     before, changing = server.keymap(), []
@@ -455,7 +455,7 @@ def test_it_says_why_it_cannot_run() -> None:
             del os.environ["DISPLAY"]
 
 
-def test_the_window_with_the_focus_counts_and_not_the_one_that_had_it_when_the_phone_armed(
+def test_the_window_with_the_focus_now_counts_and_not_that_of_the_arming(
     backend: X11Backend, server: XServer, window: Recorder
 ) -> None:
     backend.prepare()

@@ -30,9 +30,7 @@ def test_the_file_is_owner_only(place: FilePlace) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
-def test_a_file_that_others_have_rights_on_is_refused_with_the_command_that_corrects_it(
-    place: FilePlace, mode: int
-) -> None:
+def test_a_file_that_others_have_rights_on_is_refused_with_its_cure(place: FilePlace, mode: int) -> None:
     place.backend().load_or_create()
     place.path.chmod(mode)
     with pytest.raises(StoreError) as caught:
