@@ -67,7 +67,7 @@ class Stream:
         return self._take(count)
 
     def secret(self, count: int) -> Secret:
-        """`exactly` so many bytes, of which no copy is left here."""
+        """`read_exactly` so many bytes, of which no copy is left here."""
         whole = bytearray(count)
         try:
             with memoryview(whole) as view:

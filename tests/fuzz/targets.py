@@ -22,7 +22,7 @@ from novakey.errors import ConfigError, StoreError
 from novakey.messages import ledger
 from novakey.pairing import record
 from novakey.pull import password_agent
-from novakey.pull.person import Person
+from novakey.pull.person import UserPrompt
 from novakey.pull.pinentry import MAX_LINE, Pinentry
 from novakey.secret import Secret
 from novakey.wire import Malformed, NotAuthenticated, ProtocolError, control, crypto, jsonline, message, pair
@@ -272,7 +272,7 @@ def pinentry_commands(data: bytes) -> bool:
     return bool(asked)
 
 
-class _NoOwner(Person):
+class _NoOwner(UserPrompt):
     """A person who says no, and sees nothing."""
 
     def agrees(self, question: str) -> bool:

@@ -124,7 +124,7 @@ class Person:
         )
         self._connection.roundtrip()
 
-    def strike(self, character: str) -> None:
+    def tap(self, character: str) -> None:
         """Press and release a key, which makes this the keyboard that was used last."""
         stroke = self._keyboard.keymap.stroke(character)
         for state in (1, 0):

@@ -413,7 +413,7 @@ def test_one_tap_answers_a_program_that_asks_and_a_late_one_is_told_to_wait() ->
         gone = scene.novakey("ask")
         scene.asked(gone)
         gone.process.terminate()
-        wait_until(lambda: not scene.requests(), "the end of the request")
+        wait_until(lambda: not scene.asks(), "the end of the request")
         late = phone.send("for the one that has gone")
         assert late.text == "Rate limited… Wait a moment…" and "send again in" in late.details
 

@@ -40,7 +40,7 @@ def test_programs_of_the_same_user_see_into_it_only_before_it_closes_up(closed: 
 
 def test_a_portal_may_look_while_it_is_asked_and_not_after() -> None:
     script = (
-        "from novakey.system import process as p; p.close_up(); print(p.is_dumpable())\n"
+        "from novakey.system import process as p; p.harden(); print(p.is_dumpable())\n"
         "with p.open_to_portals(): print(p.is_dumpable())\n"
         "print(p.is_dumpable())"
     )
@@ -79,7 +79,7 @@ def test_helpers_get_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 def _visible_to_its_own_user(closed: bool) -> bool:
     """Whether another program of the same ordinary user may read the environment of one, closed up or not."""
     python = [*needs.as_unprivileged(), "/usr/bin/python3", "-c"]
-    source = Path(process.__file__).read_text() + ("close_up()\n" if closed else "")
+    source = Path(process.__file__).read_text() + ("harden()\n" if closed else "")
     source += "print('ready', flush=True)\nsys.stdin.read()\n"
     with subprocess.Popen([*python, source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as looked_at:
         assert looked_at.stdout is not None
