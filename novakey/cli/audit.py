@@ -61,6 +61,8 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     event = str(entry.get("event", ""))
     if event in ("paired", "paired again"):
         event = f"{event} from {entry.get('from') or '?'}"
+    if event == "locked":
+        event = f"{event}: {entry.get('reason') or '?'}"
     what, outcome = event or str(entry.get("stage", "")), str(entry.get("outcome", ""))
     if event == "ask" and outcome not in _SHORT:
         outcome = "refused"  # the reason is a sentence; it is in the JSON

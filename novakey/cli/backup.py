@@ -61,13 +61,14 @@ def _backup(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from novakey.daemon import backup, reset
+    from novakey.daemon import audit, backup, reset
 
     paths, settings, say = common.paths(args), common.settings(args), common.printer()
     reset.refuse_running(paths, "restored")
     found = backup.read(args.file, _source(args))
     _agree(args, backup.compare(found, paths, settings))
     done = backup.restore(found, paths, settings, lambda: common.settings(args))
+    audit.note(common.settings(args), paths.log, "restored")
     say(f"restored from {args.file}: {_phones(done.devices)}, made {common.when(found.made_unix)}")
     if done.aside is not None:
         say(f"what was here is kept: {done.aside}")

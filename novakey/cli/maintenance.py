@@ -131,11 +131,12 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    from novakey.daemon import reset
+    from novakey.daemon import audit, reset
 
     paths, settings = common.paths(args), common.settings(args)
     reset.refuse_running(paths)
     common.require_confirmation(args, "this forgets every paired phone, all keys and any lock", "reset")
     reset.reset(paths, settings)
+    audit.note(settings, paths.log, "reset")
     print("reset: no phone is paired, and the next start opens a pairing window")
     return 0

@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from novakey.config.settings import Settings
 from novakey.control.server import ControlServer
-from novakey.daemon.audit import EVENTS, FILE, Audit
+from novakey.daemon import audit
 from novakey.daemon.notifications import Notifications
 from novakey.daemon.preload import PRELOAD_AFTER_S, preload
 from novakey.daemon.server import Server
@@ -26,7 +26,6 @@ from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedRestoreToken
 from novakey.devices.store import BY_ID, Device
 from novakey.log import format as logs
-from novakey.log import rotate
 from novakey.messages import ledger
 from novakey.messages.approvals import Approvals
 from novakey.messages.handler import Handler, MessageResult
@@ -93,6 +92,7 @@ class Daemon:
         self._devices = installation.devices
         self._pairing = installation.pairing
         self._stopping = Event()
+        self._is_lock_noted = False
         permission = SealedRestoreToken(paths.permission, installation.devices.key)
         self._chooser = Chooser(settings.desktop_backend, permission, permission.signing_key())
         known = {device.id for device in installation.devices}
@@ -115,8 +115,7 @@ class Daemon:
             self._windows.host,
         )
         self._output = Output(settings, self._chooser)
-        record, events = (rotate.rotating(settings, paths.log, name) for name in (FILE, EVENTS))
-        self._audit = Audit(record, events)
+        self._audit = audit.opened(settings, paths.log)
         self._injector = self._new_injector(settings)
         self._handler = Handler(
             settings,
@@ -163,6 +162,7 @@ class Daemon:
             bound = self._server.start()
             self._listen_to_owner(bound)
             log.info("listening on %s port %d, %d paired", *bound, len(self._devices))
+            self._note_lock()
             self._windows.at_start(bound)
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
@@ -240,6 +240,14 @@ class Daemon:
             self._notifications.window(uri, self._windows.picture)
         elif uri is None:
             self._notifications.window_ended()
+            self._note_lock()
+
+    def _note_lock(self) -> None:
+        """Record that pairing is locked, once in each run."""
+        reason = self._pairing.locked
+        if reason and not self._is_lock_noted:
+            self._is_lock_noted = True
+            self._audit.happened("locked", "", reason=reason)
 
     def refused(self, phone: RefusedPhone) -> None:
         """See `handshake.Events.refused`."""

@@ -9,6 +9,7 @@ The same, and alone in `audit-events.jsonl`
 
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
+    {"at":…,"event":"locked","device":"","reason":…}   or reset, restored
 
 One line a decision, owner-only, rotated like the log. Strangers are not in it,
 because they could fill it, and the log has them. A recorded message can be sent
@@ -24,6 +25,9 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
+from novakey.config.settings import Settings
+from novakey.errors import ConfigError
+from novakey.log import rotate
 from novakey.log.rotate import OwnerOnlyFile, rotated_files
 from novakey.messages.handler import MessageResult
 from novakey.net.rate_limit import RateLimiter
@@ -105,6 +109,23 @@ class Audit:
             if not self._failed:
                 self._failed = True
                 log.error("the audit file cannot be written, so it lacks entries: %s", error)
+
+
+def opened(settings: Settings, log_dir: Path) -> Audit:
+    """Open the record; `ConfigError` if it cannot be written."""
+    file, events = (rotate.rotating(settings, log_dir, name) for name in (FILE, EVENTS))
+    return Audit(file, events)
+
+
+def note(settings: Settings, log_dir: Path, event: str, **more: str) -> None:
+    """Record what a command did while no daemon runs. What was done stays done if that cannot be written."""
+    try:
+        audit = opened(settings, log_dir)
+    except ConfigError as error:
+        log.warning("this stands in no record: %s", error.in_one_line)
+        return
+    audit.happened(event, "", **more)
+    audit.close()
 
 
 def read(folder: Path, lines: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from support.daemon import Daemon, random_key, run, say
 from support.pairing import begin, dropped, hello, register
 
 from novakey.config.settings import Settings
+from novakey.daemon import audit
 from novakey.daemon.startup import open_installation
 from novakey.pairing import record
 from novakey.pairing.state import State
@@ -64,6 +65,8 @@ def test_five_interrupted_windows_lock_and_only_reset_lifts_it(
     assert run("--data-dir", folder, "reset", "--yes").returncode == 0
     with Daemon(folder) as daemon:
         assert say(daemon.pair(), MessageType.ARM).outcome is Outcome.OK
+    events = [entry["event"] for entry in audit.read(Paths.under(folder).log, 100) if "event" in entry]
+    assert events == ["locked"] * 4 + ["reset", "paired"], "once in each run"
 
 
 def test_fifty_untouched_windows_lock_nothing(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from novakey.daemon.audit import EVENTS, FILE, REFUSALS, Audit, read
+from novakey.config.settings import Settings
+from novakey.daemon.audit import EVENTS, FILE, REFUSALS, Audit, note, read
 from novakey.log.rotate import OwnerOnlyFile
 from novakey.messages.handler import MessageResult
 from novakey.system.clock import Clock
@@ -65,3 +66,15 @@ def test_weeks_of_messages_and_requests_do_not_rotate_the_owners_events_away(tmp
     events = [entry for entry in record.entries() if "event" in entry and entry["event"] != "ask"]
     assert [entry["event"] for entry in events] == ["paired", "revoked"]
     assert read(tmp_path, 1)[0]["event"] == "revoked"
+
+
+def test_what_a_command_did_is_noted_and_never_fails_it(tmp_path: Path) -> None:
+    note(Settings(), tmp_path / "log", "reset")
+    note(Settings(), tmp_path / "log", "imported", **{"from": "/srv/other"})
+    entries = read(tmp_path / "log", 10)
+    assert [(entry["event"], entry.get("from")) for entry in entries] == [
+        ("reset", None),
+        ("imported", "/srv/other"),
+    ]
+    (tmp_path / "file").touch()
+    note(Settings(), tmp_path / "file" / "log", "reset")
