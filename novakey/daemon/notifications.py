@@ -186,7 +186,8 @@ class Notifications:
             if self._new.get(device.id) is gevent.getcurrent():
                 del self._new[device.id]
         # A phone that paired again under this id has another key, and is not the one on the button.
-        if pressed != _REVOKE or self._revoke is None or self._devices.get(device.id) is not device:
+        now = self._devices.get(device.id)
+        if pressed != _REVOKE or self._revoke is None or now is None or now.key != device.key:
             return
         try:
             self._revoke(device)

@@ -180,10 +180,14 @@ def test_the_button_of_a_pairing_revokes_that_phone(screen: XServer, tmp_path: P
         assert rows(daemon.folder)[-1]["event"] == "revoked"
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["the same phone", "paired again since"])
-def test_the_button_revokes_only_the_registration_it_stands_for(tmp_path: Path, again: bool) -> None:
+@pytest.mark.parametrize("since", ["nothing", "renamed", "paired again"])
+def test_the_button_revokes_only_the_registration_it_stands_for(tmp_path: Path, since: str) -> None:
     shown = Device("a", Secret(bytes(32)))
-    now = Device("a", Secret(bytes(32))) if again else shown
+    now = {
+        "nothing": shown,
+        "renamed": shown._replace(name="pocket"),
+        "paired again": Device("a", Secret(bytes(31) + b"1")),
+    }[since]
     store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"a": now}, None)
     revoked: list[Device] = []
 
@@ -194,7 +198,7 @@ def test_the_button_revokes_only_the_registration_it_stands_for(tmp_path: Path, 
     notices = Notifications(Settings(), store, Pressed(), revoke=revoked.append)  # type: ignore[arg-type]
     notices.paired(shown)
     gevent.sleep(0.05)
-    assert revoked == ([] if again else [shown])
+    assert revoked == ([] if since == "paired again" else [shown])
 
 
 # ---- the record ----
