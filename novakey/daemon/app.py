@@ -24,7 +24,7 @@ from novakey.desktop.select import Chooser
 from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedRestoreToken
-from novakey.devices.store import Device
+from novakey.devices.store import BY_ID, Device
 from novakey.log import format as logs
 from novakey.messages import ledger
 from novakey.messages.approvals import Approvals
@@ -101,7 +101,7 @@ class Daemon:
         fingerprint = crypto.fingerprint(installation.server.public)
         display = Display(paths.qr, settings.advertise_host, fingerprint)
         clock = WindowClock()
-        self._notifications = Notifications(settings, installation.devices)
+        self._notifications = Notifications(settings, installation.devices, revoke=self._revoke)
         self._windows = PairingWindows(
             settings, self._pairing, display, clock, installation.can_pair, on_shown=self._window_shown
         )
@@ -127,6 +127,7 @@ class Daemon:
             on_answer=self._answered,
         )
         self._control: ControlServer | None = None
+        self._operations: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._server = Server(settings.listen_addr, settings.max_payload_len, handshake, self._handler)
 
     def _new_injector(self, settings: Settings) -> Injector:
@@ -180,9 +181,6 @@ class Daemon:
             systemd.notify("WATCHDOG=1")
 
     def _listen_to_owner(self, bound: tuple[str, int]) -> None:
-        if not peer.AVAILABLE:
-            log.warning("this system does not say who connects to a local socket, so the owner has none")
-            return
         since = int(time.time())
 
         def operations() -> Mapping[str, Callable[..., Any]]:
@@ -203,6 +201,10 @@ class Daemon:
             )
             return Owner(parts, self._revoked, self._audit.happened).operations()
 
+        self._operations = operations
+        if not peer.AVAILABLE:
+            log.warning("this system does not say who connects to a local socket, so the owner has none")
+            return
         self._control = ControlServer(self._paths.runtime, operations)
         self._control.start()
 
@@ -251,6 +253,11 @@ class Daemon:
         """See `handshake.Events.refused`."""
         self._windows.refused(phone)
         self._notifications.refused(phone)
+
+    def _revoke(self, device: Device) -> None:
+        """Revoke a device from its notification, as `devices revoke` does."""
+        if self._operations is not None:  # set before a window opens, so before a phone pairs
+            self._operations()["revoke"](device=f"{BY_ID}{device.id}")
 
     def _revoked(self, device: Device) -> None:
         self._audit.happened("revoked", device.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,8 @@ _BY_CLIPBOARD = frozenset({Outcome.PASTED, Outcome.COPIED, Outcome.COPIED_WAYLAN
 _CONFIRM_S = 60.0
 _INJECT, _APPROVE = stage(MessageType.INJECT), stage(MessageType.APPROVE)
 _SHOW = "show"
+_REVOKE = "revoke"
+REVOKE_S = 120.0  # how long the button to revoke a new phone stays
 
 
 class Notifications:
@@ -54,7 +57,11 @@ class Notifications:
         devices: DeviceStore,
         notifier: Notifier | None = None,
         clock: Clock = CLOCK,
+        revoke: Callable[[Device], None] | None = None,
     ) -> None:
+        """`revoke` revokes a device for the owner, who pressed a button."""
+        self._revoke = revoke
+        self._new: dict[str, gevent.Greenlet] = {}  # the notifications of new phones, by device
         self._settings = settings
         self._devices = devices
         self._made = notifier
@@ -68,6 +75,8 @@ class Notifications:
     def close(self) -> None:
         """Hang up."""
         self.window_ended()
+        for device_id in list(self._new):
+            self._withdraw(device_id)
         if self._made is not None:
             self._made.close()
 
@@ -158,7 +167,38 @@ class Notifications:
         """Notify of a pairing. It exposes a stranger who read the token off the network."""
         revoking = command("novakey.py", "devices", "revoke", foreign=device.id)
         body = f"from {device.paired_from}. If that was not you: {revoking}"
-        self._tell("", f"{'paired again' if again else 'paired'}: {escape(device.id)}", body)
+        summary = f"{'paired again' if again else 'paired'}: {escape(device.id)}"
+        self._withdraw(device.id)
+        if self._revoke is None or not self._settings.notify:
+            self._tell("", summary, body)
+        else:
+            self._new[device.id] = gevent.spawn(self._offer_revoke, device, summary, body)
+
+    def _offer_revoke(self, device: Device, summary: str, body: str) -> None:
+        from novakey.session.dbus import BusError
+
+        try:
+            pressed = self._notifier.ask(summary, body, {_REVOKE: "Revoke"}, REVOKE_S)
+        except BusError as error:
+            log.info("no notification is shown: %s", error)
+            return
+        finally:
+            if self._new.get(device.id) is gevent.getcurrent():
+                del self._new[device.id]
+        # A phone that paired again under this id has another key, and is not the one on the button.
+        now = self._devices.get(device.id)
+        if pressed != _REVOKE or self._revoke is None or now is None or now.key != device.key:
+            return
+        try:
+            self._revoke(device)
+        except NovaKeyError as error:
+            log.error("the phone %s is not revoked: %s", escape(device.id), error)
+            self._tell("", f"not revoked: {escape(device.id)}", str(error))
+
+    def _withdraw(self, device_id: str) -> None:
+        offered = self._new.pop(device_id, None)
+        if offered is not None and offered is not gevent.getcurrent():
+            offered.kill(block=False)
 
     def refused(self, phone: RefusedPhone) -> None:
         """Notify of a phone that tried to pair and may not."""
@@ -167,6 +207,7 @@ class Notifications:
     def revoked(self, device: Device) -> None:
         """Notify of a revoked phone."""
         self._failures.pop(device.id, None)
+        self._withdraw(device.id)
         self._tell("", f"revoked: {escape(device.name or device.id)}", "it is a stranger now")
 
     def _count(self, device: str, answered: MessageResult) -> None:

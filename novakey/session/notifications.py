@@ -76,7 +76,7 @@ class Notifier:
                 number = showing.get(timeout=CALL_S)
                 if isinstance(number, BusError):
                     raise number
-                return _wait(signals, number, until)
+                return _wait(signals, number, choices, until)
             except gevent.Timeout:
                 raise BusError(NO_ANSWER) from None
             finally:
@@ -147,8 +147,13 @@ class Notifier:
             return  # it is gone already, or the service is
 
 
-def _wait(signals: Queue[Message | None], number: int, until: float) -> str | None:
-    """Return the key pressed on notification `number`, `DISMISSED`, or None when the time is over."""
+def _wait(
+    signals: Queue[Message | None], number: int, choices: Mapping[str, str], until: float
+) -> str | None:
+    """Return the key pressed on notification `number`, `DISMISSED`, or None when the time is over.
+
+    A click on the body comes as the action `default`, which is none of `choices`, so it is no answer.
+    """
     while True:
         try:
             signal = signals.get(timeout=max(0.0, until - time.monotonic()))
@@ -159,7 +164,7 @@ def _wait(signals: Queue[Message | None], number: int, until: float) -> str | No
             raise BusError("the notification service ended")
         if signal.body[:1] != (number,):
             continue
-        if member == "ActionInvoked" and len(signal.body) > 1:
+        if member == "ActionInvoked" and signal.body[1:2] and signal.body[1] in choices:
             return str(signal.body[1])
         if member == "NotificationClosed":
             return DISMISSED if signal.body[1:2] == (_BY_THE_PERSON,) else None

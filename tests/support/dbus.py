@@ -85,10 +85,13 @@ Answer = tuple[str, tuple[object, ...]] | None
 
 
 @contextmanager
-def double(address: str, name: str, answer: Callable[[str, Message], Answer]) -> Iterator[None]:
+def double(
+    address: str, name: str, answer: Callable[[str, Message], Answer]
+) -> Iterator[Callable[[Message], None]]:
     """Return a service of this process under `name`, where the real one does not run here.
 
     `answer` gets "interface.member" and the call; it gives signature and values, or None for an error.
+    The value is a function that sends a signal of the service.
     """
     connection = open_dbus_connection(address)
 
@@ -110,7 +113,7 @@ def double(address: str, name: str, answer: Callable[[str, Message], Answer]) ->
     connection.receive(timeout=5)
     serving = gevent.spawn(serve)
     try:
-        yield
+        yield connection.send
     finally:
         connection.close()
         serving.kill()

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from support.daemon import Daemon, arm_and_approve, run, say
 from support.dbus import MessageBus, message_bus
@@ -163,6 +164,41 @@ def test_a_service_offers_the_qr_of_its_window_and_shows_it_in_the_persons_viewe
                 daemon.pair("pocket")
         found = [body for summary, body in dunst.told() if summary == "a phone can be paired"]
         assert found == [f"In the app add a listener first: Host 127.0.0.1, Port {port}, exactly so."] * 2
+
+
+def test_the_button_of_a_pairing_revokes_that_phone(screen: XServer, tmp_path: Path) -> None:
+    with message_bus() as bus:
+        bus.env["DISPLAY"] = screen.display
+        dunst = Dunst(bus, tmp_path)
+        env = {"DISPLAY": screen.display, "DBUS_SESSION_BUS_ADDRESS": bus.address}
+        with Daemon(tmp_path / "d", env=env) as daemon:
+            phone = daemon.pair("pocket")
+            dunst.press("Revoke")
+            paths = Paths.under(daemon.folder)
+            wait_until(lambda: not client.ask(paths, "devices")["devices"], "the revocation")
+            assert say(phone, ARM).outcome is Outcome.NOT_PAIRED
+        assert rows(daemon.folder)[-1]["event"] == "revoked"
+
+
+@pytest.mark.parametrize("since", ["nothing", "renamed", "paired again"])
+def test_the_button_revokes_only_the_registration_it_stands_for(tmp_path: Path, since: str) -> None:
+    shown = Device("a", Secret(bytes(32)))
+    now = {
+        "nothing": shown,
+        "renamed": shown._replace(name="pocket"),
+        "paired again": Device("a", Secret(bytes(31) + b"1")),
+    }[since]
+    store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {"a": now}, None)
+    revoked: list[Device] = []
+
+    class Pressed:
+        def ask(self, *shown: Any) -> str:
+            return "revoke"
+
+    notices = Notifications(Settings(), store, Pressed(), revoke=revoked.append)  # type: ignore[arg-type]
+    notices.paired(shown)
+    gevent.sleep(0.05)
+    assert revoked == ([] if since == "paired again" else [shown])
 
 
 # ---- the record ----

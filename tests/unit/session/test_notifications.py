@@ -9,13 +9,13 @@ import gevent
 import pytest
 from gevent.event import Event
 from gevent.queue import Queue
-from jeepney import Message
+from jeepney import Message, new_signal
 from support.dbus import Answer, double, message_bus
 from support.dunst import Dunst
 from support.x11 import XServer
 
 from novakey.session.dbus import BusError
-from novakey.session.notifications import DISMISSED, NAME, Notifier
+from novakey.session.notifications import DISMISSED, NAME, SERVICE, Notifier
 
 CHOICES = {"allow": "Allow once", "deny": "Deny"}
 
@@ -138,3 +138,22 @@ def test_the_service_on_the_bus_that_the_environment_names_is_asked(notifier: No
         with message_bus():
             assert notifier.unavailable() is not None, "the service on the bus of before"
         assert notifier.unavailable() is None
+
+
+def test_a_click_on_the_body_is_no_answer_and_a_button_after_it_is(notifier: Notifier) -> None:
+    shown = Event()
+
+    def answer(what: str, call: Message) -> Answer:
+        if what == f"{NAME}.Notify":
+            gevent.spawn_later(0.1, shown.set)
+            return "u", (7,)
+        return "", ()
+
+    with message_bus() as bus, double(bus.address, NAME, answer) as send:
+        asked = gevent.spawn(notifier.ask, "one", "two", CHOICES, 20.0)
+        assert shown.wait(10)
+        send(new_signal(SERVICE, "ActionInvoked", "us", (7, "default")))
+        asked.join(0.5)
+        assert not asked.ready(), asked.value
+        send(new_signal(SERVICE, "ActionInvoked", "us", (7, next(iter(CHOICES)))))
+        assert asked.get(timeout=10) == next(iter(CHOICES))
