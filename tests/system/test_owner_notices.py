@@ -177,7 +177,8 @@ def test_the_button_of_a_pairing_revokes_that_phone(screen: XServer, tmp_path: P
             paths = Paths.under(daemon.folder)
             wait_until(lambda: not client.ask(paths, "devices")["devices"], "the revocation")
             assert say(phone, ARM).outcome is Outcome.NOT_PAIRED
-        assert rows(daemon.folder)[-1]["event"] == "revoked"
+            # The store is without it a moment before the record has it.
+            wait_until(lambda: rows(daemon.folder)[-1]["event"] == "revoked", "the row of the record")
 
 
 @pytest.mark.parametrize("since", ["nothing", "renamed", "paired again"])
