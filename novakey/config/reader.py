@@ -44,7 +44,7 @@ Value = Scalar | list[Scalar]
 
 
 class Entry(NamedTuple):
-    """One `key: value` of a file; `value` is a `UnsupportedValue` also for what no key can be."""
+    """One `key: value` of a file; `value` is an `UnsupportedValue` also for what no key can be."""
 
     line: int
     key: str

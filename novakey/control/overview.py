@@ -34,26 +34,26 @@ class DaemonContext(NamedTuple):
     clock: Clock
 
 
-def of(parts: DaemonContext) -> dict[str, object]:
+def of(context: DaemonContext) -> dict[str, object]:
     """Return the whole of it, for JSON."""
-    permissions, requests = parts.injector.permissions, parts.injector.requests
-    now_ms = parts.clock.monotonic_ms()
+    permissions, requests = context.injector.permissions, context.injector.requests
+    now_ms = context.clock.monotonic_ms()
     return {
         "pid": os.getpid(),
         "version": __version__,
-        "since_unix": parts.since,
-        "host": parts.bound[0],
-        "port": parts.bound[1],
-        **_pairing(parts),
-        "devices": len(parts.devices),
+        "since_unix": context.since,
+        "host": context.bound[0],
+        "port": context.bound[1],
+        **_pairing(context),
+        "devices": len(context.devices),
         "out_of_reach": status.out_of_reach(
-            parts.devices, parts.settings.advertise_host, interfaces.interfaces()
+            context.devices, context.settings.advertise_host, interfaces.interfaces()
         ),
-        "armed": _until(parts, permissions.armed(now_ms)),
-        "approved": _until(parts, permissions.approved(now_ms)),
-        "two_man": parts.settings.two_man_enabled,
-        "approver": parts.settings.two_man_approver,
-        "questions": _questions(parts),
+        "armed": _until(context, permissions.armed(now_ms)),
+        "approved": _until(context, permissions.approved(now_ms)),
+        "two_man": context.settings.two_man_enabled,
+        "approver": context.settings.two_man_approver,
+        "questions": _questions(context),
         "asks": [
             {
                 "number": request.number,
@@ -63,37 +63,37 @@ def of(parts: DaemonContext) -> dict[str, object]:
             }
             for request in requests.waiting()
         ],
-        "display": _display(parts),
-        "outcomes": _outcomes(parts),
+        "display": _display(context),
+        "outcomes": _outcomes(context),
     }
 
 
-def _until(parts: DaemonContext, devices: dict[str, float]) -> list[dict[str, Any]]:
+def _until(context: DaemonContext, devices: dict[str, float]) -> list[dict[str, Any]]:
     """For which devices a gate is open, and until when."""
-    now_ms, now = parts.clock.monotonic_ms(), parts.clock.unix()
+    now_ms, now = context.clock.monotonic_ms(), context.clock.unix()
     return [
         {
             "device": device_id,
-            "name": name_of(parts, device_id),
+            "name": name_of(context, device_id),
             "until_unix": round(now + (until - now_ms) / 1000, 3),
         }
         for device_id, until in devices.items()
     ]
 
 
-def name_of(parts: DaemonContext, device_id: str | None) -> str:
+def name_of(context: DaemonContext, device_id: str | None) -> str:
     """Return what the owner calls a device; empty where it has no name."""
-    device = parts.devices.get(device_id) if device_id else None
+    device = context.devices.get(device_id) if device_id else None
     return device.name if device else ""
 
 
-def _pairing(parts: DaemonContext) -> dict[str, object]:
-    uri, window = parts.windows.current(), parts.pairing.window
+def _pairing(context: DaemonContext) -> dict[str, object]:
+    uri, window = context.windows.current(), context.pairing.window
     found = status.describe(
-        parts.pairing.record,
-        len(parts.devices),
+        context.pairing.record,
+        len(context.devices),
         window=uri is not None,
-        can_pair=parts.windows.can_pair,
+        can_pair=context.windows.can_pair,
         running=True,
     )
     shown = None
@@ -101,20 +101,20 @@ def _pairing(parts: DaemonContext) -> dict[str, object]:
         shown = {
             "expires_unix": uri.expires,
             "attempts_left": window.attempts,
-            "picture": str(parts.windows.picture),
-            "refused": parts.windows.refusal,
+            "picture": str(context.windows.picture),
+            "refused": context.windows.refusal,
             "host": uri.host,
             "port": uri.port,
         }
     return {"pairing": found.pairing, "reason": found.reason, "way_out": found.way_out, "window": shown}
 
 
-def _questions(parts: DaemonContext) -> list[dict[str, object]]:
-    approvals = parts.injector.approvals
+def _questions(context: DaemonContext) -> list[dict[str, object]]:
+    approvals = context.injector.approvals
     return [
         {
             "device": request.device_id,
-            "name": name_of(parts, request.device_id),
+            "name": name_of(context, request.device_id),
             "program": request.program,
             "purpose": request.purpose,
         }
@@ -122,24 +122,24 @@ def _questions(parts: DaemonContext) -> list[dict[str, object]]:
     ]
 
 
-def _display(parts: DaemonContext) -> dict[str, object]:
+def _display(context: DaemonContext) -> dict[str, object]:
     try:
-        return {"backend": parts.chooser.kind().name, "problem": ""}
+        return {"backend": context.chooser.kind().name, "problem": ""}
     except NoDisplayError as error:
         return {"backend": None, "problem": str(error)}
 
 
-def _outcomes(parts: DaemonContext) -> list[dict[str, object]]:
+def _outcomes(context: DaemonContext) -> list[dict[str, object]]:
     return [
         {
             "at_unix": answered.at,
             "req_id": answered.req_id,
             "from": answered.peer,
             "device": answered.device_id,
-            "name": name_of(parts, answered.device_id),
+            "name": name_of(context, answered.device_id),
             "stage": answered.stage,
             "reason": answered.outcome.reason,
             "success": answered.outcome.success,
         }
-        for answered in parts.history.last()
+        for answered in context.history.last()
     ]

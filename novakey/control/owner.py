@@ -43,22 +43,22 @@ class Owner:
 
     def __init__(
         self,
-        parts: DaemonContext,
+        context: DaemonContext,
         on_revoked: Callable[[Device], None],
         on_changed: Callable[[str, str], None] = lambda event, device_id: None,
     ) -> None:
         """`on_changed` hears what else the owner did to a device: `armed`, `disarmed` or `renamed`."""
-        self._parts = parts
-        self._settings = parts.settings
-        self._devices = parts.devices
-        self._pairing = parts.pairing
-        self._windows = parts.windows
-        self._clock = parts.clock
-        self._injector = parts.injector
-        self._permissions = parts.injector.permissions
-        self._activity = parts.history.activity
-        self._approvals = parts.injector.approvals
-        self._requests = parts.injector.requests
+        self._context = context
+        self._settings = context.settings
+        self._devices = context.devices
+        self._pairing = context.pairing
+        self._windows = context.windows
+        self._clock = context.clock
+        self._injector = context.injector
+        self._permissions = context.injector.permissions
+        self._activity = context.history.activity
+        self._approvals = context.injector.approvals
+        self._requests = context.injector.requests
         self._on_revoked = on_revoked
         self._on_changed = on_changed
         self._log = LogFeed()
@@ -83,7 +83,7 @@ class Owner:
 
     def status(self) -> dict[str, object]:
         """How everything stands."""
-        return overview.of(self._parts)
+        return overview.of(self._context)
 
     def devices(self) -> dict[str, object]:
         """Return the paired devices, in the order of their pairing."""

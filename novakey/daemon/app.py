@@ -135,7 +135,7 @@ class Daemon:
         requests = SecretRequests(
             permissions,
             self._notifications.confirm if settings.ask_confirm else None,
-            marker=self._paths.request,
+            marker=self._paths.request_marker,
             note=self._asked,
         )
         return Injector(
@@ -187,7 +187,7 @@ class Daemon:
             from novakey.control.overview import DaemonContext
             from novakey.control.owner import Owner
 
-            parts = DaemonContext(
+            context = DaemonContext(
                 self._settings,
                 self._devices,
                 self._pairing,
@@ -199,7 +199,7 @@ class Daemon:
                 since,
                 self._handler.clock,
             )
-            return Owner(parts, self._revoked, self._audit.happened).operations()
+            return Owner(context, self._revoked, self._audit.happened).operations()
 
         self._operations = operations
         if not peer.AVAILABLE:

@@ -122,7 +122,7 @@ def note(settings: Settings, log_dir: Path, event: str, **more: str) -> None:
     try:
         audit = opened(settings, log_dir)
     except ConfigError as error:
-        log.warning("this stands in no record: %s", error.in_one_line)
+        log.warning("the record lacks this (%s): %s", event, error.in_one_line)
         return
     audit.happened(event, "", **more)
     audit.close()

@@ -179,8 +179,8 @@ class Notifications:
 
         try:
             pressed = self._notifier.ask(summary, body, {_REVOKE: "Revoke"}, REVOKE_S)
-        except BusError as error:
-            log.info("no notification is shown: %s", error)
+        except BusError:  # a service without buttons, say; the body has the command
+            self._tell("", summary, body)
             return
         finally:
             if self._new.get(device.id) is gevent.getcurrent():

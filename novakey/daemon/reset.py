@@ -34,7 +34,7 @@ def reset(paths: Paths, settings: Settings) -> None:
             paths.replay_ledger,
             paths.activity,
             paths.permission,
-            paths.request,
+            paths.request_marker,
             paths.phone,
         ):
             files.remove(path)

@@ -54,7 +54,7 @@ class Server:
         for device in handler.devices:  # which is likely to have its address still
             if device.paired_from:
                 self._admission.remember(device.paired_from, clock.monotonic())
-        self._seats = PairingSlots(self._limits.max_pairing_connections)
+        self._pairing_slots = PairingSlots(self._limits.max_pairing_connections)
         self._running: set[gevent.Greenlet] = set()
         self._listener: Listener[ConnectionSlot] | None = None
 
@@ -152,22 +152,22 @@ class Server:
         return reply, True
 
     def _pair(self, stream: Stream, slot: ConnectionSlot, req_id: int) -> None:
-        """One pairing, where there is a seat for it; a phone that gets or keeps none is told so."""
+        """One pairing, where there is a slot for it; a phone that gets or keeps none is told so."""
         refusal = self.handshake.over_limit(slot.peer)
         if refusal is not None:
             log.warning("request %d from %s: pair %s: %s", req_id, slot.peer, refusal.reason, refusal.msg)
             self._refuse(stream, refusal)
             stream.finish()
             return
-        seat = self._seats.take(lambda: stream.cut_off("another connection took its place"))
+        pairing_slot = self._pairing_slots.take(lambda: stream.cut_off("another connection took its place"))
 
         def settle() -> None:
             slot.whole = True
-            if seat is not None:
-                seat.settle()
+            if pairing_slot is not None:
+                pairing_slot.settle()
 
         try:
-            if seat is None:
+            if pairing_slot is None:
                 raise CutOffError("another phone is pairing")
             if self.handshake.run(stream, slot.peer, req_id, on_hello=settle):
                 slot.authenticated(self.monotonic())
@@ -175,8 +175,8 @@ class Server:
             log.info("request %d from %s: pair busy: %s", req_id, slot.peer, error)
             self._refuse(stream, pair.Refusal("busy", str(error)))
         finally:
-            if seat is not None:
-                seat.leave()
+            if pairing_slot is not None:
+                pairing_slot.leave()
         stream.finish()
 
     def _refuse(self, stream: Stream, refusal: pair.Refusal) -> None:

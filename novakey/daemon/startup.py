@@ -86,10 +86,9 @@ def plan(facts: Facts) -> Plan:
     return Plan.SERVE
 
 
-class _Found(NamedTuple):
-    """What the facts were read from."""
+class _Opened(NamedTuple):
+    """A store, and the key that opened it."""
 
-    record: Record
     backend: SealingBackend
     devices: DeviceStore
     key: Secret
@@ -103,38 +102,40 @@ def open_installation(
     `confirm` is asked before anything that makes paired phones useless.
     """
     prepare(paths, settings)
-    facts, found = _read(paths, settings)
-    chosen = plan(facts)
-    if chosen is Plan.ROTATE and not _rotate(paths, settings, found, confirm):
-        chosen = plan(facts._replace(rotate=False))
-    match chosen:
-        case Plan.KEY_GONE:
-            raise store.key_is_gone(paths.data / settings.devices_file)
-        case Plan.WEAKER:
-            raise _weaker(facts.backend, facts.configured)
-        case Plan.FIRST_PAIRING | Plan.ROTATE:
-            return _unpaired(paths, settings, found.record)
-    return _paired(paths, settings, found, chosen)
-
-
-def _read(paths: Paths, settings: Settings) -> tuple[Facts, _Found]:
     known = record.load(paths.pairing)
+    facts, opened = _read(paths, settings, known)
+    chosen = plan(facts)
+    if chosen is Plan.KEY_GONE:
+        raise store.key_is_gone(paths.data / settings.devices_file)
+    if chosen is Plan.WEAKER:
+        raise _weaker(facts.backend, facts.configured)
+    if chosen is Plan.FIRST_PAIRING or opened is None:
+        return _unpaired(paths, settings, known)
+    if chosen is Plan.ROTATE:
+        if _rotate(paths, settings, opened, confirm):
+            return _unpaired(paths, settings, known)
+        chosen = plan(facts._replace(rotate=False))
+    return _paired(paths, settings, known, opened, chosen)
+
+
+def _read(paths: Paths, settings: Settings, known: Record) -> tuple[Facts, _Opened | None]:
+    """Return the facts and, if there is a store whose key is here, that store."""
     path = paths.data / settings.devices_file
-    sealed = store.read(path)
-    backend = choose.backend(known.backend or settings.device_store, paths, settings)
-    key = backend.load() if sealed is not None else None
-    nothing = Secret(os.urandom(KEY_SIZE))
-    devices = store.unseal(sealed, path, key) if key is not None else DeviceStore(path, nothing, {}, None)
     facts = Facts(
         settings.device_store,
-        backend.name,
-        sealed=sealed is not None,
-        has_key=key is not None,
-        devices=len(devices),
+        known.backend or settings.device_store,
         fallback=known.fallback,
         rotate=settings.rotate_kyber_keys,
     )
-    return facts, _Found(known, backend, devices, key or nothing)
+    sealed = store.read(path)
+    if sealed is None:
+        return facts, None
+    backend = choose.backend(facts.backend, paths, settings)
+    key = backend.load()
+    if key is None:
+        return facts._replace(sealed=True), None
+    devices = store.unseal(sealed, path, key)
+    return facts._replace(sealed=True, has_key=True, devices=len(devices)), _Opened(backend, devices, key)
 
 
 def check_names(paths: Paths, settings: Settings) -> None:
@@ -172,8 +173,8 @@ def _weaker(backend: str, configured: str) -> StoreError:
     )
 
 
-def _paired(paths: Paths, settings: Settings, found: _Found, chosen: Plan) -> Installation:
-    known, backend, devices, key = found
+def _paired(paths: Paths, settings: Settings, known: Record, opened: _Opened, chosen: Plan) -> Installation:
+    backend, devices, key = opened
     server = store.matching_keys(devices, paths.data / settings.server_keys_file, key)
     pairing = _pairing(paths, settings, known, len(devices))
     if known.left_behind:
@@ -219,16 +220,16 @@ def _forget_weaker_copy(old: SealingBackend, new: SealingBackend, pairing: Pairi
     pairing.sealed_under(new.name)
 
 
-def _rotate(paths: Paths, settings: Settings, found: _Found, confirm: Callable[[str], bool]) -> bool:
+def _rotate(paths: Paths, settings: Settings, opened: _Opened, confirm: Callable[[str], bool]) -> bool:
     """Drop the devices for new server keys, if the owner agrees."""
-    devices = found.devices
+    devices = opened.devices
     count = f"{len(devices)} paired device{'s' if len(devices) > 1 else ''}"
     if not confirm(f"rotate_kyber_keys makes new server keys: {count} must pair again"):
         log.warning("the server keys are not rotated: that would unpair %s, and no consent was given", count)
         return False
     log.warning("the server keys are rotated: %s must pair again", count)
     devices.remove_all()
-    server_keys.create(paths.data / settings.server_keys_file, found.key)
+    server_keys.create(paths.data / settings.server_keys_file, opened.key)
     return True
 
 

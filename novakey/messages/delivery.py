@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from novakey.desktop.base import Focus
 from novakey.messages.exchange import Exchange
-from novakey.messages.recent import program_of, window_of
+from novakey.messages.recent import window_of
 from novakey.messages.rules import Rules
-from novakey.messages.targets import WindowTarget
+from novakey.messages.targets import WindowTarget, program_of
 
 if TYPE_CHECKING:
     from novakey.session.atspi import FocusedObject

@@ -1,8 +1,7 @@
 """What each phone may do now, as one table: arming, approval and the owner's denial.
 
-`TABLE` says what each `Change` does.
-There is no clock and no greenlet in here. Times are milliseconds of a monotonic
-clock, passed in.
+`TABLE` says what each `Change` does. There is no clock and no greenlet in here; times
+are milliseconds of a monotonic clock, passed in.
 
 A delivery checks the two gates. It uses them up if a part of the text may have gone
 out; a delivery that provably delivered nothing does not. A gate whose time has run
@@ -146,10 +145,10 @@ class Permissions:
         else:
             self._of[device_id] = after
 
-    def close_all(self, now_ms: float = 0.0) -> None:
+    def close_all(self) -> None:
         """Close both gates of every device."""
         for device_id in list(self._of):
-            self.apply(Change.CLOSED, device_id, now_ms)
+            self.apply(Change.CLOSED, device_id, now_ms=0.0)  # closing has no time
 
     def close_wanted_since(self, since_ms: float) -> None:
         """Close each gate that a person wanted open since then."""
@@ -166,11 +165,7 @@ class Permissions:
 
     def armed(self, now_ms: float) -> dict[str, float]:
         """Return which devices are armed, and until when in milliseconds."""
-        return {
-            device_id: of.arming.until_ms or 0
-            for device_id, of in self._of.items()
-            if of.arming.is_open(now_ms)
-        }
+        return _open({device_id: of.arming for device_id, of in self._of.items()}, now_ms)
 
     def approved(self, now_ms: float) -> dict[str, float]:
         """Return which devices are approved, and until when in milliseconds."""

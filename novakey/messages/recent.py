@@ -117,11 +117,6 @@ class Recent:
             del self._refused[digest]
 
 
-def program_of(focus: Focus | None) -> str:
-    """Return the program with the focus; empty when that is not known."""
-    return (focus.program or "") if focus is not None else ""
-
-
 def window_of(focus: Focus | None) -> int | str:
     """Return the window of a focus, or `UNKNOWN`."""
     return UNKNOWN if focus is None else focus.window

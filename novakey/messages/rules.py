@@ -18,7 +18,8 @@ from novakey.messages.permissions import Permissions
 from novakey.messages.policy import text
 from novakey.messages.policy.password_field import PasswordField
 from novakey.messages.policy.target import TargetPolicy
-from novakey.messages.recent import Recent, program_of, window_of
+from novakey.messages.recent import Recent, window_of
+from novakey.messages.targets import program_of
 from novakey.secret import Secret
 from novakey.wire.refused import UNAUTHENTIC, Refused, target_refused
 from novakey.wire.reply import Outcome

@@ -22,7 +22,7 @@ class WindowTarget:
     @property
     def program(self) -> str:
         """The program of the window; empty if it is not known."""
-        return (self.focus.program or "") if self.focus is not None else ""
+        return program_of(self.focus)
 
     @property
     def purpose(self) -> str:
@@ -45,3 +45,8 @@ class RequestTarget:
 
 
 Target = WindowTarget | RequestTarget
+
+
+def program_of(focus: Focus | None) -> str:
+    """Return the program with the focus; empty if it is not known."""
+    return (focus.program or "") if focus is not None else ""

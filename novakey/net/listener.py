@@ -18,7 +18,7 @@ from novakey.system.paste import command
 
 log = logging.getLogger(__name__)
 
-Visit = TypeVar("Visit")
+Slot = TypeVar("Slot")
 
 # Connections that wait to be accepted cost us nothing. In a queue that a thousand at once fill up, the
 # phone's is dropped, and it tries again only after a second (RFC 6298, section 2).
@@ -30,16 +30,16 @@ _BACK_OFF_S = 0.25
 _AT_ONCE = 20
 
 
-class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
-    """Serves each connection that `admit` has a visit for, in a greenlet of its own."""
+class Listener(StreamServer, Generic[Slot]):  # type: ignore[misc]
+    """Serves each connection that `admit` has a slot for, in a greenlet of its own."""
 
     max_accept = _AT_ONCE
 
     def __init__(
         self,
         sock: socket.socket,
-        admit: Callable[[str], Visit | None],
-        serve: Callable[[socket.socket, Visit], None],
+        admit: Callable[[str], Slot | None],
+        serve: Callable[[socket.socket, Slot], None],
     ) -> None:
         super().__init__(sock, serve)
         self._admit = admit
@@ -59,11 +59,11 @@ class Listener(StreamServer, Generic[Visit]):  # type: ignore[misc]
 
     def do_handle(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """Serve it, or close it at once."""
-        visit = self._admit(address[0])
-        if visit is None:
+        slot = self._admit(address[0])
+        if slot is None:
             sock.close()
         else:
-            super().do_handle(sock, visit)
+            super().do_handle(sock, slot)
 
     def _go_on(self) -> None:
         if self.started:

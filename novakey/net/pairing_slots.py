@@ -13,8 +13,8 @@ from collections.abc import Callable
 class PairingSlot:
     """One place; `settle` once the token was right, `leave` at the end."""
 
-    def __init__(self, seats: PairingSlots, give_way: Callable[[], None]) -> None:
-        self._seats = seats
+    def __init__(self, slots: PairingSlots, give_way: Callable[[], None]) -> None:
+        self._slots = slots
         self.give_way = give_way
         self.settled = False
 
@@ -24,7 +24,7 @@ class PairingSlot:
 
     def leave(self) -> None:
         """Free the place; a second call has no effect."""
-        taken = self._seats.taken
+        taken = self._slots.taken
         if self in taken:
             taken.remove(self)
 
@@ -42,11 +42,11 @@ class PairingSlots:
         `give_way` is called when the place goes to another; it must not block.
         """
         if len(self.taken) >= self._most:
-            oldest = next((seat for seat in self.taken if not seat.settled), None)
+            oldest = next((slot for slot in self.taken if not slot.settled), None)
             if oldest is None:
                 return None
             oldest.leave()
             oldest.give_way()
-        seat = PairingSlot(self, give_way)
-        self.taken.append(seat)
-        return seat
+        slot = PairingSlot(self, give_way)
+        self.taken.append(slot)
+        return slot

@@ -58,7 +58,7 @@ class Event(Enum):
     REVOKED = auto()  # a device was taken out of the store
 
 
-# REST stands for PAIRED where a device is stored, else UNPAIRED.
+# IDLE stands for PAIRED where a device is stored, else UNPAIRED.
 IDLE = None
 TABLE: dict[tuple[State, Event], State | None] = {
     (State.UNPAIRED, Event.OPEN_WINDOW): State.OPEN,

@@ -7,7 +7,7 @@
     exec_child      a secret for one child, in its environment or on a descriptor
     person          the person at the terminal or the desktop
 
-Each is thin: the secret comes from an `SecretSource`, which waits for a phone.
+Each is thin: the secret comes from a `SecretSource`, which waits for a phone.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Waiter:
-    """An `SecretSource` of one installation.
+    """A `SecretSource` of one installation.
 
     `reader` is the descriptor that the secret will be written to: once no program reads
     there any more, the request ends, so that no secret is sent for nothing.

@@ -6,8 +6,8 @@ files      files of the owner's alone, replaced whole
 folder_lock  one daemon for each data folder
 interfaces  the addresses and networks of this computer
 paste      commands for people to paste
-peer       the process at the other end of a local socket
 paths      the folders of this user, or of --data-dir
+peer       the process at the other end of a local socket
 process    what this process gives away about itself
 procfs     what the system says about another process (proc(5))
 sanitize   text that others chose, made fit to be shown

@@ -76,7 +76,7 @@ class Paths(NamedTuple):
         return self.data / "desktop-permission.json"
 
     @property
-    def request(self) -> Path:
+    def request_marker(self) -> Path:
         """There while a program waits for a secret, or one has just gone without."""
         return self.runtime / "asking"
 

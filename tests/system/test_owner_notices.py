@@ -32,6 +32,7 @@ from novakey.devices.store import Device, DeviceStore
 from novakey.messages.handler import MessageResult
 from novakey.pairing import refusal
 from novakey.secret import Secret
+from novakey.session.dbus import BusError
 from novakey.system.clock import Clock
 from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
@@ -200,6 +201,23 @@ def test_the_button_revokes_only_the_registration_it_stands_for(tmp_path: Path, 
     notices.paired(shown)
     gevent.sleep(0.05)
     assert revoked == ([] if since == "paired again" else [shown])
+
+
+def test_a_pairing_is_told_where_the_service_has_no_buttons(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class WithoutButtons:
+        def ask(self, *shown: Any) -> str:
+            raise BusError("it shows no buttons")
+
+        def tell(self, summary: str, body: str) -> None:
+            told.append(f"{summary}: {body}")
+
+    store = DeviceStore(tmp_path / "devices.json", Secret(bytes(32)), {}, None)
+    notices = Notifications(Settings(), store, WithoutButtons(), revoke=lambda device: None)  # type: ignore[arg-type]
+    notices.paired(Device("a", Secret(bytes(32)), paired_from="192.0.2.1"))
+    gevent.sleep(0.05)
+    assert told == ['paired: "a": from 192.0.2.1. If that was not you: novakey.py devices revoke -- a']
 
 
 # ---- the record ----

@@ -83,7 +83,7 @@ class PortalBackend(RemoteBackend):
         return None
 
     def keep_restore_token_in(self, permission: RestoreTokenStore) -> None:
-        """See `Backend.keep_permission_in`."""
+        """See `Backend.keep_restore_token_in`."""
         self._permission = permission
 
     def clear_clipboard(self) -> None:

@@ -134,8 +134,10 @@ class SelectionOwner:
         return accepted
 
     def _source(self, kinds: Sequence[str], events: tuple[str, ...], handler: Handler) -> int:
-        # The numbers of both families are the same.
-        create, offer = protocol.DATA_CONTROL_CREATE_SOURCE, protocol.DATA_CONTROL_OFFER
+        if self._family is None:
+            create, offer = protocol.DATA_DEVICE_MANAGER_CREATE_SOURCE, protocol.DATA_SOURCE_OFFER
+        else:
+            create, offer = protocol.DATA_CONTROL_CREATE_SOURCE, protocol.DATA_CONTROL_OFFER
         source = self._connection.make(self._manager, create, "clipboard source", events, handler)
         for kind in kinds:
             self._connection.request(source, offer, kind)

@@ -122,7 +122,7 @@ class Connection:
         """Return the object that a request of `parent` makes, between its objects `before` and `after`."""
         new = self.allocate(interface, events, handler)
         values = (*before, new, *after)
-        self.request(parent, Request(request.opcode, "u" * len(values)), *values)
+        self.request(parent, request, *values)
         return new
 
     def adopt(self, new: int, interface: str, events: tuple[str, ...], handler: Handler) -> None:

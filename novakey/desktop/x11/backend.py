@@ -189,11 +189,11 @@ class X11Backend(Backend):
             stopped = isinstance(error, gevent.GreenletExit)
             if typist is not None:
                 _recover(self._notes, STOP_S if stopped else end - time.monotonic())
-            sent, struck = (typist.sent, typist.struck) if typist is not None else (0, 0)
+            sent, tapped = (typist.sent, typist.tapped) if typist is not None else (0, 0)
             if stopped:
-                raise DesktopError("the daemon is stopping", sent, struck == len(wanted)) from None
+                raise DesktopError("the daemon is stopping", sent, tapped == len(wanted)) from None
             if isinstance(error, DesktopError):
-                error.typed, error.whole = sent, struck == len(wanted)
+                error.typed, error.whole = sent, tapped == len(wanted)
             raise
 
 

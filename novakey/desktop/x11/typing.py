@@ -61,12 +61,12 @@ class Typist:
         self._target: Target | None = None
         self._holder: Holder | None = None
         self.sent = 0
-        self.struck = 0  # those that the server has been given
+        self.tapped = 0  # those that the server has been given
 
     def type(self, wanted: Sequence[int], until: float, modifiers: frozenset[int] = frozenset()) -> None:
         """Type canonical keysyms into the focused window, by `until` (monotonic seconds).
 
-        A modifier key with one of the keysyms `always` is held throughout.
+        A modifier key with one of the keysyms `modifiers` is held throughout.
         """
         try:
             while self.sent < len(wanted):
@@ -137,7 +137,7 @@ class Typist:
                 # From here on it is unknown how much came through, should the server hang.
                 self.sent += len(batch.strokes)
                 self._tap(batch.strokes, () if modifier is None else (modifier[0],))
-                self.struck = self.sent
+                self.tapped = self.sent
         return target
 
     def _to_borrow(self, keyboard: Keymap) -> list[int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support.handler import handler
+from support.machine import run_machine
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Backend, Delivery, DesktopError, Focus, Unusable
@@ -149,13 +149,5 @@ class GatesMachine(RuleBasedStateMachine):
 
 
 def test_no_order_of_messages_opens_a_gate_that_the_model_keeps_shut() -> None:
-    run_state_machine_as_test(
-        GatesMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+    run_machine(GatesMachine, examples=60, steps=40),
     )

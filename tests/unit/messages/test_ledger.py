@@ -17,18 +17,17 @@ from pathlib import Path
 
 import gevent
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
-    rule,
-    run_state_machine_as_test,
+    rule
 )
 from support.daemon import ROOT
 from support.handler import handler
+from support.machine import run_machine
 
 from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
@@ -380,15 +379,7 @@ _FOLDERS: list[Path] = []
 def _run(folder: Path, examples: int, steps: int) -> None:
     _FOLDERS[:] = [folder]
     try:
-        run_state_machine_as_test(
-            LedgerMachine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=steps,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
+        run_machine(LedgerMachine, examples=examples, steps=steps),
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.machine import run_machine
 
 from novakey.errors import StoreError
 from novakey.pairing.model import Record
@@ -309,7 +310,4 @@ TestStory.settings = settings(
 
 @pytest.mark.long
 def test_five_thousand_stories() -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    many = settings(max_examples=5_000, stateful_step_count=50, deadline=None, database=None)
-    run_state_machine_as_test(Story, settings=many)
+    run_machine(Story, examples=5_000, steps=50)
