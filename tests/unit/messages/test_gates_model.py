@@ -149,5 +149,4 @@ class GatesMachine(RuleBasedStateMachine):
 
 
 def test_no_order_of_messages_opens_a_gate_that_the_model_keeps_shut() -> None:
-    run_machine(GatesMachine, examples=60, steps=40),
-    )
+    run_machine(GatesMachine, examples=60, steps=40)

@@ -18,13 +18,7 @@ from pathlib import Path
 import gevent
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.daemon import ROOT
 from support.handler import handler
 from support.machine import run_machine
@@ -379,8 +373,7 @@ _FOLDERS: list[Path] = []
 def _run(folder: Path, examples: int, steps: int) -> None:
     _FOLDERS[:] = [folder]
     try:
-        run_machine(LedgerMachine, examples=examples, steps=steps),
-        )
+        run_machine(LedgerMachine, examples=examples, steps=steps)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.machine import run_machine
 
 from novakey.messages.permissions import (
@@ -219,5 +214,4 @@ class Account(RuleBasedStateMachine):
 
 
 def test_any_order_of_events_agrees_with_the_plain_account() -> None:
-    run_machine(Account, examples=100, steps=40),
-    )
+    run_machine(Account, examples=100, steps=40)
