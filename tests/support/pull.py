@@ -151,7 +151,9 @@ class Scene:
         """Clear away what a test has left, as one that failed does: to be called between tests."""
         while self._children:
             end(self._children.pop())
-        marker = Paths.under(self.daemon.folder).request  # there while a request waits, or one is just lost
+        marker = Paths.under(
+            self.daemon.folder
+        ).request_marker  # there while a request waits, or one is just lost
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not marker.exists(), "the last request's end", SETTLE_S)
         if marker.exists():
@@ -161,7 +163,7 @@ class Scene:
         """Return a new daemon with the same phone, for which there never was a request."""
         if self.daemon.process.poll() is None:
             self.daemon.stop()
-        Paths.under(self.daemon.folder).request.unlink(missing_ok=True)
+        Paths.under(self.daemon.folder).request_marker.unlink(missing_ok=True)
         self._seen = 0
         self.daemon.__enter__()
 
