@@ -86,7 +86,9 @@ SITUATIONS = {
 PATIENT = {**KEYRING, "keyring_timeout_s": 15}
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize(
+    "situation", [locked, gone, *(pytest.param(each, marks=pytest.mark.long) for each in (dismissed, killed))]
+)
 def test_each_situation_ends_within_the_deadline_with_its_own_message(
     tmp_path: Path, situation: Callable[[SecretService], None]
 ) -> None:

@@ -90,7 +90,17 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "sealed, JSON",
+        "devices cut",
+        *(
+            pytest.param(form, marks=pytest.mark.long)
+            for form in ("plain", "sealed, keys cut", "no configuration")
+        ),
+    ],
+)
 def test_every_command_that_meets_its_files_names_import_and_leaves_every_byte(
     home: Path, other: Other, form: str
 ) -> None:

@@ -91,8 +91,8 @@ def the_phones_go_on(
                 assert differs(window.wait_for(secret), secret) is None
 
 
-@pytest.mark.parametrize("configuration", ["yaml", "json"])
-@pytest.mark.parametrize("variant", ["plain", "sealed"])
+@pytest.mark.parametrize("configuration", ["yaml", pytest.param("json", marks=pytest.mark.long)])
+@pytest.mark.parametrize("variant", [pytest.param("plain", marks=pytest.mark.long), "sealed"])
 def test_the_phones_of_the_existing_daemon_arm_approve_and_send(
     tmp_path: Path,
     other: Other,

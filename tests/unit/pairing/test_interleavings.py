@@ -157,7 +157,7 @@ def test_there_are_252_schedules() -> None:
     assert len(set(schedules())) == 252
 
 
-@pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])
+@pytest.mark.parametrize("names", [("a", "b"), pytest.param(("a", "a"), marks=pytest.mark.long)])
 def test_two_whole_phones_are_one_device_and_one_acknowledgement(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
@@ -176,7 +176,9 @@ def test_two_whole_phones_are_one_device_and_one_acknowledgement(
     assert refusals == {"busy", ""}, "the loser is told busy, or its repeat is refused in silence"
 
 
-@pytest.mark.parametrize("leaves_at", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "leaves_at", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long), 4]
+)
 def test_a_phone_that_leaves_takes_nothing_from_the_other(tmp_path: Path, leaves_at: int) -> None:
     for schedule in schedules():
         table = Table(tmp_path)
