@@ -94,13 +94,8 @@ item.show()
 menu.append(item)
 window.add(Gtk.Entry())
 window.show_all()
-def open_menu():
-    if not window.is_active():
-        window.present()
-    elif not menu.get_mapped():
-        menu.popup_at_widget(window, Gdk.Gravity.CENTER, Gdk.Gravity.CENTER, None)
-    return True
-GLib.timeout_add(100, open_menu)
+GLib.timeout_add(100, lambda: not menu.get_mapped() and (window.is_active() and menu.popup_at_widget(
+    window, Gdk.Gravity.CENTER, Gdk.Gravity.CENTER, None), True)[1])
 Gtk.main()
 """
 
