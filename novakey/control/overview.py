@@ -9,6 +9,7 @@ from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.select import Chooser
+from novakey.devices.remembered_sites import RememberedSites
 from novakey.devices.store import DeviceStore
 from novakey.messages.history import MessageHistory
 from novakey.messages.inject import Injector
@@ -32,6 +33,7 @@ class DaemonContext(NamedTuple):
     bound: tuple[str, int]
     since: int
     clock: Clock
+    sites: RememberedSites
 
 
 def of(context: DaemonContext) -> dict[str, object]:
@@ -60,6 +62,8 @@ def of(context: DaemonContext) -> dict[str, object]:
                 "program": request.program,
                 "pid": request.pid,
                 "prompt": request.prompt,
+                "site": "" if request.page is None else str(request.page.site),
+                "caution": "" if request.page is None else request.page.caution.strip(),
             }
             for request in requests.waiting()
         ],

@@ -18,11 +18,12 @@ from novakey.sites import confusables
 from novakey.sites.origin import Site, readable, suffix
 
 # Words that a false name is dressed with.
-_BAIT = (
-    "www", "www2", "login", "logon", "signin", "sso", "auth", "id", "account", "accounts", "my", "secure",
-    "security", "mail", "webmail", "web", "online", "pay", "payment", "verify", "support", "help", "service", "portal",
-    "update", "app", "mobile", "m", "bank", "banking", "wallet", "password", "reset", "team", "official",
-)  # fmt: skip
+_WORDS = (
+    "www www2 login logon signin sso auth id account accounts my secure security mail webmail web "
+    "online pay payment verify support help service portal update app mobile m bank banking wallet "
+    "password reset team official "
+)
+_BAIT = _WORDS.split()
 _SHORT = 3  # a shorter label is shared by too many
 _SLIP_FROM = 5  # of four letters, one more makes another word
 _CHANGED_FROM = 6  # of five letters, one other letter makes another word

@@ -17,7 +17,7 @@ SHOWN = {
     "https://a.b.example.co.uk": "example.co.uk (a.b.example.co.uk)",
     "https://someone.github.io": "someone.github.io",
     "https://xn--bcher-kva.example": "b\u00fccher.example [xn--bcher-kva.example]",
-    "https://shop.xn--bcher-kva.example": "b\u00fccher.example [xn--bcher-kva.example] (shop.b\u00fccher.example)",
+    "https://x.xn--bcher-kva.example": "b\u00fccher.example [xn--bcher-kva.example] (x.b\u00fccher.example)",
     "https://xn--80ak6aa92e.com": "\u0430\u0440\u0440\u04cf\u0435.com [xn--80ak6aa92e.com]",
     "https://xn--zzzzzz9999.example": "xn--zzzzzz9999.example",
     "https://foo_bar.example.org": "example.org (foo_bar.example.org)",

@@ -1,0 +1,302 @@
+"""A browser asks for a secret: the real daemon, the real host, and a phone that is told what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support.browser import CHROMIUM, FIREFOX, Host, framed
+from support.daemon import Daemon
+from support.pull import Scene, random_secret
+from support.x11 import wait_until
+
+from novakey.messages import pages
+from novakey.pull.browser import CHROMIUM_ORIGIN, GECKO_ID
+from novakey.wire.reply import Outcome, Reply
+
+SITE = "example.org (login.example.org)"
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[Scene]:
+    with Scene() as made:
+        yield made
+
+
+@pytest.fixture
+def scene(one: Scene) -> Iterator[Scene]:
+    """For the tests that share a daemon; it waits until nothing is late any more."""
+    yield one
+    wait_until(lambda: not one.asks(), "the end of the request")
+    one.settle()
+
+
+@pytest.fixture
+def own() -> Iterator[Scene]:
+    with Scene() as made:
+        yield made
+
+
+def host(scene: Scene, arguments: tuple[str, ...] = CHROMIUM) -> Host:
+    return Host(scene.folder / "bin" / "novakey-browser", scene.env, arguments)
+
+
+class Tap:
+    """A phone's arm, approve and send in a thread of its own: the reply comes only after the page's word."""
+
+    def __init__(self, scene: Scene, secret: str) -> None:
+        self._reply: list[Reply] = []
+        self._thread = threading.Thread(target=lambda: self._reply.append(scene.tap(secret)))
+        self._thread.start()
+
+    def reply(self) -> Reply:
+        self._thread.join(30)
+        return self._reply[0]
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._thread.is_alive()
+
+
+@pytest.mark.parametrize("arguments", [CHROMIUM, FIREFOX], ids=["chromium", "firefox"])
+def test_the_phone_is_told_filled_only_after_the_page_has_said_so(
+    scene: Scene, arguments: tuple[str, ...]
+) -> None:
+    secret = 'p\u00e4ss "w\\rd" \U0001f511 \u2028' + random_secret()
+    with host(scene, arguments) as browser:
+        browser.ask()
+        (row,) = scene.asks()
+        assert (row["site"], row["prompt"]) == (SITE, f"a field of {SITE}")
+        tap = Tap(scene, secret)
+        assert browser.next() == {"type": "fill", "id": "1", "secret": secret}
+        tap._thread.join(0.5)
+        assert tap.is_waiting
+        browser.say("outcome", outcome="filled")
+        reply = tap.reply()
+        assert (reply.outcome, reply.msg) == (Outcome.OK, f"filled on {SITE}")
+        said = browser.next()
+        assert (said["type"], said["reason"], said["message"]) == ("ended", "done", f"filled on {SITE}")
+        assert browser.hang_up() == 0 and browser.rest() == b""
+    assert secret not in scene.daemon.log()
+    record = [json.loads(line) for line in (scene.daemon.folder / "logs" / "audit.jsonl").open()]
+    assert [row["outcome"] for row in record if row.get("site") == SITE][-2:] == ["waiting", "filled"]
+
+
+@pytest.mark.parametrize("outcome", sorted(pages.OUTCOMES - {pages.FILLED}))
+def test_the_phone_is_told_what_became_of_a_field_that_was_not_filled(own: Scene, outcome: str) -> None:
+    with host(own) as browser:
+        browser.ask()
+        tap = Tap(own, random_secret())
+        assert browser.next()["type"] == "fill"
+        browser.say("outcome", outcome=outcome)
+        reply = tap.reply()
+        assert reply.outcome is Outcome.BAD_REQUEST
+        assert reply.msg == f"target refused: {SITE}: {pages.sentence(outcome)}"
+        said = browser.next()
+        assert (said["reason"], said["message"]) == ("done", reply.msg)
+    assert own.say_inject(random_secret()).outcome is Outcome.RATE_LIMIT  # nothing is typed just after
+
+
+@pytest.mark.parametrize("outcome", sorted(pages.OUTCOMES - pages.AFTER_SECRET))
+def test_a_field_that_is_gone_before_the_secret_comes_takes_the_request_back(own: Scene, outcome: str) -> None:
+    with host(own) as browser:
+        browser.ask()
+        browser.say("outcome", outcome=outcome)
+        said = browser.next()
+        assert (said["type"], said["reason"]) == ("ended", "cancelled")
+        assert said["message"] == pages.sentence(outcome)
+        assert own.asks() == []
+        assert own.tap(random_secret()).outcome is Outcome.RATE_LIMIT
+
+
+@pytest.mark.parametrize("outcome", sorted(pages.AFTER_SECRET) + ["nonsense"])
+def test_an_outcome_of_a_secret_that_was_not_given_ends_the_request(scene: Scene, outcome: str) -> None:
+    with host(scene) as browser:
+        browser.ask()
+        browser.say("outcome", outcome=outcome)
+        assert browser.next()["reason"] == "bad_request"
+
+
+def test_escape_takes_the_request_back(scene: Scene) -> None:
+    with host(scene) as browser:
+        browser.ask()
+        browser.say("cancel")
+        assert browser.next()["reason"] == "cancelled"
+        wait_until(lambda: not scene.asks(), "the end of the request")
+        assert scene.tap(random_secret()).outcome is Outcome.RATE_LIMIT
+
+
+def test_a_browser_that_dies_with_the_secret_is_told_as_not_known(own: Scene) -> None:
+    with host(own) as browser:
+        browser.ask()
+        tap = Tap(own, random_secret())
+        assert browser.next()["type"] == "fill"
+        browser.process.kill()
+        reply = tap.reply()
+        assert reply.outcome is Outcome.INTERNAL_ERROR
+        assert reply.msg == f"the browser did not say whether it filled {SITE}: look at the page"
+    assert own.asks() == []
+
+
+def test_a_page_that_never_answers_is_told_as_not_known_and_the_arming_is_used_up(own: Scene) -> None:
+    with host(own) as browser:
+        browser.ask()
+        tap = Tap(own, random_secret())
+        assert browser.next()["type"] == "fill"
+        assert tap.reply().outcome is Outcome.INTERNAL_ERROR
+        assert "did not say" in browser.next()["message"]
+        browser.say("outcome", outcome="filled")  # too late: the phone has its answer
+    assert own.status()["armed"] == own.status()["approved"] == []
+
+
+def test_a_closed_pipe_ends_the_host_and_the_request(scene: Scene) -> None:
+    with host(scene) as browser:
+        browser.ask()
+        assert browser.hang_up() == 0
+        wait_until(lambda: not scene.asks(), "the end of the request")
+
+
+def test_a_restart_of_the_daemon_is_told_before_and_after_the_secret(own: Scene) -> None:
+    with host(own) as browser:
+        browser.ask()
+        own.daemon.kill()
+        assert browser.next()["reason"] == "daemon_gone"
+        browser.say("request", "2", origin="https://example.org")
+        said = browser.next()
+        assert (said["id"], said["reason"]) == ("2", "daemon_gone")
+        with Daemon(own.daemon.folder, env=own.daemon.env, ask_confirm=False) as again:
+            own.daemon = again
+            browser.ask(message_id="3")
+            assert [row["site"] for row in own.asks()] == [SITE]
+
+
+def test_two_pages_and_an_askpass_at_once_each_get_their_own_secret(scene: Scene) -> None:
+    secrets = [random_secret() for _ in range(3)]
+    with host(scene) as browser, host(scene, FIREFOX) as other:
+        browser.ask("https://one.example.org")
+        askpass = scene.novakey("askpass", "Passphrase:")
+        wait_until(lambda: len(scene.asks()) == 2, "the askpass")
+        other.ask("https://two.example.net")
+        tap = Tap(scene, secrets[0])
+        assert browser.next()["secret"] == secrets[0]
+        browser.say("outcome", outcome="filled")
+        assert tap.reply().msg == "filled on example.org (one.example.org)"
+        assert scene.tap(secrets[1]).msg == "given to request " + str(scene.asks_seen(1))
+        assert askpass.wait() == 0 and askpass.output().decode() == secrets[1] + "\n"
+        tap = Tap(scene, secrets[2])
+        assert other.next()["secret"] == secrets[2]
+        other.say("outcome", outcome="filled")
+        assert tap.reply().msg == "filled on example.net (two.example.net)"
+
+
+def test_two_requests_of_one_connection_are_told_apart(scene: Scene) -> None:
+    with host(scene) as browser:
+        browser.ask("https://one.example.org", "a")
+        browser.ask("https://two.example.org", "b")
+        browser.say("cancel", "a")
+        assert browser.next()["id"] == "a"
+        scene.settle()
+        secret = random_secret()
+        tap = Tap(scene, secret)
+        assert browser.next() == {"type": "fill", "id": "b", "secret": secret}
+        browser.say("outcome", "b", outcome="filled")
+        assert tap.reply().msg == "filled on example.org (two.example.org)"
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://example.org", "null", "https://example.org/path", "https://b\u00fccher.example", ""]
+)
+def test_a_page_that_may_have_no_secret_is_refused_before_the_phone_hears_of_it(
+    scene: Scene, origin: str
+) -> None:
+    with host(scene) as browser:
+        browser.say("request", origin=origin)
+        said = browser.next()
+        assert (said["type"], said["reason"]) == ("ended", "refused_site") and said["message"]
+        assert scene.asks() == []
+
+
+BAD = {
+    "type": b'{"type":"ask","id":"1"}',
+    "no type": b'{"id":"1"}',
+    "a member too many": b'{"type":"cancel","id":"1","x":1}',
+    "a member too few": b'{"type":"request","id":"1"}',
+    "an origin that is a number": b'{"type":"request","id":"1","origin":1}',
+    "an origin that is a list": b'{"type":"request","id":"1","origin":["https://example.org"]}',
+    "a long origin": b'{"type":"request","id":"1","origin":"' + b"a" * 2000 + b'"}',
+    "a long outcome": b'{"type":"outcome","id":"1","outcome":"' + b"a" * 65 + b'"}',
+    "a nested outcome": b'{"type":"outcome","id":"1","outcome":{"outcome":"filled"}}',
+    "a type that is a list": b'{"type":["request"],"id":"1","origin":"https://example.org"}',
+}  # fmt: skip
+UNREADABLE = {
+    "no JSON": b"hello", "no object": b"[1]", "two objects": b"{}{}", "not UTF-8": b'{"type":"cancel","id":"\xff"}',
+    "no id": b'{"type":"cancel"}', "an empty id": b'{"type":"cancel","id":""}',
+    "a long id": b'{"type":"cancel","id":"' + b"a" * 65 + b'"}', "a strange id": b'{"type":"cancel","id":"a b"}',
+    "an id of other letters": '{"type":"cancel","id":"\u0430"}'.encode(), "an id with a line end": b'{"type":"cancel","id":"a\\n"}',
+    "a number for an id": b'{"type":"cancel","id":1}', "a member twice": b'{"type":"cancel","id":"1","id":"1"}',
+    "deep": b'{"a":' * 50_000, "NaN": b'{"type":"cancel","id":NaN}',
+}  # fmt: skip
+
+
+def test_a_message_that_is_wrong_is_answered_and_the_next_one_is_served(scene: Scene) -> None:
+    with host(scene) as browser:
+        for name, data in BAD.items():
+            browser.write(framed(data))
+            said = browser.next()
+            assert (said["type"], said["id"], said["reason"]) == ("ended", "1", "bad_request"), name
+        browser.ask()
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_frame_that_cannot_be_read_ends_the_host(scene: Scene, data: bytes) -> None:
+    with host(scene) as browser:
+        browser.write(framed(data))
+        assert browser.process.wait(30) == 1 and browser.rest() == b""
+        assert "broke the protocol" in browser.error()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\0\0\0\0", b"\x01\0\x10\0", b"\xff\xff\xff\xff", b"\x05\0", b"\x05\0\0\0{}"],
+    ids=["empty", "too long", "far too long", "cut in its length", "cut"],
+)
+def test_a_frame_of_a_wrong_length_ends_the_host(scene: Scene, data: bytes) -> None:
+    with host(scene) as browser:
+        with contextlib.suppress(BrokenPipeError):
+            browser.write(data)
+        assert browser.hang_up() == 1 and browser.rest() == b""
+
+
+def test_a_frame_may_come_in_any_pieces(scene: Scene) -> None:
+    with host(scene) as browser:
+        data = framed(b'{"type":"request","id":"1","origin":"null"}')
+        for octet in data:
+            browser.write(bytes((octet,)))
+        assert browser.next()["reason"] == "refused_site"
+
+
+def test_an_id_that_is_in_use_ends_both_requests(scene: Scene) -> None:
+    with host(scene) as browser:
+        browser.ask()
+        browser.say("request", origin="https://example.org")
+        assert {browser.next()["reason"] for _ in range(2)} == {"bad_request", "cancelled"}
+        wait_until(lambda: not scene.asks(), "the end of the request")
+
+
+STRANGERS = [
+    (), ("chrome-extension://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/",), (CHROMIUM_ORIGIN.rstrip("/"),), ("",),
+    ("/x/org.novakey.browser.json", "other@novakey.invalid"), (GECKO_ID,), ("--help",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", STRANGERS, ids=map(str, STRANGERS))
+def test_another_extension_starts_no_host(scene: Scene, arguments: tuple[str, ...]) -> None:
+    with host(scene, arguments) as browser:
+        with contextlib.suppress(BrokenPipeError):
+            browser.say("request", origin="https://example.org")
+        assert browser.process.wait(30) == 1 and browser.rest() == b""
+        assert "only the NovaKey extension" in browser.error()
+        assert scene.asks() == []
