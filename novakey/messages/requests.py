@@ -201,8 +201,8 @@ class SecretRequests:
         request.given.set()
         request.taken.wait(request.take_s)
         request.settle(request.untaken())  # no effect where it is taken
+        self.end(request)  # before the phone has its reply: its next secret is for the next one
         if request.failure is not None:
-            self.end(request)
             raise request.failure
         self._note(request, request.success, device_id)
         return request.called_given()

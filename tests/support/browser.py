@@ -52,7 +52,8 @@ class Host:
     def write(self, data: bytes) -> None:
         """Write bytes as they are."""
         assert self.process.stdin is not None
-        self.process.stdin.write(data)
+        while data:
+            data = data[self.process.stdin.write(data) :]
 
     def say(self, kind: str, message_id: str = "1", **members: Any) -> None:
         """Send one message of the extension."""
