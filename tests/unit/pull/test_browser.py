@@ -110,7 +110,7 @@ def test_a_field_that_is_gone_before_the_secret_comes_takes_the_request_back(
         assert scene.tap(random_secret()).outcome is Outcome.RATE_LIMIT
 
 
-@pytest.mark.parametrize("outcome", sorted(pages.AFTER_SECRET) + ["nonsense"])
+@pytest.mark.parametrize("outcome", [*sorted(pages.AFTER_SECRET), "nonsense"])
 def test_an_outcome_of_a_secret_that_was_not_given_ends_the_request(scene: Scene, outcome: str) -> None:
     with host(scene) as browser:
         browser.ask()
@@ -177,7 +177,7 @@ def test_two_pages_and_an_askpass_at_once_each_get_their_own_secret(scene: Scene
         browser.ask("https://one.example.org")
         askpass = scene.novakey("askpass", "Passphrase:")
         wait_until(lambda: len(scene.asks()) == 2, "the askpass")
-        other.ask("https://two.example.net")
+        other.ask("https://two.different.test")
         tap = Tap(scene, secrets[0])
         assert browser.next()["secret"] == secrets[0]
         browser.say("outcome", outcome="filled")
@@ -188,7 +188,7 @@ def test_two_pages_and_an_askpass_at_once_each_get_their_own_secret(scene: Scene
         tap = Tap(scene, secrets[2])
         assert other.next()["secret"] == secrets[2]
         other.say("outcome", outcome="filled")
-        assert tap.reply().msg == "filled on example.net (two.example.net)"
+        assert tap.reply().msg == "filled on different.test (two.different.test)"
 
 
 def test_two_requests_of_one_connection_are_told_apart(scene: Scene) -> None:
@@ -228,15 +228,23 @@ BAD = {
     "a long outcome": b'{"type":"outcome","id":"1","outcome":"' + b"a" * 65 + b'"}',
     "a nested outcome": b'{"type":"outcome","id":"1","outcome":{"outcome":"filled"}}',
     "a type that is a list": b'{"type":["request"],"id":"1","origin":"https://example.org"}',
-}  # fmt: skip
+}
 UNREADABLE = {
-    "no JSON": b"hello", "no object": b"[1]", "two objects": b"{}{}", "not UTF-8": b'{"type":"cancel","id":"\xff"}',
-    "no id": b'{"type":"cancel"}', "an empty id": b'{"type":"cancel","id":""}',
-    "a long id": b'{"type":"cancel","id":"' + b"a" * 65 + b'"}', "a strange id": b'{"type":"cancel","id":"a b"}',
-    "an id of other letters": '{"type":"cancel","id":"\u0430"}'.encode(), "an id with a line end": b'{"type":"cancel","id":"a\\n"}',
-    "a number for an id": b'{"type":"cancel","id":1}', "a member twice": b'{"type":"cancel","id":"1","id":"1"}',
-    "deep": b'{"a":' * 50_000, "NaN": b'{"type":"cancel","id":NaN}',
-}  # fmt: skip
+    "no JSON": b"hello",
+    "no object": b"[1]",
+    "two objects": b"{}{}",
+    "not UTF-8": b'{"type":"cancel","id":"\xff"}',
+    "no id": b'{"type":"cancel"}',
+    "an empty id": b'{"type":"cancel","id":""}',
+    "a long id": b'{"type":"cancel","id":"' + b"a" * 65 + b'"}',
+    "a strange id": b'{"type":"cancel","id":"a b"}',
+    "an id of other letters": '{"type":"cancel","id":"\u0430"}'.encode(),
+    "an id with a line end": b'{"type":"cancel","id":"a\\n"}',
+    "a number for an id": b'{"type":"cancel","id":1}',
+    "a member twice": b'{"type":"cancel","id":"1","id":"1"}',
+    "deep": b'{"a":' * 50_000,
+    "NaN": b'{"type":"cancel","id":NaN}',
+}
 
 
 def test_a_message_that_is_wrong_is_answered_and_the_next_one_is_served(scene: Scene) -> None:
