@@ -14,7 +14,6 @@ from support.x11 import wait_until
 
 from novakey.control import client
 from novakey.messages import pages
-from novakey.pull.browser import CHROMIUM_ORIGIN, GECKO_ID
 from novakey.system.paths import Paths
 from novakey.wire.reply import Outcome, Reply
 
@@ -217,63 +216,26 @@ def test_a_page_that_may_have_no_secret_is_refused_before_the_phone_hears_of_it(
         assert scene.asks() == []
 
 
-BAD = {
-    "type": b'{"type":"ask","id":"1"}',
-    "no type": b'{"id":"1"}',
-    "a member too many": b'{"type":"cancel","id":"1","x":1}',
-    "a member too few": b'{"type":"request","id":"1"}',
-    "an origin that is a number": b'{"type":"request","id":"1","origin":1}',
-    "an origin that is a list": b'{"type":"request","id":"1","origin":["https://example.org"]}',
-    "a long origin": b'{"type":"request","id":"1","origin":"' + b"a" * 2000 + b'"}',
-    "a long outcome": b'{"type":"outcome","id":"1","outcome":"' + b"a" * 65 + b'"}',
-    "a nested outcome": b'{"type":"outcome","id":"1","outcome":{"outcome":"filled"}}',
-    "a type that is a list": b'{"type":["request"],"id":"1","origin":"https://example.org"}',
-}
-UNREADABLE = {
-    "no JSON": b"hello",
-    "no object": b"[1]",
-    "two objects": b"{}{}",
-    "not UTF-8": b'{"type":"cancel","id":"\xff"}',
-    "no id": b'{"type":"cancel"}',
-    "an empty id": b'{"type":"cancel","id":""}',
-    "a long id": b'{"type":"cancel","id":"' + b"a" * 65 + b'"}',
-    "a strange id": b'{"type":"cancel","id":"a b"}',
-    "an id of other letters": '{"type":"cancel","id":"\u0430"}'.encode(),
-    "an id with a line end": b'{"type":"cancel","id":"a\\n"}',
-    "a number for an id": b'{"type":"cancel","id":1}',
-    "a member twice": b'{"type":"cancel","id":"1","id":"1"}',
-    "deep": b'{"a":' * 50_000,
-    "NaN": b'{"type":"cancel","id":NaN}',
-}
-
-
 def test_a_message_that_is_wrong_is_answered_and_the_next_one_is_served(scene: Scene) -> None:
     with host(scene) as browser:
-        for name, data in BAD.items():
+        for data in (
+            b'{"type":"ask","id":"1"}',
+            b'{"type":"request","id":"1","origin":["https://example.org"]}',
+        ):
             browser.write(framed(data))
             said = browser.next()
-            assert (said["type"], said["id"], said["reason"]) == ("ended", "1", "bad_request"), name
+            assert (said["type"], said["id"], said["reason"]) == ("ended", "1", "bad_request")
         browser.ask()
 
 
-@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_frame_that_cannot_be_read_ends_the_host(scene: Scene, data: bytes) -> None:
+@pytest.mark.parametrize("data", [framed(b"hello"), framed(b'{"type":"cancel"}'), b"\x01\0\x10\0", b"\x05\0"])
+def test_a_frame_that_cannot_be_read_ends_the_host_with_an_open_request(scene: Scene, data: bytes) -> None:
     with host(scene) as browser:
-        browser.write(framed(data))
-        assert browser.process.wait(30) == 1 and browser.rest() == b""
-        assert "broke the protocol" in browser.error()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"\0\0\0\0", b"\x01\0\x10\0", b"\xff\xff\xff\xff", b"\x05\0", b"\x05\0\0\0{}"],
-    ids=["empty", "too long", "far too long", "cut in its length", "cut"],
-)
-def test_a_frame_of_a_wrong_length_ends_the_host(scene: Scene, data: bytes) -> None:
-    with host(scene) as browser:
-        with contextlib.suppress(BrokenPipeError):
-            browser.write(data)
+        browser.ask()
+        browser.write(data)
         assert browser.hang_up() == 1 and browser.rest() == b""
+        assert "broke the protocol" in browser.error()
+        wait_until(lambda: not scene.asks(), "the end of the request")
 
 
 def test_a_frame_may_come_in_any_pieces(scene: Scene) -> None:
@@ -292,13 +254,9 @@ def test_an_id_that_is_in_use_ends_both_requests(scene: Scene) -> None:
         wait_until(lambda: not scene.asks(), "the end of the request")
 
 
-STRANGERS = [
-    (), ("chrome-extension://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/",), (CHROMIUM_ORIGIN.rstrip("/"),), ("",),
-    ("/x/org.novakey.browser.json", "other@novakey.invalid"), (GECKO_ID,), ("--help",),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("arguments", STRANGERS, ids=map(str, STRANGERS))
+@pytest.mark.parametrize(
+    "arguments", [(), ("chrome-extension://" + "a" * 32 + "/",), ("/x.json", "other@novakey.invalid")]
+)
 def test_another_extension_starts_no_host(scene: Scene, arguments: tuple[str, ...]) -> None:
     with host(scene, arguments) as browser:
         with contextlib.suppress(BrokenPipeError):
