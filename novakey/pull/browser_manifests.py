@@ -23,6 +23,15 @@ from novakey.wire import Malformed, jsonline
 _FILE = f"{NAME}.json"
 _MAX_MANIFEST = 64 * 1024
 _CHROMIUM_FOLDER, _GECKO_FOLDER = "NativeMessagingHosts", "native-messaging-hosts"
+_FLATPAKS = (
+    "org.chromium.Chromium",
+    "com.google.Chrome",
+    "com.brave.Browser",
+    "com.microsoft.Edge",
+    "com.vivaldi.Vivaldi",
+    "org.mozilla.firefox",
+    "io.gitlab.librewolf-community",
+)
 OURS, OTHER, NONE = "ours", "not ours", "none"
 
 
@@ -76,6 +85,19 @@ def status(paths: Paths) -> list[Found]:
         Found(browser, browser.profile.is_dir(), _whose(browser.manifest, paths))
         for browser in BROWSERS.values()
     ]
+
+
+def can_be_installed(paths: Paths) -> bool:
+    """Whether a browser has run here that does not know of us."""
+    return os.name == "posix" and any(row.is_there and row.manifest == NONE for row in status(paths))
+
+
+def sandboxed() -> list[str]:
+    """Return the browsers of snap and flatpak packages that have run here, with the package system."""
+    home = Path.home()
+    places = [(f"{name} (snap)", home / "snap" / name) for name in ("chromium", "firefox", "brave")]
+    places += [(f"{name} (flatpak)", home / ".var" / "app" / name) for name in _FLATPAKS]
+    return [name for name, place in places if place.is_dir()]
 
 
 def install(paths: Paths, names: Sequence[str], program: Sequence[str]) -> list[Browser]:

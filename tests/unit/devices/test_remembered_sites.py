@@ -1,4 +1,4 @@
-"""The sites that had a secret before: kept over a restart, and readable to nobody on the disk."""
+"""The sites that had a secret before: kept over a restart, and not readable on the disk."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_new_sites_may_be_refused_and_hosts_without_encryption_listed() -> None:
         assert browser.next()["reason"] == "cancelled"
 
 
-def test_where_no_person_is_asked_a_false_name_is_refused_and_a_new_one_must_be_armed_for() -> None:
+def test_where_no_person_is_asked_a_false_name_is_refused() -> None:
     with Scene() as scene, host(scene) as browser:
         secret = random_secret()
         browser.ask("https://example.org")
