@@ -152,14 +152,18 @@ class _Request:
         self._reported = False
         self._outcome = ""
         self._is_filled = False
+        self._has_begun = False
+        self._is_cancelled = False
         self.running = gevent.spawn(self._run, origin)
 
     def cancel(self) -> None:
         """Take the request back; a secret that is out already is told as cancelled."""
         if self._is_filled:
             self.became("cancelled")
-        else:
-            self.running.kill(_Cancelled, block=False)
+        elif not self._is_cancelled:
+            self._is_cancelled = True
+            if self._has_begun:  # a greenlet that is killed before it runs would tell of no end
+                self.running.kill(_Cancelled, block=False)
 
     def became(self, outcome: str) -> None:
         """Tell the daemon what became of the field, once."""
@@ -178,7 +182,10 @@ class _Request:
                 pass  # what reads from the daemon says so
 
     def _run(self, origin: str) -> None:
+        self._has_begun = True
         try:
+            if self._is_cancelled:
+                raise _Cancelled
             reason, message = self._follow(origin)
         except _Cancelled:
             reason, message = "cancelled", "it was cancelled in the browser"
