@@ -89,6 +89,7 @@ class Asking:
                 reason = NOT_NOW if request.refused_by is None else request.refused_by
                 raise _EndedError(reason, request.refused or "the request is over")
             if not request.taken.is_set():  # it may have been cancelled in this very moment
+                request.is_out = True
                 yield request.secret
                 request.taken.wait(request.take_s)
             request.settle(request.untaken())
@@ -103,12 +104,12 @@ class Asking:
 
     def _became(self, request: SecretRequest, site: Site, outcome: str) -> None:
         """Take what the browser says of the field, before or after it was given the secret."""
-        known = outcome in pages.OUTCOMES
+        known = outcome in pages.OUTCOMES and (request.is_out or outcome not in pages.AFTER_SECRET)
         if request.given.is_set():
             request.settle(pages.refusal(site, outcome) if known else request.untaken())
             return
         request.was_left = True
-        if known and outcome not in pages.AFTER_SECRET:
+        if known:
             self._requests.refuse(request, CANCELLED, pages.sentence(outcome))
         else:
             self._requests.refuse(request, BAD_REQUEST, "the browser told of a secret that it does not have")

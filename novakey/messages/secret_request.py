@@ -49,6 +49,7 @@ class SecretRequest:
         self.is_allowed = False  # by the owner, in an answer to a question about it
         self.confirmed = Event()
         self.given = Event()
+        self.is_out = False  # it is being handed over
         self.taken = Event()  # or failed
         self.failure: Refused | None = None
         self.secret: Secret | None = None
