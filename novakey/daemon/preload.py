@@ -40,6 +40,8 @@ MODULES = (
     "novakey.session.viewer",
     "novakey.pairing.qr",
     "qrcode.image.pure",
+    "idna",
+    "publicsuffixlist",
     *_DESKTOP,
 )
 

@@ -11,6 +11,7 @@ import gevent
 import pytest
 from attacks.test_memory import REST_S, secret
 from support import needs
+from support.browser import Host
 from support.daemon import ROOT, command
 from support.memory import forms, found
 from support.pull import Child, Scene
@@ -93,3 +94,18 @@ def test_the_password_agent_keeps_nothing_of_what_it_has_passed_on(scene: Scene)
     scene.answer(request, text)
     assert request.wait() == 0 and request.output().strip() == text.encode()
     assert left(scene, text, agent) == {}
+
+
+def test_a_browsers_host_keeps_nothing_of_what_it_has_passed_on(scene: Scene) -> None:
+    scene.restart()
+    text = secret()
+    with Host(scene.folder / "bin" / "novakey-browser", scene.env) as host:
+        host.ask()
+        sending = gevent.spawn(scene.tap, text)
+        assert host.next() == {"type": "fill", "id": "1", "secret": text}
+        host.say("outcome", outcome="filled")
+        assert sending.get(timeout=20).msg == "filled on example.org (login.example.org)"
+        assert host.next()["reason"] == "done"
+        gevent.sleep(REST_S)
+        pids = (scene.daemon.process.pid, host.process.pid)
+        assert [found(pid, forms(text)) for pid in pids] == [{}, {}]
