@@ -28,7 +28,11 @@ def add(commands: Commands) -> None:
         description="Write the manifest for each BROWSER, or for all that have run here: chromium, chrome, "
         "brave, edge, vivaldi, firefox, librewolf.",
     )
-    status = actions.add_parser("status", help="which browsers are there, and have the manifest")
+    status = actions.add_parser(
+        "status",
+        help="which browsers are there, and have the manifest",
+        description="List the browsers that have run here, and whether each has the manifest of the host.",
+    )
     status.add_argument("--json", action="store_true", help="print JSON")
     uninstall = actions.add_parser(
         "uninstall",
