@@ -42,8 +42,6 @@ class CallError(Exception):
 class Chromium:
     """The browser with the extension, in a home and a profile of its own."""
 
-    button_s = 0.0
-
     def __init__(self, host: Path | None = None, env: dict[str, str] | None = None) -> None:
         self._host, self._env = host, env or {}
 
@@ -63,6 +61,7 @@ class Chromium:
             (self.profile / f"NativeMessagingHosts/{HOST_NAME}.json").write_text(json.dumps(manifest))
         self._number, self._answers, self._rest = 0, {}, b""
         self._sock, theirs = socket.socketpair()
+        os.set_blocking(theirs.fileno(), True)  # as gevent's are not, and Chromium waits in it
         headless = [] if "DISPLAY" in self._env else ["--headless=new"]
         words = ["chromium", *headless, *_FLAGS, f"--user-data-dir={self.profile}", "about:blank"]
         self.process = subprocess.Popen(
