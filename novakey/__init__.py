@@ -12,7 +12,7 @@ A message comes in at the top and goes down; an import points down too. A test
     pairing/                the window in which a phone may pair
     desktop/                typing and the clipboard
     session/ devices/ net/ terminal  the person; what is kept; connections; a terminal
-    log/ wire/              one safe line a record; pure bytes
+    log/ wire/ sites/       one safe line a record; pure bytes; the sites of web pages
     config/                 settings
     system/ feed secret errors  leaves, which import nothing of ours but each other
 

@@ -13,6 +13,7 @@
     status              status, devices, arm, disarm, approve, deny, log
     audit               the record of decisions as a table
     request             request, exec, askpass, pinentry, password-agent
+    browser             browser install, status, uninstall, and the host that browsers start
     phone               the reference phone
     completion          the shells
     completion_scripts  their scripts, made from the parser
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 # Programs that want one word for a command get a link of this name to the launch script.
-_BY_NAME = {"novakey-askpass": "askpass", "novakey-pinentry": "pinentry"}
+_BY_NAME = {
+    "novakey-askpass": ("askpass",),
+    "novakey-pinentry": ("pinentry",),
+    "novakey-browser": ("browser", "host"),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     process.harden()
     command = _BY_NAME.get(Path(sys.argv[0]).name)
     # What such a program is given is never an option: a prompt may begin as one does.
-    args = parse(argv if command is None else [command, "--", *argv])
+    args = parse(argv if command is None else [*command, "--", *argv])
     try:
         with _interruptible():
             return int(args.run(args))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LINES = 20
 _GAP = "  "
-_SHORT = ("waiting", "given", "ended")
+_SHORT = ("waiting", "given", "filled", "ended")
 _HEAD = ("time", "device", "what", "outcome", "program")
 
 
@@ -69,7 +69,10 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     more = entry.get("more", 0)
     if isinstance(more, int) and more > 0:
         outcome = f"{outcome}, and {more} more"
-    return when, str(entry["device"]), what, outcome, str(entry.get("program") or "")
+    program, site = str(entry.get("program") or ""), str(entry.get("site") or "")
+    if site:
+        program = f"{program} for {site}"
+    return when, str(entry["device"]), what, outcome, program
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

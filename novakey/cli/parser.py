@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from novakey import __version__
-from novakey.cli import audit, backup, completion, maintenance, moving, pair, phone, request, setup, status
+from novakey.cli import (
+    audit,
+    backup,
+    browser,
+    completion,
+    maintenance,
+    moving,
+    pair,
+    phone,
+    request,
+    setup,
+    status,
+)
 
 _EXIT_CODES = """\
 exit codes: 0 done, 1 refused or failed, 2 usage or configuration,
@@ -57,6 +69,18 @@ def parser() -> argparse.ArgumentParser:
     )
     top.set_defaults(run=maintenance.serve, yes=False, command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (setup, maintenance, moving, backup, pair, status, audit, request, phone, completion):
+    for module in (
+        setup,
+        maintenance,
+        moving,
+        backup,
+        pair,
+        status,
+        audit,
+        request,
+        browser,
+        phone,
+        completion,
+    ):
         module.add(commands)
     return top

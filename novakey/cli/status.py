@@ -151,6 +151,8 @@ def _status(args: argparse.Namespace) -> int:
         say(f"waiting:  {_called(row['device'], row['name'])} to {row['purpose']}: approve or deny")
     for row in now["asks"]:
         say(f"asking:   {row['program']} (process {row['pid']}) for: {row['prompt']}")
+        if row["caution"]:
+            say(f"          {row['caution']}")
     display = now["display"]
     say(f"display:  {display['backend'] or 'none: ' + display['problem']}")
     for number, row in enumerate(now["outcomes"]):

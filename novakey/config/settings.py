@@ -186,6 +186,15 @@ class Settings:
         "technologies (AT-SPI, Linux only); programs that tell nothing, as terminals do, are refused.",
         "Switch it on where secrets are only ever typed into password fields.")
 
+    browser_new_sites: Literal["ask", "refuse"] = choice("ask", ("ask", "refuse"),
+        "What becomes of a page whose site had no secret before: the question about it says so, or it is "
+        "refused.",
+        "Choose refuse once every site that you use had its secret.")
+    browser_allow_http: tuple[str, ...] = names(
+        "Hosts whose pages may have a secret though they are not encrypted (http): whole names, without a "
+        "port. Pages of this computer itself may always.",
+        "List a device of your own network that has no https; its page and the secret can be read there.")
+
     # limits
     preface_max_len: int = number(64, 16, 4096, "bytes",
         "The longest first line of a connection; the two that exist have 13 and 14 bytes.",

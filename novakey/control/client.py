@@ -50,8 +50,16 @@ class Asked:
             raise NovaKeyError(line.problem, line.cure or None)
         return line
 
-    def secret(self, answer: Done) -> Secret:
-        """Return the secret that follows this answer."""
+    def report(self, outcome: str) -> None:
+        """Say what became of the secret. `NoDaemonError` where the daemon has hung up."""
+        self._stream.set_deadline(ANSWER_S)
+        try:
+            self._stream.send(control.Report(outcome).encode())
+        except (EndOfStreamError, DeadlineError):
+            raise NoDaemonError("the daemon stopped, or ended the connection") from None
+
+    def secret(self, answer: Done | Event) -> Secret:
+        """Return the secret that follows this line."""
         self._stream.set_deadline(ANSWER_S)
         try:
             return self._stream.secret(jsonline.integer(answer.members, control.FOLLOWING))

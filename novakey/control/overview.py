@@ -9,9 +9,11 @@ from novakey import __version__
 from novakey.config.settings import Settings
 from novakey.desktop.base import NoDisplayError
 from novakey.desktop.select import Chooser
+from novakey.devices.remembered_sites import RememberedSites
 from novakey.devices.store import DeviceStore
 from novakey.messages.history import MessageHistory
 from novakey.messages.inject import Injector
+from novakey.messages.secret_request import SecretRequest
 from novakey.pairing import status
 from novakey.pairing.state import Pairing
 from novakey.pairing.window import PairingWindows
@@ -32,6 +34,7 @@ class DaemonContext(NamedTuple):
     bound: tuple[str, int]
     since: int
     clock: Clock
+    sites: RememberedSites
 
 
 def of(context: DaemonContext) -> dict[str, object]:
@@ -54,17 +57,22 @@ def of(context: DaemonContext) -> dict[str, object]:
         "two_man": context.settings.two_man_enabled,
         "approver": context.settings.two_man_approver,
         "questions": _questions(context),
-        "asks": [
-            {
-                "number": request.number,
-                "program": request.program,
-                "pid": request.pid,
-                "prompt": request.prompt,
-            }
-            for request in requests.waiting()
-        ],
+        "asks": [_ask(request) for request in requests.waiting()],
         "display": _display(context),
         "outcomes": _outcomes(context),
+    }
+
+
+def _ask(request: SecretRequest) -> dict[str, object]:
+    """One program that waits. `site` and `caution` are those of a page, else empty."""
+    page = request.page
+    return {
+        "number": request.number,
+        "program": request.program,
+        "pid": request.pid,
+        "prompt": request.prompt,
+        "site": "" if page is None else str(page.site),
+        "caution": "" if page is None else page.caution.strip(),
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from novakey.control import overview
+from novakey.control.asking import Asking
 from novakey.control.log_tail import LogFeed
 from novakey.control.overview import DaemonContext
 from novakey.control.server import Live
@@ -22,20 +23,14 @@ from novakey.pairing.model import WAY_OUT
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.state import State
 from novakey.pairing.window import Attempt, Ended, Moved
-from novakey.system import attended, procfs
 from novakey.system.paste import choices, command
 from novakey.wire.control import Event
-from novakey.wire.refused import full
 from novakey.wire.uri import PairingUri
 
 log = logging.getLogger(__name__)
 
 MAX_NAME = 64
-MAX_PROMPT = 500  # characters
-# How often a program in the queue is told its place; only while one waits.
-PLACE_S = 1.0
 _MAX_SHOWN = 8  # names of phones in a cure
-_MAX_ASKED = 3  # names of phones in a question
 
 
 class Owner:
@@ -62,6 +57,7 @@ class Owner:
         self._on_revoked = on_revoked
         self._on_changed = on_changed
         self._log = LogFeed()
+        self._asking = Asking(context, self._device)
 
     def operations(self) -> dict[str, Callable[..., Any]]:
         """By the names that they have on the wire."""
@@ -75,7 +71,8 @@ class Owner:
             "disarm": self.disarm,
             "approve": self.approve,
             "deny": self.deny,
-            "ask": self.ask,
+            "ask": self._asking.ask,
+            "fill": self._asking.fill,
             "log": self.log,
         }
 
@@ -198,36 +195,6 @@ class Owner:
             self._approvals.deny(device_id)
         log.info("the owner denied what was approved or waited for it")
         return {"denied": denied}
-
-    def ask(self, prompt: str, pid: int, device: str | None = None) -> Live:
-        """Wait for a secret on behalf of the process `pid`, until a phone sends one or the owner hangs up."""
-        if not prompt.isprintable() or len(prompt) > MAX_PROMPT:
-            raise NovaKeyError(f"a prompt is at most {MAX_PROMPT} printable characters")
-        if not len(self._devices):
-            raise NovaKeyError("no phone is paired", "pair one: novakey.py pair")
-        wanted = None if device is None else self._device(device).id
-        program = procfs.describe(pid)
-        requests = self._requests
-        phones = tuple(device.id for device in self._devices if wanted in (None, device.id))
-        named = phones if len(phones) <= _MAX_ASKED else ()
-        request = requests.begin(program, pid, prompt, wanted, attended.is_seen(pid), named)
-        log.info("%s waits for a phone: %s", full(request.called()), escape(prompt, MAX_PROMPT))
-        try:
-            # Where no person can be asked that is known by then, and it never waited for a phone.
-            request.confirmed.wait(PLACE_S)
-            stands = None
-            while not request.refused:
-                if stands != (stands := (requests.place(request), request.confirmed.is_set())):
-                    members = {"number": request.number, "before": stands[0], "confirmed": stands[1]}
-                    yield Event("waiting", members)
-                if request.given.wait(PLACE_S):
-                    break
-            if request.secret is None or requests.place(request) < 0:
-                raise NovaKeyError(request.refused or "the request is over")
-            yield request.secret
-            request.taken.set()
-        finally:
-            requests.end(request)
 
     # ---- below ----
 

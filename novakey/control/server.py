@@ -18,6 +18,7 @@ import gevent
 from gevent.server import StreamServer
 
 from novakey.control import listener
+from novakey.control.reports import Reports
 from novakey.errors import NovaKeyError
 from novakey.net.stream import DeadlineError, EndOfStreamError, Stream, TooLongError
 from novakey.secret import Secret
@@ -121,23 +122,29 @@ class ControlServer:
         """Pass on what a live operation gives, until it ends or the owner hangs up."""
         if self._live >= MAX_LIVE:
             raise NovaKeyError("too many are following already", "end one of them")
-        who = {"pid": peer.of(sock).pid} if control.OPERATIONS[request.op].asks_who else {}
-        live: Live = self._operations()[request.op](**request.arguments, **who)
-        watcher = gevent.spawn(_wait_for_end, sock, gevent.getcurrent())
+        operation = control.OPERATIONS[request.op]
+        more: dict[str, Any] = {"pid": peer.of(sock).pid} if operation.asks_who else {}
+        if operation.reports:
+            more["reports"] = reports = Reports()
+            watcher = gevent.spawn(reports.listen, stream, _end_of(gevent.getcurrent()))
+        else:
+            watcher = gevent.spawn(_wait_for_end, sock, _end_of(gevent.getcurrent()))
         self._live += 1
         try:
+            live: Live = self._operations()[request.op](**request.arguments, **more)
             for item in live:
                 if isinstance(item, Secret):
-                    self._hand_over(stream, item)
+                    self._hand_over(stream, item, operation.reports)
                 else:
                     self._say(stream, item if isinstance(item, Event) else Done(item))
         finally:
             self._live -= 1
             watcher.kill()
 
-    def _hand_over(self, stream: Stream, secret: Secret) -> None:
-        """Send the bytes as they are behind the answer: a text in JSON would leave copies in memory."""
-        self._say(stream, Done({control.FOLLOWING: len(secret)}))
+    def _hand_over(self, stream: Stream, secret: Secret, is_reported: bool) -> None:
+        """Send the bytes as they are behind a line: a text in JSON would leave copies in memory."""
+        members = {control.FOLLOWING: len(secret)}
+        self._say(stream, Event(control.HAND_OVER, members) if is_reported else Done(members))
         with secret.view() as view:
             stream.send(view)
 
@@ -151,10 +158,15 @@ class _HungUp(Exception):
     """The owner ended the connection."""
 
 
-def _wait_for_end(sock: socket.socket, follower: gevent.Greenlet) -> None:
-    """Interrupt `follower`, which may wait for something that never comes, once its owner is gone."""
+def _end_of(follower: gevent.Greenlet) -> Callable[[], None]:
+    """Return what interrupts `follower`, which may wait for something that never comes."""
+    return lambda: follower.kill(_HungUp, block=False)
+
+
+def _wait_for_end(sock: socket.socket, end: Callable[[], None]) -> None:
+    """Call `end` once the owner is gone."""
     try:
         gevent.socket.wait_read(sock.fileno())
     except OSError:
         return
-    follower.kill(_HungUp, block=False)
+    end()

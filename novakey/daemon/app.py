@@ -24,6 +24,7 @@ from novakey.desktop.select import Chooser
 from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
 from novakey.devices.portal_token import SealedRestoreToken
+from novakey.devices.remembered_sites import RememberedSites
 from novakey.devices.store import BY_ID, Device
 from novakey.log import format as logs
 from novakey.messages import ledger
@@ -34,7 +35,8 @@ from novakey.messages.inject import Injector
 from novakey.messages.output import Output
 from novakey.messages.permissions import Permissions
 from novakey.messages.replay import MAX_AHEAD_S, ReplayGuard
-from novakey.messages.requests import SecretRequest, SecretRequests
+from novakey.messages.requests import SecretRequests
+from novakey.messages.secret_request import SecretRequest
 from novakey.messages.targets import WindowTarget
 from novakey.pairing.clock import WindowClock
 from novakey.pairing.display import Display
@@ -182,6 +184,7 @@ class Daemon:
 
     def _listen_to_owner(self, bound: tuple[str, int]) -> None:
         since = int(time.time())
+        sites = RememberedSites(self._paths.sites, self._devices.key)
 
         def operations() -> Mapping[str, Callable[..., Any]]:
             from novakey.control.overview import DaemonContext
@@ -198,6 +201,7 @@ class Daemon:
                 bound,
                 since,
                 self._handler.clock,
+                sites,
             )
             return Owner(context, self._revoked, self._audit.happened).operations()
 
@@ -274,6 +278,7 @@ class Daemon:
             "pid": str(request.pid),
             "prompt": request.prompt,
             "outcome": became,
+            **({} if request.page is None else {"site": str(request.page.site)}),
         }
         self._audit.asked(device_id, **more)
 

@@ -20,7 +20,7 @@ from novakey.errors import NovaKeyError
 from novakey.log.format import escape
 from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, CannotAskError
 from novakey.messages.handler import MessageResult
-from novakey.messages.requests import SecretRequest, UnansweredError
+from novakey.messages.secret_request import SecretRequest, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
 from novakey.system.clock import CLOCK, Clock
 from novakey.system.paste import command
@@ -104,8 +104,11 @@ class Notifications:
         body = f"{full(request.called())} says: {request.prompt}"
         if phones:  # first: a prompt may be long
             body = f"{phones} may send it. {body}"
+        summary = f"{request.program} asks for a secret"
+        if request.page is not None:
+            summary, body = f"{request.page.site} asks for a secret", request.page.caution + body
         try:
-            answer = self._ask(f"{request.program} asks for a secret", body, "Allow", _CONFIRM_S)
+            answer = self._ask(summary, body, "Allow", _CONFIRM_S)
         except CannotAskError as error:
             raise NovaKeyError(
                 f"no person can confirm it: {error}", "ask from a terminal, or set ask_confirm: false"

@@ -10,6 +10,7 @@ from novakey.devices import other_daemon
 from novakey.devices.sealing import choose
 from novakey.errors import NovaKeyError, StoreError
 from novakey.pairing import record
+from novakey.pull import browser_manifests
 from novakey.system import files
 from novakey.system.folder_lock import FolderLock
 from novakey.system.paste import command
@@ -34,11 +35,13 @@ def reset(paths: Paths, settings: Settings) -> None:
             paths.replay_ledger,
             paths.activity,
             paths.permission,
+            paths.sites,
             paths.request_marker,
             paths.phone,
         ):
             files.remove(path)
         files.remove_leftovers(*paths.kept(settings.devices_file, settings.server_keys_file))
+        browser_manifests.remove(paths)
         for backend in _sealing_backends(paths, settings):
             choose.backend(backend, paths, settings).delete()
         files.remove(paths.pairing)

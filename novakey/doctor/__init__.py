@@ -4,6 +4,7 @@
     storage   Python, folders, pairing, store and keys, the sealing backend
     network   port, the address that phones are given, firewall, clock
     session   display, focus, clipboard, notifications, screen lock, the owner's socket, service
+    browser   browsers that may ask for a secret
     canary    awkward characters, typed and compared (`--type`)
     window    where they are typed into on X11
     line      where they are typed into elsewhere
@@ -16,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from novakey.config.settings import Settings
-from novakey.doctor import network, session, storage
+from novakey.doctor import browser, network, session, storage
 from novakey.doctor.finding import Check, Finding, Verdict
 from novakey.system.paths import Paths
 
 __all__ = ["Finding", "Verdict", "examine", "sealing", "typing"]
 
-CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS)
+CHECKS: tuple[Check, ...] = (*storage.CHECKS, *network.CHECKS, *session.CHECKS, *browser.CHECKS)
 
 
 def sealing(paths: Paths, settings: Settings) -> Finding:

@@ -11,6 +11,8 @@ targets    what a secret or an approval is for
 approvals  who approves, and the owner's answer
 prompt     a question on the owner's screen
 requests   programs that wait for a secret
+secret_request  one of them
+pages      the field of a web page, and what became of it
 rules      the checks, each with its reason
 delivery   one secret on its way, and what is still allowed
 output     the way to the screen

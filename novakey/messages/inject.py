@@ -21,8 +21,9 @@ from novakey.messages.exchange import Exchange
 from novakey.messages.output import Output
 from novakey.messages.permissions import Change, Permissions
 from novakey.messages.recent import Recent, Told
-from novakey.messages.requests import SecretRequest, SecretRequests
+from novakey.messages.requests import SecretRequests
 from novakey.messages.rules import Rules
+from novakey.messages.secret_request import SecretRequest
 from novakey.secret import Secret
 from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused

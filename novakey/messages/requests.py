@@ -12,86 +12,35 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import gevent
-from gevent.event import Event
 
 from novakey.errors import NovaKeyError
 from novakey.messages.exchange import Exchange
+from novakey.messages.pages import Page
 from novakey.messages.permissions import Permissions
 from novakey.messages.prompt import Prompt
+from novakey.messages.secret_request import Confirm, Note, SecretRequest, UnansweredError
 from novakey.messages.targets import RequestTarget
 from novakey.secret import Secret
 from novakey.system.clock import CLOCK, Clock
-from novakey.wire.refused import Refused, Sentence, filled, full
+from novakey.wire.refused import Refused
 from novakey.wire.reply import Outcome
 
 MAX_WAITING = 12  # below control.server.MAX_LIVE: who asks in a loop must not keep the owner out
 LATE_S = 10.0  # from the tap on the phone to the message here it is a second or two
 AGAIN_S = 3.0  # a second tap on the phone, when the first was enough
-TAKE_S = 2.0  # the program that asked reads from a local socket
 CONFIRM_S = 8.0  # waiting for the owner while the phone waits
 # A program must not wear its owner down: each question in a row that was ignored makes it wait twice as long.
 AFTER_IGNORED_S = 10.0
 AFTER_IGNORED_MOST_S = 3600.0
+DENIED, NOT_NOW = "denied", "not_now"  # why a request was refused, for programs
 MAX_IGNORED = 64  # programs; a name costs nothing
 
 
-class SecretRequest:
-    """One program that waits. `prompt` is what it says that it needs; it is shown, never trusted.
-
-    `phones` are the devices that the question about it names, and `approved` those of them that the
-    owner's answer was for: nothing more need be asked about them. `shown_ms` is when it came.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        program: str,
-        pid: int,
-        prompt: str,
-        device_id: str | None,
-        phones: tuple[str, ...] = (),
-        shown_ms: float = 0.0,
-    ) -> None:
-        self.number = number
-        self.program = program
-        self.pid = pid
-        self.prompt = prompt
-        self.device_id = device_id
-        self.phones = phones
-        self.shown_ms = shown_ms
-        self.approved: set[str] = set()
-        self.is_allowed = False  # by the owner, in an answer to a question about it
-        self.confirmed = Event()
-        self.given = Event()
-        self.taken = Event()
-        self.secret: Secret | None = None
-        self.refused = ""
-        self.question: Prompt | None = None
-
-    def called(self, text: str = "{}") -> Sentence:
-        """Return `text` with how it is called in place of `{}`."""
-        number = f"request {self.number}"
-        return filled(text, Sentence(number, f"{number} of {self.program} (process {self.pid})"))
-
-    @property
-    def target(self) -> RequestTarget:
-        """What an approval for it is tied to."""
-        return RequestTarget(self.number, self.program, full(self.called()))
-
-
-class UnansweredError(NovaKeyError):
-    """The owner did not answer the question about a request."""
-
-
-Confirm = Callable[[SecretRequest], bool]
-"""Asks the owner whether the program may have a secret; blocks. `NovaKeyError` if no answer came."""
-
-Note = Callable[[SecretRequest, str, str], None]
-"""Keeps account: a request, what became of it, and the device that did it or an empty text."""
+class QueueFullError(NovaKeyError):
+    """As many requests wait as may."""
 
 
 class SecretRequests:
@@ -125,6 +74,11 @@ class SecretRequests:
         self._last_given, self._waited_then = b"", 0
         self._ignored: dict[str, tuple[float, int]] = {}  # until when, and how often in a row, by program
 
+    @property
+    def asks_owner(self) -> bool:
+        """Whether a person is asked about a request."""
+        return self._confirm is not None
+
     def waiting(self) -> list[SecretRequest]:
         """Return the requests, the one that is served first."""
         return list(self._queue)
@@ -141,17 +95,21 @@ class SecretRequests:
         device_id: str | None = None,
         seen: bool = False,
         phones: tuple[str, ...] = (),
+        page: Page | None = None,
     ) -> SecretRequest:
-        """Queue a request. `seen` is one that its owner sees anyway, on the terminal that it came from."""
+        """Queue a request. `seen` is one that its owner sees anyway, on the terminal that it came from.
+
+        `page` is given where a browser asks for a field of one.
+        """
         if len(self._queue) >= MAX_WAITING:
-            raise NovaKeyError(
+            raise QueueFullError(
                 f"{MAX_WAITING} requests wait for a secret already", "answer or end some: novakey.py status"
             )
         if not seen and self._confirm is not None:
             self._refuse_ignored(program)
         self._numbers += 1
         shown_ms = self._monotonic() * 1000.0
-        request = SecretRequest(self._numbers, program, pid, prompt, device_id, phones, shown_ms)
+        request = SecretRequest(self._numbers, program, pid, prompt, device_id, phones, shown_ms, page)
         self._queue.append(request)
         self._mark()
         self._note(request, "waiting", "")
@@ -167,12 +125,13 @@ class SecretRequests:
             return
         served = self._queue[0] is request
         self._queue.remove(request)
-        if request.taken.is_set():
+        if request.taken.is_set() and request.failure is None:
             self._again_until = self._monotonic() + AGAIN_S
             gevent.spawn_later(AGAIN_S, self._forget_last)
         else:
-            self._note(request, request.refused or "ended", "")
-            if served and not request.refused:
+            failed = "" if request.failure is None else str(request.failure.msg)
+            self._note(request, request.refused or failed or "ended", "")
+            if served and (not request.refused or request.was_left):
                 self._late_until = self._monotonic() + LATE_S
                 self._permissions.close_wanted_since(request.shown_ms)  # that was meant for this request
         self._unmark()
@@ -240,11 +199,13 @@ class SecretRequests:
         self._last_given, self._waited_then = self._digest(secret), self._numbers
         request.secret = secret.copy()
         request.given.set()
-        if not request.taken.wait(TAKE_S):
-            self.end(request)
-            raise Refused(Outcome.INTERNAL_ERROR, request.called("{} did not take the secret"))
-        self._note(request, "given", device_id)
-        return request.called("given to {}")
+        request.taken.wait(request.take_s)
+        request.settle(request.untaken())  # no effect where it is taken
+        self.end(request)  # before the phone has its reply: its next secret is for the next one
+        if request.failure is not None:
+            raise request.failure
+        self._note(request, request.success, device_id)
+        return request.called_given()
 
     def approved(self) -> set[str]:
         """Return the devices that the owner has allowed to answer a request that waits."""
@@ -259,6 +220,13 @@ class SecretRequests:
         """Raise `Refused` if the request was answered or is over."""
         if request not in self._queue or request.refused or request.given.is_set():
             raise Refused(Outcome.NOT_ARMED, request.called("{} is over"))
+
+    def refuse(self, request: SecretRequest, reason: str, problem: str) -> None:
+        """End a request that was not given its secret. `reason` is a word for programs."""
+        request.refused, request.refused_by = problem, reason
+        request.confirmed.set()
+        self.end(request)
+        request.given.set()  # there is nothing to wait for any more
 
     def _refuse_second_tap(self, request: SecretRequest, digest: bytes) -> None:
         """Refuse the same secret twice within a moment: the second was meant for the program before.
@@ -282,23 +250,23 @@ class SecretRequests:
         request.question = Prompt(lambda: self._ask_owner(request, confirm))
 
     def _ask_owner(self, request: SecretRequest, confirm: Confirm) -> None:
+        reason = NOT_NOW
         try:
             allowed = confirm(request)
             problem = "" if allowed else "refused on the screen"
+            reason = DENIED
             self._ignored.pop(request.program, None)
         except UnansweredError as error:
             problem = error.in_one_line
             self._ignore(request.program)
         except NovaKeyError as error:
             problem = error.in_one_line
-        request.refused = problem
-        if not problem:
-            request.is_allowed = True
-            request.approved.update(request.phones)
-        request.confirmed.set()
         if problem:
-            self.end(request)
-            request.given.set()  # there is nothing to wait for any more
+            self.refuse(request, reason, problem)
+            return
+        request.is_allowed = True
+        request.approved.update(request.phones)
+        request.confirmed.set()
 
     def _refuse_ignored(self, program: str) -> None:
         left = self._ignored.get(program, (0.0, 0))[0] - self._monotonic()

@@ -4,6 +4,9 @@
     askpass         SSH_ASKPASS, GIT_ASKPASS, SUDO_ASKPASS
     pinentry        gpg-agent (the Assuan protocol)
     password_agent  systemd-ask-password
+    browser         the extension of a browser (native messaging)
+    browser_manifests  where each browser finds our host
+    browser_pipe       standard input and output, to the browser
     exec_child      a secret for one child, in its environment or on a descriptor
     person          the person at the terminal or the desktop
 

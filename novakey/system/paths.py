@@ -76,6 +76,16 @@ class Paths(NamedTuple):
         return self.data / "desktop-permission.json"
 
     @property
+    def sites(self) -> Path:
+        """The sites of web pages that had a secret before."""
+        return self.data / "sites.json"
+
+    @property
+    def browser_host(self) -> Path:
+        """What browsers start to ask for a secret."""
+        return self.data / "novakey-browser"
+
+    @property
     def request_marker(self) -> Path:
         """There while a program waits for a secret, or one has just gone without."""
         return self.runtime / "asking"
@@ -94,7 +104,7 @@ class Paths(NamedTuple):
         """Every file that holds state or keys; the two names are settings."""
         store, keys = self.data / devices_file, self.data / server_keys_file
         sealing = (self.sealing_key, self.sealing_passphrase)
-        return store, keys, self.pairing, self.qr, self.replay_ledger, self.permission, *sealing
+        return store, keys, self.pairing, self.qr, self.replay_ledger, self.permission, self.sites, *sealing
 
     def prepare(self) -> None:
         """Make the folders that hold state, owner-only; `StoreError` names what is wrong."""

@@ -11,6 +11,7 @@ What a peer did wrong is a `ProtocolError`; a wrong call of ours is a
     reply     the one line that answers a message
     refused   a message that goes no further, with its reply and a sentence for people
     control   the owner's local socket
+    native    a browser's extension and its host
     crypto    ML-KEM-768, HKDF-SHA-256, XChaCha20-Poly1305, and every label
     jsonline  one JSON object a line, strictly
 """

@@ -6,8 +6,12 @@ r"""The owner's control protocol, version 2: one JSON object a line, over a loca
 
 A connection carries one request. The answer, `ok` or `refused`, is its last
 line. The answer of `ask` is {"following_bytes":N}, and the N bytes of the secret
-follow that line as they are: as a text in JSON they would stay in memory. Both
-ends are ours, so nothing is ignored: an operation or argument that is not in
+follow that line as they are: as a text in JSON they would stay in memory. The
+secret of `fill` follows an event, because its answer comes after one more line:
+
+    owner    {"v":2,"report":{"outcome":"filled"}}\n
+
+Both ends are ours, so nothing is ignored: an operation or argument that is not in
 `OPERATIONS`, or of another type, is refused.
 """
 
@@ -22,6 +26,7 @@ from novakey.wire import Malformed, jsonline
 VERSION = 2
 SOCKET_NAME = "control.sock"
 FOLLOWING = "following_bytes"
+HAND_OVER = "secret"  # the event that the secret of `fill` follows
 MAX_REQUEST = 4096  # the longest is a rename: an id of 255 bytes and a name of 64, each escaped
 MAX_LINE = 4 << 20  # a list of some thousand devices; from a daemon of the same user
 
@@ -31,13 +36,15 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Operation(NamedTuple):
     """What one operation takes: its arguments' types, which of them it needs, whether events come.
 
-    `asks_who` is for one whose meaning depends on the process that asks.
+    `asks_who` is for one whose meaning depends on the process that asks. `reports` is for one that takes a
+    `Report` after its request.
     """
 
     arguments: Mapping[str, type] = _NOTHING
     needs: frozenset[str] = frozenset()
     live: bool = False
     asks_who: bool = False
+    reports: bool = False
 
 
 _DEVICE = {"device": str}
@@ -53,6 +60,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "approve": Operation(_DEVICE),
     "deny": Operation(_DEVICE),
     "ask": Operation({"prompt": str, **_DEVICE}, frozenset({"prompt"}), live=True, asks_who=True),
+    "fill": Operation(
+        {"origin": str, **_DEVICE}, frozenset({"origin"}), live=True, asks_who=True, reports=True
+    ),
     "log": Operation({"lines": int, "follow": bool}, live=True),
 }
 
@@ -75,6 +85,16 @@ class Request(NamedTuple):
     def encode(self) -> bytes:
         """Return the line, with its line end."""
         return _line({"op": self.op, "args": dict(self.arguments)})
+
+
+class Report(NamedTuple):
+    """What became of the secret of a live operation, as its program says."""
+
+    outcome: str
+
+    def encode(self) -> bytes:
+        """Return the line, with its line end."""
+        return _line({"report": {"outcome": self.outcome}})
 
 
 class Event(NamedTuple):
@@ -126,6 +146,14 @@ def decode_request(line: bytes) -> Request:
     if not known.needs <= arguments.keys():
         raise Malformed(f"{op} lacks an argument")
     return Request(op, arguments)
+
+
+def decode_report(line: bytes) -> Report:
+    """Decode on the daemon's side; `Malformed` names the fault."""
+    match _members(line):
+        case {"v": _, "report": {"outcome": str(outcome), **more}, **others} if not more and not others:
+            return Report(outcome)
+    raise Malformed("not a report")
 
 
 def decode_line(line: bytes) -> Event | Done | Refused:

@@ -47,6 +47,8 @@ def test_it_holds_the_whole_program_and_what_a_desktop_looks_for(package: Path) 
         "usr/bin/novakey",
         "usr/bin/novakey-askpass",
         "usr/bin/novakey-pinentry",
+        "usr/bin/novakey-browser",
+        "usr/lib/novakey/publicsuffixlist/public_suffix_list.dat",
         "usr/lib/systemd/user/novakey.service",
         "usr/share/applications/novakey.desktop",
         "usr/share/bash-completion/completions/novakey",

@@ -32,7 +32,7 @@ from novakey.system.paths import Paths
 from novakey.wire.message import MessageType
 from novakey.wire.reply import Outcome, Reply
 
-NAMES = ("novakey-askpass", "novakey-pinentry")
+NAMES = ("novakey-askpass", "novakey-pinentry", "novakey-browser")
 SSH = ("ssh", "-F", "none", "-o", "PreferredAuthentications=password", "-o", "ConnectTimeout=30")
 COMMAND_S = 60  # the machine may be busy with other tests
 SETTLE_S = 2

@@ -229,7 +229,7 @@ def test_a_request_for_one_device_is_not_served_by_another() -> None:
 def test_a_program_that_does_not_take_it_gets_nothing_and_the_phone_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("novakey.messages.requests.TAKE_S", 0.05)
+    monkeypatch.setattr("novakey.messages.secret_request.TAKE_S", 0.05)
     scene = Scene()
     request = scene.requests.begin("ssh-add", 1, "")
     assert outcome(lambda: scene.give(request, SECRET)) is Outcome.INTERNAL_ERROR

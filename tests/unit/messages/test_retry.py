@@ -279,7 +279,7 @@ def test_a_request_gets_the_same_text_once_and_the_window_none(tmp_path: Path) -
 
 
 def test_a_program_that_does_not_take_it_may_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("novakey.messages.requests.TAKE_S", 0.02)
+    monkeypatch.setattr("novakey.messages.secret_request.TAKE_S", 0.02)
     scene = Scene(tmp_path, **KEEPING)
     scene.arm()
     scene.requests.begin("ssh-add", 1, "", seen=True)
