@@ -23,7 +23,7 @@ from support.x11 import end, wait_until
 EXTENSION = ROOT / "browser"
 EXTENSION_ID = "jbplfndohnifiagikigniiokadlmhibk"
 HOST_NAME = "org.novakey.browser"
-START_S = 60
+START_S = 180  # a busy machine
 CALL_S = 30
 
 # A descriptor of ours becomes the two that `--remote-debugging-pipe` reads from and writes to.
@@ -194,6 +194,10 @@ class Page:
         for kind in ("rawKeyDown", "keyUp"):
             options = {"key": key, "code": key, "windowsVirtualKeyCode": code}
             self.call("Input.dispatchKeyEvent", type=kind, **options)
+
+    def escape(self) -> None:
+        """Press Esc in the page."""
+        self.key("Escape", 27)
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, as the mouse does."""
