@@ -26,7 +26,7 @@ HOST_NAME = "org.novakey.browser"
 START_S = 180  # a busy machine
 CALL_S = 30
 
-# A descriptor of ours becomes the two that `--remote-debugging-pipe` reads from and writes to.
+# A descriptor of ours becomes the two that `--remote-debugging-pipe` reads and writes. sh knows only one digit.
 _WITH_PIPE = 'fd=$1; shift; exec "$@" 3<&"$fd" 4>&"$fd"'
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--password-store=basic"),
@@ -65,7 +65,7 @@ class Chromium:
         headless = [] if "DISPLAY" in self._env else ["--headless=new"]
         words = ["chromium", *headless, *_FLAGS, f"--user-data-dir={self.profile}", "about:blank"]
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", _WITH_PIPE, "sh", str(theirs.fileno()), *words],
+            ["bash", "-c", _WITH_PIPE, "bash", str(theirs.fileno()), *words],
             env={**os.environ, "HOME": str(self.home), **self._env},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -120,11 +120,14 @@ class Chromium:
     def _read(self) -> None:
         data = self._sock.recv(1 << 16)
         if not data:
-            raise CallError("Chromium ended")
+            raise CallError(f"Chromium ended: {self._said()}")
         *messages, self._rest = (self._rest + data).split(b"\0")
         for message in map(json.loads, messages):
             if "id" in message:
                 self._answers[message["id"]] = message
+
+    def _said(self) -> str:
+        return (self.home / "stderr").read_text()[-300:]
 
     def targets(self, kind: str) -> list[dict[str, Any]]:
         """Return what there is of this kind: `page`, `tab`, `service_worker`, `iframe`."""
