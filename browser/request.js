@@ -18,6 +18,15 @@ export const SEEN = {
   },
 };
 
+/** The other side may have closed the port a moment ago; its `onDisconnect` tells what that means. */
+function say(port, message) {
+  try {
+    port?.postMessage(message);
+  } catch (error) {
+    console.debug(String(error));
+  }
+}
+
 export class Request {
   #tabId;
   #frameId = null;
@@ -55,7 +64,7 @@ export class Request {
     port.onMessage.addListener((message) => this.#fromPage(message));
     port.onDisconnect.addListener(() => this.#pageLeft());
     if (!ORIGIN.test(origin)) return this.#show("this page has no site that could be named");
-    port.postMessage({ type: "site", origin });
+    say(port, { type: "site", origin });
     SEEN.waiting(this.#tabId, origin);
     this.#host = chrome.runtime.connectNative(HOST);
     this.#host.onMessage.addListener((message) => this.#fromHost(message));
@@ -64,22 +73,22 @@ export class Request {
       this.#host = null;
       this.#show(/not found|No such native|forbidden/i.test(why?.message ?? "") ? NO_HOST : GONE);
     });
-    return this.#host.postMessage({ type: "request", id: this.#id, origin });
+    return say(this.#host, { type: "request", id: this.#id, origin });
   }
 
   /** The person takes it back, in any state of it. */
   cancel() {
-    if (this.#filling) return this.#page?.postMessage({ type: "cancel" }); // it answers with an outcome
+    if (this.#filling) return say(this.#page, { type: "cancel" }); // it answers with an outcome
     this.#tell({ type: "cancel", id: this.#id });
     return this.#show("cancelled");
   }
 
   #fromHost(message) {
     if (this.#over || message?.id !== this.#id) return;
-    if (message.type === "waiting") this.#page?.postMessage({ type: "waiting" });
+    if (message.type === "waiting") say(this.#page, { type: "waiting" });
     if (message.type === "fill" && typeof message.secret === "string" && !this.#filling) {
       this.#filling = true;
-      this.#page?.postMessage({ type: "fill", secret: message.secret });
+      say(this.#page, { type: "fill", secret: message.secret });
     }
     if (message.type === "ended") this.#show(String(message.message || message.reason).slice(0, 300));
   }
@@ -103,12 +112,12 @@ export class Request {
   }
 
   #tell(message) {
-    if (!this.#over) this.#host?.postMessage(message);
+    if (!this.#over) say(this.#host, message);
   }
 
   /** Say in the badge how it ended, and end. */
   #show(text) {
-    this.#page?.postMessage({ type: "ended", text });
+    say(this.#page, { type: "ended", text });
     this.end();
   }
 
@@ -117,6 +126,7 @@ export class Request {
     this.#over = true;
     SEEN.clear(this.#tabId);
     this.#done();
+    this.#page?.disconnect(); // it has what was said before
     // The last word must be read before the pipe closes.
     const host = this.#host;
     if (host) setTimeout(() => host.disconnect(), LAST_WORD_MS);

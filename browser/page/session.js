@@ -26,13 +26,14 @@ novakey.session ??= (() => {
   function begin(options) {
     const element = chosen;
     chosen = null;
-    if (current || !element || novakey.field.problem(element, options)) return false;
+    current?.close(""); // a request that has ended, and whose last word is still shown
+    if (!element || novakey.field.problem(element, options)) return false;
     const picture = novakey.field.picture(element);
     const badge = novakey.badge.show(picture, () => cancel());
     const port = chrome.runtime.connect({ name: "field" });
     let stopped = "";
+    let lastWord = "NovaKey's extension ended";
     let secretHere = false;
-    current = port;
 
     const timer = setInterval(() => {
       badge.follow();
@@ -45,7 +46,7 @@ novakey.session ??= (() => {
       try {
         port.postMessage(message);
       } catch (error) {
-        close(""); // the extension was replaced
+        close(lastWord); // the extension was replaced
       }
     };
     const cancel = () => (secretHere ? (stopped = "cancelled") : post({ type: "cancel" }));
@@ -62,35 +63,36 @@ novakey.session ??= (() => {
     };
     const close = (text) => {
       if (secretHere) stopped ||= "failed"; // the outcome can be told to no phone, so nothing stays
+      if (current?.port !== port) return;
+      current = null;
       clearInterval(timer);
       removeEventListener("keydown", onKey, true);
       removeEventListener("pagehide", onHide, true);
-      current = null;
       badge.end(text);
       port.disconnect();
     };
     const finish = (outcome) => {
-      post({ type: "outcome", outcome });
-      // The message must leave before the port closes.
-      setTimeout(() => current === port && close(novakey.badge.words(outcome)), 50);
+      lastWord = novakey.badge.words(outcome);
       clearInterval(timer);
+      post({ type: "outcome", outcome }); // the other side closes the port
     };
 
     port.onMessage.addListener(async (message) => {
       if (message.type === "site") badge.site(message.origin);
       if (message.type === "waiting") badge.waiting();
       if (message.type === "cancel") cancel();
-      if (message.type === "ended") close(message.text);
+      if (message.type === "ended") lastWord = message.text;
       if (message.type === "fill" && !secretHere) {
         secretHere = true;
         const outcome = await novakey.fill.fill(picture, message.secret, () => stopped);
         secretHere = false;
-        if (current === port) finish(outcome);
+        if (current?.port === port) finish(outcome);
       }
     });
-    port.onDisconnect.addListener(() => current === port && close("NovaKey's extension ended"));
+    port.onDisconnect.addListener(() => close(lastWord));
     addEventListener("keydown", onKey, true);
     addEventListener("pagehide", onHide, true);
+    current = { port, close };
     return true;
   }
 

@@ -93,7 +93,11 @@ class Host:
 
     def read(self) -> dict[str, Any]:
         """Return the extension's next message; `{}` when it closed the pipe."""
-        message: dict[str, Any] = json.loads(self._lines.readline() or b"{}")
+        try:
+            line = self._lines.readline()
+        except ConnectionError:  # it was killed
+            line = b""
+        message: dict[str, Any] = json.loads(line or b"{}")
         return message
 
     def say(self, kind: str, **more: Any) -> None:

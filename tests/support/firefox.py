@@ -129,6 +129,12 @@ class Firefox:
             raise CallError(f"{command}: {error['message'][:300]}")
         return result
 
+    def keys(self, *names: str) -> None:
+        """Press keys together, as the keyboard does, in the page or in the window."""
+        actions = [{"type": "keyDown", "value": name} for name in names]
+        actions += [{"type": "keyUp", "value": name} for name in reversed(names)]
+        self.call("WebDriver:PerformActions", actions=[{"type": "key", "id": "keys", "actions": actions}])
+
     @contextmanager
     def chrome(self) -> Iterator[None]:
         """Speak to the browser's own window in place of the page."""
@@ -184,17 +190,14 @@ class Page:
 
     def press_button(self) -> None:
         """Press the extension's shortcut."""
-        self.keys(CONTROL, SHIFT, "f")
-
-    def keys(self, *names: str) -> None:
-        """Press keys together, as the keyboard does."""
-        actions = [{"type": "keyDown", "value": name} for name in names]
-        actions += [{"type": "keyUp", "value": name} for name in reversed(names)]
-        self.call("WebDriver:PerformActions", actions=[{"type": "key", "id": "keys", "actions": actions}])
+        self.call("WebDriver:GetCurrentURL")  # this tab is the one in front
+        with self.browser.chrome():
+            self.browser.keys(CONTROL, SHIFT, "f")
 
     def escape(self) -> None:
         """Press Esc in the page."""
-        self.keys(ESCAPE)
+        self.call("WebDriver:GetCurrentURL")
+        self.browser.keys(ESCAPE)
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, as the mouse does."""
