@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from support.wayland import Compositor, RecordingFoot, SwayGtkEntry, session_of
@@ -17,9 +18,14 @@ _X_KEY, _Z_KEY = 45, 44
 # Root must reach the bus too: the tests may be root, and mutter never is.
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>session</type><listen>unix:path={folder}/bus-socket</listen><auth>EXTERNAL</auth>
+<busconfig><type>session</type><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>{services}
 <policy context="default"><allow user="*"/><allow send_destination="*" eavesdrop="true"/>
 <allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
+
+
+def bus_config(socket: Path, services: bool = False) -> str:
+    """Return the configuration of a bus; with `services` it starts those that the machine has."""
+    return _BUS.format(socket=socket, services="<standard_session_servicedirs/>" if services else "")
 
 
 class Mutter(Compositor):
@@ -32,7 +38,7 @@ class Mutter(Compositor):
 
     def _start(self) -> None:
         config = self.folder / "bus.conf"
-        config.write_text(_BUS.format(folder=self.folder))
+        config.write_text(bus_config(self.folder / "bus-socket"))
         self.env["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={self.folder}/bus-socket"
         self.spawn("dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")
         wait_until(lambda: listens(self.folder / "bus-socket"), "the message bus")
