@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from jeepney import DBusAddress
 from support import needs
@@ -17,10 +19,10 @@ from support.mutter import Mutter, MutterFoot, MutterGtkEntry, bus_config
 from support.wayland import session_of
 from support.x11 import START_S, listens, wait_until
 
-from novakey.desktop.remote.gnome import SHELL
+from novakey.desktop.remote import shell
 from novakey.session.dbus import Bus, BusError
 
-_SHELL = DBusAddress("/org/gnome/Shell", SHELL, SHELL)
+_SHELL = DBusAddress("/org/gnome/Shell", shell.NAME, shell.NAME)
 _MOCK = ("/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "logind")
 _SETTINGS = """[org/gnome/desktop/input-sources]
 sources=[{sources}]
@@ -35,9 +37,7 @@ toolkit-accessibility={accessible}
 class GnomeShell(Mutter):
     """GNOME Shell with one screen. `sources` are its input sources, the first in effect."""
 
-    def __init__(
-        self, *sources: tuple[str, str], locale: str = "C.UTF-8", keyboard: bool = True
-    ) -> None:
+    def __init__(self, *sources: tuple[str, str], locale: str = "C.UTF-8", keyboard: bool = True) -> None:
         super().__init__(keyboard)
         self._sources = sources or (("xkb", "us"),)
         self._locale = locale
@@ -71,8 +71,21 @@ class GnomeShell(Mutter):
             wait_until(lambda socket=socket: listens(socket), f"the {which.lower()} bus")
         self.spawn(*_MOCK)
         argv = ("gnome-shell", "--headless", "--wayland", "--no-x11", "--virtual-monitor", "1024x768")
-        log = (self.folder / "shell.log").open("wb")
-        self.process = self.spawn(*argv, "--unsafe-mode", stdout=log, stderr=log)
+        self.process = self.spawn(*argv, "--unsafe-mode")
+
+    def __exit__(self, *exc: Any) -> None:
+        try:
+            super().__exit__(*exc)
+        finally:
+            self._end_rest()
+
+    def _end_rest(self) -> None:
+        """End what the shell and its bus have started: IBus, portals and a keyring outlive them."""
+        mine = f"XDG_RUNTIME_DIR={self.folder}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mine in (process / "environ").read_bytes().split(b"\0") and process.stat().st_uid:
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def _give_all(self) -> None:
         """Make the ordinary user the owner of what was written for it."""
@@ -85,7 +98,9 @@ class GnomeShell(Mutter):
             wait_until(lambda: self._evaluates("Main.layoutManager._startingUp === false"), "the shell", 60)
             self.eval("Main.overview.hide()")
             wait_until(lambda: self._evaluates("!Main.overview.visible"), "a closed overview")
-            wait_until(lambda: self._evaluates("imports.misc.ibusManager.getIBusManager()._ready"), "IBus", 60)
+            wait_until(
+                lambda: self._evaluates("imports.misc.ibusManager.getIBusManager()._ready"), "IBus", 60
+            )
         super()._ready()
 
     def eval(self, code: str) -> str:
@@ -115,3 +130,12 @@ class ShellFoot(MutterFoot):
 
 class ShellGtkEntry(MutterGtkEntry):
     """See `SwayGtkEntry`."""
+
+
+class ShellPasswordEntry(MutterGtkEntry):
+    """The same as a password's field."""
+
+    title = "recording-password"
+    script = MutterGtkEntry.script.replace(
+        "Gtk.Entry()", "Gtk.Entry(visibility=False, input_purpose=Gtk.InputPurpose.PASSWORD)"
+    )

@@ -4,5 +4,6 @@ backend  what they share
 gnome    mutter's own interface
 portal   the desktop portal
 seat     the keyboard map of the session
+shell    what GNOME tells of itself
 xkb      what its keys type
 """

@@ -36,6 +36,10 @@ FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 # second. (Without this, GTK programs under a loaded mutter were thrown out of their session.)
 BURST_EVENTS = 200
 EVENTS_PER_S = 300
+# Where keys lag behind the modifiers: before a modifier changes, the keys have at least so long, and so many
+# round trips to the desktop.
+LAG_S = 0.005
+LAG_ROUND_TRIPS = 3
 NO_KEY = 240  # KEY_UNKNOWN, which no map gives a meaning
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 
@@ -51,6 +55,9 @@ class Keyboard(Protocol):
 
     def aim(self) -> None:
         """Raise `DesktopError` where the desktop tells that keys would go to something that is no window."""
+
+    def lags(self) -> bool:
+        """Return whether a key may reach the window with the modifiers of a later key."""
 
     def confirm(self) -> None:
         """Return when the desktop has carried out every key so far; `BusError` when that cannot be shown."""
@@ -173,11 +180,20 @@ class Pace:
             self._sleep(-self._room / EVENTS_PER_S)
 
 
+def lag_pause(round_trip_s: float) -> float:
+    """Return how long keys have to reach a window before a modifier changes: longer on a busy machine."""
+    return max(LAG_S, LAG_ROUND_TRIPS * round_trip_s)
+
+
 class Typist:
     """Types once. `sent` counts the characters that may have reached a window."""
 
-    def __init__(self, keyboard: Keyboard, layout: Layout) -> None:
+    def __init__(
+        self, keyboard: Keyboard, layout: Layout, sleep: Callable[[float], object] = gevent.sleep
+    ) -> None:
         self._keyboard = keyboard
+        self._lags = keyboard.lags()
+        self._sleep = sleep
         self._pace = Pace()
         self._held: list[int] = []
         self.caps_lock = keyboard.caps_lock
@@ -196,18 +212,26 @@ class Typist:
                 self._keyboard.press(press.code, False)
         finally:
             with contextlib.suppress(BusError):
-                self._hold(())
+                self._hold(())  # after an error too, when some of the keys may still be on their way
         self._keyboard.confirm()
         self.whole = True
 
     def _hold(self, wanted: tuple[int, ...]) -> None:
-        self._pace.spend(2 * len({*self._held} ^ {*wanted}))  # the key, and the modifiers that it changes
+        changed = {*self._held} ^ {*wanted}
+        if changed and self.sent and self._lags:
+            self._let_keys_arrive()
+        self._pace.spend(2 * len(changed))  # the key, and the modifiers that it changes
         for code in [code for code in self._held if code not in wanted]:
             self._keyboard.press(code, False)
             self._held.remove(code)
         for code in [code for code in wanted if code not in self._held]:
             self._keyboard.press(code, True)
             self._held.append(code)
+
+    def _let_keys_arrive(self) -> None:
+        asked = time.monotonic()
+        self._keyboard.confirm()
+        self._sleep(lag_pause(time.monotonic() - asked))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from jeepney import DBusAddress, HeaderFields, MatchRule
 
 from novakey.desktop.base import DesktopError, Unusable
 from novakey.desktop.pipe import write_and_close
-from novakey.desktop.remote import xkb
+from novakey.desktop.remote import shell, xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import MANAGER_HINT, NOTHING, TEXTS
@@ -29,20 +29,11 @@ from novakey.session.dbus import Bus, BusError
 NAME = "org.gnome.Mutter.RemoteDesktop"
 PROBE_S = 1.0
 
-OVERVIEW = "GNOME's overview is open, whose search field would get the text: close it, then send again"
-SHELL = "org.gnome.Shell"
 
 _ROOT = DBusAddress("/org/gnome/Mutter/RemoteDesktop", NAME, NAME)
 _SESSION = f"{NAME}.Session"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _SIGNALS = {"SelectionTransfer": "su", "SelectionOwnerChanged": "a{sv}", "Closed": ""}
-
-_SHELL_PROPERTIES = DBusAddress("/org/gnome/Shell", SHELL, _PROPERTIES)
-# The bus without a shell, and a shell without an overview; any other refusal counts as an open one.
-_NO_OVERVIEW = frozenset(
-    f"org.freedesktop.DBus.Error.{name}"
-    for name in ("ServiceUnknown", "NameHasNoOwner", "UnknownProperty", "UnknownInterface", "InvalidArgs")
-)
 
 _log = logging.getLogger(__name__)
 
@@ -124,21 +115,14 @@ class MutterKeyboard(_Session):
         return bool(on)
 
     def aim(self) -> None:
-        if self._overview_is_open():
-            raise DesktopError(OVERVIEW)
+        if shell.overview_is_open(self.bus):
+            raise DesktopError(shell.OVERVIEW)
+
+    def lags(self) -> bool:
+        return shell.keys_lag(self.bus)
 
     def confirm(self) -> None:
         self.caps_lock()  # each key was a call of its own; this shows that the session is still there
-
-    def _overview_is_open(self) -> bool:
-        asked = (SHELL, "OverviewActive")
-        try:
-            ((_, active),) = self.bus.call(
-                _SHELL_PROPERTIES, "Get", "ss", asked, PROBE_S, start=False, returns="v"
-            )
-        except BusError as error:
-            return error.name not in _NO_OVERVIEW
-        return active is not False
 
 
 class _MutterClipboard(_Session):

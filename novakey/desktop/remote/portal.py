@@ -22,7 +22,7 @@ from jeepney import DBusAddress, HeaderFields, MatchRule
 from jeepney.bus_messages import message_bus
 
 from novakey.desktop.base import CannotType, DesktopError, RestoreTokenStore, Unusable
-from novakey.desktop.remote import xkb
+from novakey.desktop.remote import shell, xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import SelectionOwner
@@ -172,7 +172,11 @@ class PortalKeyboard:
         return False
 
     def aim(self) -> None:
-        return
+        if shell.overview_is_open(self._bus):
+            raise DesktopError(shell.OVERVIEW)
+
+    def lags(self) -> bool:
+        return shell.keys_lag(self._bus)
 
     def is_proven(self) -> bool:
         """Whether the portal, and what is behind it, still have this very session; a round trip to each."""

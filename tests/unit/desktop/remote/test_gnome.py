@@ -20,7 +20,8 @@ from support.x11 import Recorder, differs, wait_until
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import DesktopError
-from novakey.desktop.remote.gnome import SHELL, MutterBackend
+from novakey.desktop.remote import shell
+from novakey.desktop.remote.gnome import MutterBackend
 from novakey.desktop.select import Chooser
 from novakey.messages.policy.target import TargetPolicy
 from novakey.secret import Secret
@@ -157,14 +158,14 @@ def test_a_seat_without_a_keyboard_gets_the_first_key_too() -> None:
             assert foot.wait_for("first") == "first"
 
 
-def shell(mutter: Mutter, answer: Callable[[], Answer]) -> AbstractContextManager[None]:
+def shell_of(mutter: Mutter, answer: Callable[[], Answer]) -> AbstractContextManager[None]:
     """Stand in for GNOME's shell, of which mutter alone lacks what it tells of itself."""
-    return double(mutter.session["DBUS_SESSION_BUS_ADDRESS"], SHELL, lambda method, call: answer())
+    return double(mutter.session["DBUS_SESSION_BUS_ADDRESS"], shell.NAME, lambda method, call: answer())
 
 
 def test_while_the_overview_is_open_nothing_is_typed(mutter: Mutter) -> None:
     active = True
-    with MutterFoot(mutter) as foot, shell(mutter, lambda: ("v", (("b", active),))):
+    with MutterFoot(mutter) as foot, shell_of(mutter, lambda: ("v", (("b", active),))):
         with pytest.raises(DesktopError, match="overview is open") as caught:
             MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         assert (caught.value.typed, foot.text()) == (0, "")
@@ -177,7 +178,7 @@ def test_while_the_overview_is_open_nothing_is_typed(mutter: Mutter) -> None:
 def test_a_shell_that_does_not_tell_counts_as_one_with_its_overview_open(
     mutter: Mutter, answer: Answer
 ) -> None:
-    with MutterFoot(mutter) as foot, shell(mutter, lambda: answer):
+    with MutterFoot(mutter) as foot, shell_of(mutter, lambda: answer):
         with pytest.raises(DesktopError, match="overview is open"):
             MutterBackend().type_text(Secret(b"secret"), DEADLINE_S, anywhere)
         assert foot.text() == ""
