@@ -41,6 +41,7 @@ from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.window import PairingWindows
+from novakey.session.input_method import InputMethods
 from novakey.system import peer, systemd
 from novakey.system.files import private_folder
 from novakey.system.folder_lock import FolderLock
@@ -114,7 +115,8 @@ class Daemon:
             clock,
             self._windows.host,
         )
-        self._output = Output(settings, self._chooser)
+        self._input_methods = InputMethods()
+        self._output = Output(settings, self._chooser, self._input_methods)
         self._audit = audit.opened(settings, paths.log)
         self._injector = self._new_injector(settings)
         self._handler = Handler(
@@ -217,6 +219,7 @@ class Daemon:
             self._control.stop()
         self._history.close()
         self._chooser.close()
+        self._input_methods.close()
         self._notifications.close()
         self._audit.close()
 

@@ -35,6 +35,13 @@ class Checked(Delivery, Protocol):
         """Raise `Refused` unless the text may go on the clipboard while this has the focus."""
 
 
+class InputMethods(Protocol):
+    """The input methods of the session."""
+
+    def obstacle(self) -> str | None:
+        """Return why a text that is typed now would not arrive as it is; None where nothing tells so."""
+
+
 class Delivered(NamedTuple):
     """How a delivery ended. `may_be_out` is false where provably nothing of the text has left us."""
 
@@ -50,9 +57,12 @@ class Output:
     after the daemon, and go away again.
     """
 
-    def __init__(self, settings: Settings, choose: Callable[[], Backend]) -> None:
+    def __init__(
+        self, settings: Settings, choose: Callable[[], Backend], input_methods: InputMethods | None = None
+    ) -> None:
         self._settings = settings
         self._choose = choose
+        self._input_methods = input_methods
         self._ends = ClipboardEnds(settings.clipboard_clear_s)
         # A helper or display that hangs must not hold the next delivery for longer.
         self._deadline_s = float(settings.delivery_timeout_s)
@@ -128,6 +138,9 @@ class Output:
                 return Delivered(Outcome.INTERNAL_ERROR, problem)
             return self._paste(backend, text, delivery)
         try:
+            obstacle = None if self._input_methods is None else self._input_methods.obstacle()
+            if obstacle is not None:
+                raise DesktopError(obstacle)
             backend.type_text(text, self._deadline_s, delivery)
         except DesktopError as error:
             return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), delivery)

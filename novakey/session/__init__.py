@@ -5,5 +5,6 @@ notifications  notifications, with buttons
 mdns           this computer's name on the local network
 screen_lock    whether the screen is locked
 viewer         a picture in the person's viewer
+input_method   whether an input method makes other characters of the keys
 atspi          the element with the focus (AT-SPI)
 """

@@ -22,7 +22,7 @@ from novakey.desktop.remote.gnome import MutterBackend
 from novakey.secret import Secret
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
-TEXTS = 300
+TEXTS = 100
 DEADLINE_S = 20.0
 KINDS = [ShellGtkEntry, ShellPasswordEntry, ShellFoot]
 
