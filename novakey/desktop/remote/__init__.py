@@ -5,5 +5,6 @@ gnome    mutter's own interface
 portal   the desktop portal
 seat     the keyboard map of the session
 shell    what GNOME tells of itself
+sources  which layout is in effect under GNOME
 xkb      what its keys type
 """

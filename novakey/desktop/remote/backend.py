@@ -59,6 +59,9 @@ class Keyboard(Protocol):
     def lags(self) -> bool:
         """Return whether a key may reach the window with the modifiers of a later key."""
 
+    def find_group(self, layout: Layout) -> None:
+        """Tell a map of several layouts which of them is in effect, where the desktop tells."""
+
     def confirm(self) -> None:
         """Return when the desktop has carried out every key so far; `BusError` when that cannot be shown."""
 
@@ -146,6 +149,8 @@ class RemoteBackend(Backend):
                         if not had_one:
                             gevent.sleep(FIRST_KEYBOARD_S)
                         keyboard.aim()
+                        if layout.has_several:
+                            keyboard.find_group(layout)
                         typist = Typist(keyboard, layout)
                         yield typist
                     finally:
@@ -207,7 +212,7 @@ class Typist:
             for press in presses:
                 self._pace.spend(2)
                 self._hold(press.holding)
-                self.sent += 1
+                self.sent += not press.ends
                 self._keyboard.press(press.code, True)
                 self._keyboard.press(press.code, False)
         finally:

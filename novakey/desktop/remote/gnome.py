@@ -21,6 +21,7 @@ from novakey.desktop.base import DesktopError, Unusable
 from novakey.desktop.pipe import write_and_close
 from novakey.desktop.remote import shell, xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
+from novakey.desktop.remote.xkb import Layout
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import MANAGER_HINT, NOTHING, TEXTS
 from novakey.secret import Secret, erase
@@ -120,6 +121,9 @@ class MutterKeyboard(_Session):
 
     def lags(self) -> bool:
         return shell.keys_lag(self.bus)
+
+    def find_group(self, layout: Layout) -> None:
+        shell.find_group(self.bus, layout)
 
     def confirm(self) -> None:
         self.caps_lock()  # each key was a call of its own; this shows that the session is still there

@@ -24,6 +24,7 @@ from jeepney.bus_messages import message_bus
 from novakey.desktop.base import CannotType, DesktopError, RestoreTokenStore, Unusable
 from novakey.desktop.remote import shell, xkb
 from novakey.desktop.remote.backend import Clipboard, Keyboard, RemoteBackend
+from novakey.desktop.remote.xkb import Layout
 from novakey.desktop.wayland import session
 from novakey.desktop.wayland.selection import SelectionOwner
 from novakey.secret import Secret
@@ -177,6 +178,9 @@ class PortalKeyboard:
 
     def lags(self) -> bool:
         return shell.keys_lag(self._bus)
+
+    def find_group(self, layout: Layout) -> None:
+        shell.find_group(self._bus, layout)
 
     def is_proven(self) -> bool:
         """Whether the portal, and what is behind it, still have this very session; a round trip to each."""

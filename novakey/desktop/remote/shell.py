@@ -7,10 +7,13 @@ Shift goes straight to the window. So a key that is still on its way gets the Sh
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from jeepney import DBusAddress
 
+from novakey.desktop.remote import sources
+from novakey.desktop.remote.xkb import Layout
 from novakey.session.dbus import Bus, BusError
 
 NAME = "org.gnome.Shell"
@@ -42,6 +45,16 @@ def keys_lag(bus: Bus) -> bool:
     except BusError:
         return True
     return version is not None and not is_exact(version)
+
+
+def find_group(bus: Bus, layout: Layout) -> None:
+    """Tell a map of several layouts which of them is in effect, where there is a shell whose settings say."""
+    with suppress(BusError):
+        if _property(bus, "ShellVersion") is None:
+            return
+        source = sources.current()
+        if source is not None:
+            layout.use_named(source)
 
 
 def is_exact(version: object) -> bool:

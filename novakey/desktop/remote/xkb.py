@@ -31,12 +31,23 @@ _MODIFIER_KEYS = (50, 37, 108)
 _SHIFT_KEY, _CONTROL_KEY = 0xFFE1, 0xFFE3
 
 
+# Dead keys that give an ASCII character with the space bar in every table of compositions.
+_DEAD = {0xFE50: "`", 0xFE52: "^", 0xFE53: "~"}
+_SPACE = 57
+
+
 @dataclass(frozen=True)
 class Press:
     """One key by its evdev code, and the keys that are held down with it."""
 
     code: int
     holding: tuple[int, ...] = ()
+    ends: bool = False
+    """Whether it completes the character of the dead key before it."""
+
+
+Way = tuple[Press, ...]
+"""The keys that type one character."""
 
 
 def available() -> bool:
@@ -57,39 +68,72 @@ class Layout:
         if not self._keymap:
             library.xkb_context_unref(self._context)
             raise DesktopError("the compositor's keyboard map cannot be read")
-        self._found: dict[bool, dict[int, Press]] = {}  # by whether Caps Lock is on
+        self._found: dict[bool, dict[int, Way]] = {}  # by whether Caps Lock is on
+        self._groups: Sequence[int] = range(library.xkb_keymap_num_layouts(self._keymap))
 
     def close(self) -> None:
         """Free the map."""
         self._lib.xkb_keymap_unref(self._keymap)
         self._lib.xkb_context_unref(self._context)
 
-    def plan(self, text: Iterable[str], caps_lock: bool) -> list[Press]:
-        """Return the keys that type a text in any of the layouts.
+    @property
+    def has_several(self) -> bool:
+        """Whether there is more than one layout that may be in effect."""
+        return len(self._groups) > 1
 
-        No event tells which one that is, so each character must be under the same keys in all of them.
+    def use(self, group: int) -> None:
+        """Let one of the layouts be in effect, by its number; one that is not there changes nothing."""
+        if group in range(self._lib.xkb_keymap_num_layouts(self._keymap)):
+            self._groups, self._found = (group,), {}
+
+    def use_named(self, source: str) -> None:
+        """Let the layout `de` or `de+nodeadkeys` be in effect, if exactly one in the map has its name."""
+        layout, _, variant = source.partition("+")
+        if not layout:
+            return
+        names = _Names(b"evdev", b"pc105", layout.encode(), variant.encode(), b"")
+        alone = self._lib.xkb_keymap_new_from_names(self._context, ctypes.byref(names), 0)
+        if not alone:
+            return
+        wanted = self._lib.xkb_keymap_layout_get_name(alone, 0)
+        self._lib.xkb_keymap_unref(alone)
+        count = self._lib.xkb_keymap_num_layouts(self._keymap)
+        named = [
+            group
+            for group in range(count)
+            if self._lib.xkb_keymap_layout_get_name(self._keymap, group) == wanted
+        ]
+        if len(named) == 1:
+            self.use(named[0])
+
+    def plan(self, text: Iterable[str], caps_lock: bool) -> list[Press]:
+        """Return the keys that type a text in the layout in effect.
+
+        While that is not known, each character must be under the same keys in all layouts.
         `DesktopError` when one is not.
         """
         found = self._found.get(caps_lock)
         if found is None:
-            groups = range(self._lib.xkb_keymap_num_layouts(self._keymap))
-            found = self._found[caps_lock] = _in_all([self._table(group, caps_lock) for group in groups])
+            tables = [self._table(group, caps_lock) for group in self._groups]
+            found = self._found[caps_lock] = _in_all(tables)
         try:
-            return [found[keysyms.of_character(character)] for character in text]
+            return [press for character in text for press in found[keysyms.of_character(character)]]
         except KeyError:
             raise DesktopError(LACKS) from None
 
     def shortcut(self, letter: str) -> Press:
-        """Control and the key of a letter in the first layout; `DesktopError` when there is none."""
-        ways = self._table(0, caps_lock=False).get(keysyms.of_character(letter), [])
-        control = self._key_of(_CONTROL_KEY, 0)
-        if control is None or not ways or ways[0].holding:
+        """Control and the key of a letter in the layout in effect, else the first; `DesktopError` without one."""
+        group = self._groups[0]
+        ways = self._table(group, caps_lock=False).get(keysyms.of_character(letter), [])
+        control = self._key_of(_CONTROL_KEY, group)
+        if control is None or not ways or len(ways[0]) > 1 or ways[0][0].holding:
             raise DesktopError("the keyboard lacks a key of the paste shortcut")
-        return Press(ways[0].code, (control,))
+        return Press(ways[0][0].code, (control,))
 
-    def _table(self, group: int, caps_lock: bool) -> dict[int, list[Press]]:
-        """Every way to each keysym: fewest modifiers first."""
-        table: dict[int, list[Press]] = {}
+    def _table(self, group: int, caps_lock: bool) -> dict[int, list[Way]]:
+        """Every way to each keysym: fewest modifiers first, and dead keys last."""
+        table: dict[int, list[Way]] = {}
+        dead: dict[int, list[Way]] = {}
         held = [self._key_of(symbol, group) for symbol in (_SHIFT_KEY, keysyms.LEVEL3_SHIFT)]
         shift, level3 = (() if code is None else (code,) for code in held)
         for holding in dict.fromkeys(((), shift, level3, (*shift, *level3))):
@@ -97,9 +141,16 @@ class Layout:
                 for code in holding:
                     self._lib.xkb_state_update_key(state, code + _EVDEV, _DOWN)
                 for key in (code + _EVDEV for code in _BLOCK):
+                    press = Press(key - _EVDEV, holding)
                     symbol = self._symbol(state, key)
                     if symbol is not None:
-                        table.setdefault(symbol, []).append(Press(key - _EVDEV, holding))
+                        table.setdefault(symbol, []).append((press,))
+                    composed = _DEAD.get(self._lib.xkb_state_key_get_one_sym(state, key))
+                    if composed is not None:
+                        way = (press, Press(_SPACE, ends=True))
+                        dead.setdefault(keysyms.of_character(composed), []).append(way)
+        for symbol, ways in dead.items():
+            table.setdefault(symbol, []).extend(ways)
         return table
 
     def _symbol(self, state: int, key: int) -> int | None:
@@ -130,7 +181,7 @@ class Layout:
             self._lib.xkb_state_unref(state)
 
 
-def _in_all(tables: Sequence[dict[int, list[Press]]]) -> dict[int, Press]:
+def _in_all(tables: Sequence[dict[int, list[Way]]]) -> dict[int, Way]:
     """Return the keys that type the same in every table."""
     first, *others = tables
     found = {}
@@ -140,6 +191,12 @@ def _in_all(tables: Sequence[dict[int, list[Press]]]) -> dict[int, Press]:
                 found[symbol] = way
                 break
     return found
+
+
+class _Names(ctypes.Structure):
+    """xkb_rule_names."""
+
+    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]
 
 
 @cache
@@ -159,7 +216,9 @@ def _declare(library: Any) -> None:
         "context_unref": (None, [pointer]),
         "keymap_new_from_buffer": (pointer, [pointer, ctypes.c_char_p, size, ctypes.c_int, ctypes.c_int]),
         "keymap_unref": (None, [pointer]),
+        "keymap_new_from_names": (pointer, [pointer, ctypes.POINTER(_Names), ctypes.c_int]),
         "keymap_num_layouts": (u32, [pointer]),
+        "keymap_layout_get_name": (ctypes.c_char_p, [pointer, u32]),
         "keymap_mod_get_index": (u32, [pointer, ctypes.c_char_p]),
         "state_new": (pointer, [pointer]),
         "state_unref": (None, [pointer]),
