@@ -37,6 +37,8 @@ toolkit-accessibility={accessible}
 class GnomeShell(Mutter):
     """GNOME Shell with one screen. `sources` are its input sources, the first in effect."""
 
+    start_s = 120.0
+
     def __init__(self, *sources: tuple[str, str], locale: str = "C.UTF-8", keyboard: bool = True) -> None:
         super().__init__(keyboard)
         self._sources = sources or (("xkb", "us"),)
@@ -95,13 +97,21 @@ class GnomeShell(Mutter):
 
     def _ready(self) -> None:
         with session_of(self.session):
-            wait_until(lambda: self._evaluates("Main.layoutManager._startingUp === false"), "the shell", 60)
+            wait_until(
+                lambda: self._evaluates("Main.layoutManager._startingUp === false"), "the shell", self.start_s
+            )
             self.eval("Main.overview.hide()")
-            wait_until(lambda: self._evaluates("!Main.overview.visible"), "a closed overview")
+            wait_until(lambda: self._evaluates("!Main.overview.visible"), "a closed overview", self.start_s)
             wait_until(
                 lambda: self._evaluates("imports.misc.ibusManager.getIBusManager()._ready"), "IBus", 60
             )
         super()._ready()
+
+    @property
+    def session(self) -> dict[str, str]:
+        """See `Compositor.session`; with the variables by which its settings and its IBus are found."""
+        names = ("GSETTINGS_BACKEND", "XDG_CONFIG_HOME")
+        return {**super().session, **{name: self.env[name] for name in names}}
 
     def eval(self, code: str) -> str:
         """Run JavaScript in the shell; its result as JSON."""

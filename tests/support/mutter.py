@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from support.wayland import Compositor, RecordingFoot, SwayGtkEntry, session_of
-from support.x11 import START_S, Recorder, listens, wait_until
+from support.x11 import Recorder, listens, wait_until
 
 from novakey.desktop.remote.backend import NO_KEY
 from novakey.desktop.remote.gnome import MutterKeyboard
@@ -48,7 +48,7 @@ class Mutter(Compositor):
 
     def _ready(self) -> None:
         with session_of(self.session):
-            wait_until(self._answers, "mutter's remote desktop", START_S)
+            wait_until(self._answers, "mutter's remote desktop", self.start_s)
             if self.with_keyboard:
                 self._person = MutterKeyboard()
                 for down in (True, False):

@@ -43,8 +43,23 @@ def ordinary_user(folder: Path) -> dict[str, Any]:
     return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
 
 
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Be the ordinary user, as a service is that lets in nobody else; no change for one who is."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(UNPRIVILEGED, UNPRIVILEGED, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
 class Compositor:
     """A compositor in a folder of its own. `env` is the environment for its clients."""
+
+    start_s: float = START_S
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[Any]] = []
@@ -68,7 +83,7 @@ class Compositor:
         }
         try:
             self._start()
-            wait_until(self._sockets, "the compositor")
+            wait_until(self._sockets, "the compositor", self.start_s)
             self.env["WAYLAND_DISPLAY"] = self._sockets()[0]
             self._ready()
         except BaseException:
@@ -227,7 +242,7 @@ class SwayGtkEntry(SwayRecorder, RecordingGtkEntry):
 def session_of(variables: dict[str, str]) -> Iterator[None]:
     """Variables of this process, for backends that run in it; others that lead to a screen are taken away."""
     names = ("XDG_RUNTIME_DIR", "WAYLAND_DISPLAY", "SWAYSOCK", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    before = {name: os.environ.pop(name) for name in (*names, *variables) if name in os.environ}
     os.environ.update({"DBUS_SESSION_BUS_ADDRESS": "disabled:", **variables})
     try:
         yield

@@ -122,7 +122,7 @@ class Layout:
             raise DesktopError(LACKS) from None
 
     def shortcut(self, letter: str) -> Press:
-        """Control and the key of a letter in the layout in effect, else the first; `DesktopError` without one."""
+        """Control and the key of a letter, in the layout in effect or else the first; or `DesktopError`."""
         group = self._groups[0]
         ways = self._table(group, caps_lock=False).get(keysyms.of_character(letter), [])
         control = self._key_of(_CONTROL_KEY, group)
