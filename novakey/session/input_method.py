@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,17 @@ class InputMethods:
 
     def composing(self) -> str | None:
         """Return the name of the active engine if it composes; None where none does or none tells."""
+        engine = next(filter(composes, self._engines()), None)
+        return engine if engine is None or _NAME.fullmatch(engine) else "of an unknown name"
+
+    def is_active(self) -> bool:
+        """Return whether keys go through an input method, also one that changes nothing."""
+        return any(self._engines())
+
+    def _engines(self) -> Iterator[str]:
         for ask in (self._fcitx, _ibus):
             with suppress(BusError, ValueError, TypeError, LookupError):
-                engine = ask()
-                if composes(engine):
-                    return engine if _NAME.fullmatch(engine) else "of an unknown name"
-        return None
+                yield ask()
 
     def obstacle(self) -> str | None:
         """Return why a text that is typed now would not arrive as it is; None where nothing tells so."""

@@ -23,6 +23,8 @@ CHUNK = 8
 # beyond them a program must read as it goes.
 BURST_CHUNKS = 64
 PAUSE_S = 0.01
+# Through an input method, which may hand on a key after a later one that it lets pass.
+ONE_BY_ONE_S = 0.012
 X11_ONLY_ASCII = "the window is an X11 program under Xwayland, into which only ASCII can be typed safely"
 NO_FOCUS = "no window has the keyboard focus"
 
@@ -30,10 +32,17 @@ NO_FOCUS = "no window has the keyboard focus"
 class Typist:
     """Types once. `sent` counts the characters that may have reached a window."""
 
-    def __init__(self, keyboard: VirtualKeyboard, focus: FocusReader | None, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        keyboard: VirtualKeyboard,
+        focus: FocusReader | None,
+        delivery: Delivery,
+        one_by_one: bool = False,
+    ) -> None:
         self._keyboard = keyboard
         self._focus = focus
         self._delivery = delivery
+        self._one_by_one = one_by_one
         self._window: int | str | None = None
         self.sent = 0
         self.whole = False  # every key went out to the window
@@ -64,6 +73,9 @@ class Typist:
                 stroke = self._keyboard.stroke(character)
             assert stroke is not None
             self._tap(stroke)
+            if self._one_by_one:
+                self._keyboard.settle()
+                gevent.sleep(ONE_BY_ONE_S)
             if at % CHUNK and at < total:
                 continue
             self._keyboard.settle()

@@ -22,6 +22,7 @@ from novakey.desktop.wayland.session import within
 from novakey.desktop.wayland.typing import NO_FOCUS, Typist
 from novakey.desktop.wayland.virtual_keyboard import VirtualKeyboard
 from novakey.secret import Secret
+from novakey.session.input_method import InputMethods
 
 FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
@@ -43,6 +44,7 @@ class WlrootsBackend(Backend):
 
     def __init__(self) -> None:
         self._owner: SelectionOwner | None = None
+        self._input_methods = InputMethods()
 
     @classmethod
     def unavailable(cls) -> Unusable | None:
@@ -73,7 +75,9 @@ class WlrootsBackend(Backend):
 
     def type_text(self, text: Secret, deadline_s: float, delivery: Delivery) -> None:
         """See `Backend.type_text`."""
-        with _typist(deadline_s, delivery) as typist:
+        until = time.monotonic() + deadline_s
+        one_by_one = self._input_methods.is_active()
+        with _typist(until - time.monotonic(), delivery, one_by_one) as typist:
             typist.aim()
             typist.type(text)
 
@@ -111,6 +115,7 @@ class WlrootsBackend(Backend):
     def close(self) -> None:
         """See `Backend.close`."""
         self._let_go(1)
+        self._input_methods.close()
 
     def _let_go(self, tries: int) -> None:
         owner, self._owner = self._owner, None
@@ -128,7 +133,7 @@ class WlrootsBackend(Backend):
 
 
 @contextmanager
-def _typist(deadline_s: float, delivery: Delivery) -> Iterator[Typist]:
+def _typist(deadline_s: float, delivery: Delivery, one_by_one: bool = False) -> Iterator[Typist]:
     """Make a typist for one delivery; an error carries the number of characters sent."""
     typist: Typist | None = None
     try:
@@ -139,7 +144,7 @@ def _typist(deadline_s: float, delivery: Delivery) -> Iterator[Typist]:
                 raise CannotType("this compositor lets no client have a keyboard") from None
             focus = wayland_focus.reader(connection)
             try:
-                typist = Typist(keyboard, focus, delivery)
+                typist = Typist(keyboard, focus, delivery, one_by_one)
                 yield typist
             finally:
                 if focus is not None:

@@ -64,6 +64,7 @@ def test_fcitx_tells_the_engine_of_the_focused_window(
 ) -> None:
     with double(bus.address, FCITX, lambda method, call: answer):
         assert methods.composing() == name
+        assert methods.is_active() is (answer is not None and answer[0] == "s" and answer[1] != ("",))
 
 
 def described(name: str) -> Answer:
