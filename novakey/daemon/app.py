@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -41,7 +41,6 @@ from novakey.pairing.display import Display
 from novakey.pairing.handshake import Handshake
 from novakey.pairing.refusal import RefusedPhone
 from novakey.pairing.window import PairingWindows
-from novakey.session.input_method import InputMethods
 from novakey.system import peer, systemd
 from novakey.system.files import private_folder
 from novakey.system.folder_lock import FolderLock
@@ -49,7 +48,16 @@ from novakey.system.paths import Paths
 from novakey.wire import crypto
 from novakey.wire.uri import PairingUri
 
+if TYPE_CHECKING:
+    from novakey.session.input_method import InputMethods
+
 log = logging.getLogger(__name__)
+
+
+def _input_methods() -> InputMethods:
+    from novakey.session.input_method import InputMethods  # with the message bus, which no start needs
+
+    return InputMethods()
 
 
 def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> None:
@@ -115,8 +123,7 @@ class Daemon:
             clock,
             self._windows.host,
         )
-        self._input_methods = InputMethods()
-        self._output = Output(settings, self._chooser, self._input_methods)
+        self._output = Output(settings, self._chooser, _input_methods)
         self._audit = audit.opened(settings, paths.log)
         self._injector = self._new_injector(settings)
         self._handler = Handler(
@@ -219,7 +226,6 @@ class Daemon:
             self._control.stop()
         self._history.close()
         self._chooser.close()
-        self._input_methods.close()
         self._notifications.close()
         self._audit.close()
 

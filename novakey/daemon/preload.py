@@ -34,6 +34,7 @@ _DESKTOP = {
 MODULES = (
     "novakey.control.owner",
     "novakey.session.atspi",
+    "novakey.session.input_method",
     "novakey.session.screen_lock",
     "novakey.session.notifications",
     "novakey.session.mdns",

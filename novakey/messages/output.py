@@ -41,6 +41,9 @@ class InputMethods(Protocol):
     def obstacle(self) -> str | None:
         """Return why a text that is typed now would not arrive as it is; None where nothing tells so."""
 
+    def close(self) -> None:
+        """Close the connection to them."""
+
 
 class Delivered(NamedTuple):
     """How a delivery ended. `may_be_out` is false where provably nothing of the text has left us."""
@@ -58,11 +61,15 @@ class Output:
     """
 
     def __init__(
-        self, settings: Settings, choose: Callable[[], Backend], input_methods: InputMethods | None = None
+        self,
+        settings: Settings,
+        choose: Callable[[], Backend],
+        input_methods: Callable[[], InputMethods] | None = None,
     ) -> None:
         self._settings = settings
         self._choose = choose
-        self._input_methods = input_methods
+        self._make_input_methods = input_methods
+        self._input_methods: InputMethods | None = None
         self._ends = ClipboardEnds(settings.clipboard_clear_s)
         # A helper or display that hangs must not hold the next delivery for longer.
         self._deadline_s = float(settings.delivery_timeout_s)
@@ -84,6 +91,8 @@ class Output:
         self._stopping = True
         if self._job is not None:
             self._job.kill(block=False)
+        if self._input_methods is not None:
+            self._input_methods.close()
 
     def prepare(self) -> None:
         """Prepare for the delivery that is likely after a phone armed. Returns at once."""
@@ -138,13 +147,20 @@ class Output:
                 return Delivered(Outcome.INTERNAL_ERROR, problem)
             return self._paste(backend, text, delivery)
         try:
-            obstacle = None if self._input_methods is None else self._input_methods.obstacle()
-            if obstacle is not None:
-                raise DesktopError(obstacle)
+            self._check_input_method(backend)
             backend.type_text(text, self._deadline_s, delivery)
         except DesktopError as error:
             return self._instead(backend, text, error, max(LAST_S, until - time.monotonic()), delivery)
         return Delivered(Outcome.TYPED, backend.typed_msg, True)
+
+    def _check_input_method(self, backend: Backend) -> None:
+        if self._make_input_methods is None or backend.name in ("windows", "macos"):
+            return
+        if self._input_methods is None:
+            self._input_methods = self._make_input_methods()
+        obstacle = self._input_methods.obstacle()
+        if obstacle is not None:
+            raise DesktopError(obstacle)
 
     def focus(self) -> Focus | None:
         """Return what has the focus now; None where that cannot be told."""

@@ -101,7 +101,7 @@ def test_while_a_chinese_engine_is_active_nothing_is_typed(kind: type[Recorder])
             assert methods.composing() is None
             gnome.choose_source(1)
             wait_until(lambda: methods.composing() == "libpinyin", "the engine")
-            output = Output(Settings(), MutterBackend, methods)
+            output = Output(Settings(), MutterBackend, lambda: methods)
             delivered = output.deliver(Secret(b"nihao"), anywhere)
             assert delivered.msg.startswith("nothing was typed: the input method libpinyin is active")
             assert window.text() == ""

@@ -150,7 +150,7 @@ def test_while_an_engine_composes_nothing_is_typed_and_the_reply_names_it(
     bus: MessageBus, methods: InputMethods
 ) -> None:
     screen = Screen()
-    output = Output(Settings(), lambda: screen, methods)
+    output = Output(Settings(), lambda: screen, lambda: methods)
     engine = "pinyin"
     with double(bus.address, FCITX, lambda method, call: ("s", (engine,))):
         refused = output.deliver(Secret(b"secret"), anywhere)
