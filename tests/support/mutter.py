@@ -96,7 +96,7 @@ class _MutterWindow(Recorder):
             return
         wait_until(self._takes_keys, "the focus")
         self._press(_Z_KEY)  # comes after all that was pressed before
-        wait_until(lambda: self.text().endswith("z"), "the last key")
+        wait_until(lambda: len({*self.text()}) == 2, "the last key")  # whatever the layout has on both
         self.clear()
 
     def _takes_keys(self) -> bool:

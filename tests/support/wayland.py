@@ -45,7 +45,7 @@ def ordinary_user(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def ordinary() -> Iterator[None]:
-    """Be the ordinary user, because a service such as IBus lets in only its own user. Without root nothing changes."""
+    """Be the ordinary user: IBus lets in only its own. Without root nothing changes."""
     if os.geteuid() != 0:
         yield
         return

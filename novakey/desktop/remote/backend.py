@@ -20,6 +20,7 @@ import gevent.event
 
 from novakey.desktop.base import Backend, CannotType, Delivery, DesktopError, Focus
 from novakey.desktop.keysyms import typed_characters
+from novakey.desktop.remote.lag import Lag
 from novakey.desktop.remote.seat import Seat
 from novakey.desktop.remote.xkb import Layout, Press
 from novakey.desktop.wayland import session
@@ -36,10 +37,6 @@ FETCH_S = 1.0  # how long a program has to fetch what it was told to paste
 # second. (Without this, GTK programs under a loaded mutter were thrown out of their session.)
 BURST_EVENTS = 200
 EVENTS_PER_S = 300
-# Where keys lag behind the modifiers: before a modifier changes, the keys have at least so long, and so many
-# round trips to the desktop.
-LAG_S = 0.005
-LAG_ROUND_TRIPS = 3
 NO_KEY = 240  # KEY_UNKNOWN, which no map gives a meaning
 SETTLE_S = 0.02  # a program that watches the clipboard fetches at once; that is no paste
 
@@ -144,16 +141,19 @@ class RemoteBackend(Backend):
                     # The keyboard is made when its first key comes, which is lost with it.
                     keyboard.press(NO_KEY, True)
                     keyboard.press(NO_KEY, False)
-                    layout = Layout(seat.keymap())
+                    layout, lag = Layout(seat.keymap()), None
                     try:
                         if not had_one:
                             gevent.sleep(FIRST_KEYBOARD_S)
                         keyboard.aim()
                         if layout.has_several:
                             keyboard.find_group(layout)
-                        typist = Typist(keyboard, layout)
+                        lag = Lag(keyboard.confirm) if keyboard.lags() else None
+                        typist = Typist(keyboard, layout, lag)
                         yield typist
                     finally:
+                        if lag is not None:
+                            lag.close()
                         layout.close()
                 finally:
                     keyboard.stop()
@@ -185,20 +185,12 @@ class Pace:
             self._sleep(-self._room / EVENTS_PER_S)
 
 
-def lag_pause(round_trip_s: float) -> float:
-    """Return how long keys have to reach a window before a modifier changes: longer on a busy machine."""
-    return max(LAG_S, LAG_ROUND_TRIPS * round_trip_s)
-
-
 class Typist:
     """Types once. `sent` counts the characters that may have reached a window."""
 
-    def __init__(
-        self, keyboard: Keyboard, layout: Layout, sleep: Callable[[float], object] = gevent.sleep
-    ) -> None:
+    def __init__(self, keyboard: Keyboard, layout: Layout, lag: Lag | None = None) -> None:
         self._keyboard = keyboard
-        self._lags = keyboard.lags()
-        self._sleep = sleep
+        self._lag = lag
         self._pace = Pace()
         self._held: list[int] = []
         self.caps_lock = keyboard.caps_lock
@@ -223,8 +215,8 @@ class Typist:
 
     def _hold(self, wanted: tuple[int, ...]) -> None:
         changed = {*self._held} ^ {*wanted}
-        if changed and self.sent and self._lags:
-            self._let_keys_arrive()
+        if changed and self.sent and self._lag is not None:
+            self._lag.wait()
         self._pace.spend(2 * len(changed))  # the key, and the modifiers that it changes
         for code in [code for code in self._held if code not in wanted]:
             self._keyboard.press(code, False)
@@ -232,11 +224,6 @@ class Typist:
         for code in [code for code in wanted if code not in self._held]:
             self._keyboard.press(code, True)
             self._held.append(code)
-
-    def _let_keys_arrive(self) -> None:
-        asked = time.monotonic()
-        self._keyboard.confirm()
-        self._sleep(lag_pause(time.monotonic() - asked))
 
 
 @contextmanager

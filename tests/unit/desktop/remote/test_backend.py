@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
+from support.dbus import double, message_bus
 
-from novakey.desktop.remote.backend import BURST_EVENTS, EVENTS_PER_S, LAG_S, Pace, Typist, lag_pause
-from novakey.desktop.remote.xkb import Press
+from novakey.desktop.remote.backend import BURST_EVENTS, EVENTS_PER_S, Pace, Typist
+from novakey.desktop.remote.lag import BLIND_S, STEP_S, TURNS, Lag
+from novakey.desktop.remote.xkb import Layout, Press
 
 
 class Clock:
@@ -51,9 +54,8 @@ TEXT = [Press(A), Press(B), Press(A, (SHIFT,)), Press(B, (SHIFT,)), Press(A)]
 class KeyLog:
     """Writes down what a typist does to its keyboard."""
 
-    def __init__(self, lags: bool) -> None:
+    def __init__(self) -> None:
         self.done: list[str] = []
-        self._lags = lags
 
     def press(self, code: int, down: bool) -> None:
         name = {SHIFT: "shift", A: "a", B: "b"}[code]
@@ -67,32 +69,61 @@ class KeyLog:
         return
 
     def lags(self) -> bool:
-        return self._lags
+        return True
+
+    def find_group(self, layout: Layout) -> None:
+        return
 
     def confirm(self) -> None:
-        self.done.append("confirm")
+        self.done.append("asked")
 
     def stop(self) -> None:
         return
 
 
+@pytest.fixture
+def no_ibus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+    monkeypatch.delenv("IBUS_ADDRESS", raising=False)
+
+
 def typed(lags: bool) -> list[str]:
-    keyboard = KeyLog(lags)
-    typist = Typist(keyboard, None, lambda seconds: keyboard.done.append("pause"))  # type: ignore[arg-type]
+    keyboard = KeyLog()
+    lag = Lag(lambda: keyboard.done.append("arrived"), lambda seconds: None) if lags else None
+    typist = Typist(keyboard, None, lag)  # type: ignore[arg-type]
     typist.tap(TEXT)
     assert (typist.sent, typist.whole) == (5, True)
     return keyboard.done
 
 
-def test_where_keys_lag_they_arrive_before_a_modifier_changes() -> None:
-    arrive = ["confirm", "pause"]
-    assert typed(lags=True) == ["a", "b", *arrive, "shift", "a", "b", *arrive, "shift up", "a", "confirm"]
+def test_where_keys_lag_they_arrive_before_a_modifier_changes(no_ibus: None) -> None:
+    arrived = ["arrived"] * TURNS
+    assert typed(lags=True) == ["a", "b", *arrived, "shift", "a", "b", *arrived, "shift up", "a", "asked"]
 
 
 def test_where_keys_do_not_lag_nothing_waits() -> None:
-    assert typed(lags=False) == ["a", "b", "shift", "a", "b", "shift up", "a", "confirm"]
+    assert typed(lags=False) == ["a", "b", "shift", "a", "b", "shift up", "a", "asked"]
 
 
-@pytest.mark.parametrize(("round_trip_s", "pause_s"), [(0.0, LAG_S), (0.001, LAG_S), (0.1, 0.3)])
-def test_a_busy_desktop_is_given_longer(round_trip_s: float, pause_s: float) -> None:
-    assert lag_pause(round_trip_s) == pytest.approx(pause_s)
+def test_without_ibus_to_ask_a_busy_desktop_is_given_longer(no_ibus: None) -> None:
+    slept: list[float] = []
+    Lag(lambda: None, slept.append).wait()
+    assert slept == [STEP_S, BLIND_S]
+    slept.clear()
+    Lag(lambda: gevent.sleep(0.01), slept.append).wait()
+    assert slept[1] >= 3 * TURNS * 0.01
+
+
+def test_the_engine_is_asked_between_the_questions_to_the_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def engine(method: str, call: object) -> tuple[str, tuple[object, ...]]:
+        asked.append(method)
+        return "a{sv}", ({},)
+
+    with message_bus() as bus, double(bus.address, "org.freedesktop.IBus.Simple", engine):
+        monkeypatch.setenv("IBUS_ADDRESS", bus.address)
+        lag = Lag(lambda: asked.append("desktop"), lambda seconds: None)
+        lag.wait()
+        lag.close()
+    assert asked == ["desktop"] * TURNS + ["org.freedesktop.DBus.Properties.GetAll"] + ["desktop"] * TURNS
