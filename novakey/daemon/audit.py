@@ -8,7 +8,7 @@
 The same, and alone in `audit-events.jsonl`
 
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
-    {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied
+    {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied, put away
     {"at":…,"event":"locked","device":"","reason":…}   or reset, restored
 
 One line a decision, owner-only, rotated like the log. Strangers are not in it,

@@ -18,7 +18,7 @@ from novakey.config.settings import Settings
 from novakey.devices.store import Device, DeviceStore
 from novakey.errors import NovaKeyError
 from novakey.log.format import escape
-from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, CannotAskError
+from novakey.messages.approvals import ALLOW, DENY, PUT_AWAY, ApprovalRequest, CannotAskError
 from novakey.messages.handler import MessageResult
 from novakey.messages.requests import SecretRequest, UnansweredError
 from novakey.pairing.refusal import RefusedPhone
@@ -96,7 +96,7 @@ class Notifications:
         summary = f"{self._called(request.device_id)} wants to {request.purpose}"
         body = "Allow only what you have just sent yourself."
         answer = self._ask(summary, body, "Allow once", seconds)
-        return DENY if answer == DISMISSED else answer
+        return PUT_AWAY if answer == DISMISSED else answer
 
     def confirm(self, request: SecretRequest) -> bool:
         """Ask the owner whether this program may have a secret. It is a `requests.Confirm`."""

@@ -20,6 +20,7 @@ from novakey.log.format import escape
 from novakey.messages.exchange import Exchange
 from novakey.messages.permissions import Change, Permissions
 from novakey.messages.prompt import Prompt
+from novakey.messages.recent import REPEAT_S
 from novakey.messages.targets import RequestTarget, Target, WindowTarget
 from novakey.system.clock import CLOCK, Clock
 from novakey.wire.refused import Refused
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 PROMPT_S = 30.0  # how long a prompt stays on the screen
 
-ALLOW, DENY = "allow", "deny"
+ALLOW, DENY, PUT_AWAY = "allow", "deny", "put away"
 
 
 class CannotAskError(Exception):
@@ -44,6 +45,7 @@ class ApprovalRequest:
         self.target = target
         self.until = until
         self.prompt: Prompt | None = None
+        self.digests: set[bytes] = set()  # of the texts that wait for its answer
 
     @property
     def program(self) -> str:
@@ -57,13 +59,16 @@ class ApprovalRequest:
 
 
 ShowPrompt = Callable[[ApprovalRequest, float], str | None]
-"""Shows a request for some seconds: `ALLOW`, `DENY`, or None. `CannotAskError` if no person can be prompted.
+"""Shows a request for some seconds: `ALLOW`, `DENY`, `PUT_AWAY`, or None if no person answered.
 
-A prompt that was put away without an answer is a `DENY`: else a phone could go on until its owner gives in.
+`CannotAskError` if no person can be prompted.
 """
 
 Decided = Callable[[str, str, str], None]
-"""Receives the owner's decision: `approved` or `denied`, the device, the program (empty if not known)."""
+"""Receives the owner's decision, the device, the program (empty if not known).
+
+A decision is `approved`, `denied` or `put away`.
+"""
 
 
 def _cannot_ask(request: ApprovalRequest, seconds: float) -> str | None:
@@ -89,6 +94,7 @@ class Approvals:
         self._clock = clock
         self._on_decided = on_decided
         self._waiting: dict[str, ApprovalRequest] = {}
+        self._put_away: dict[str, tuple[frozenset[bytes], float]] = {}  # texts, and until when, by device
         self._prompt_s = max(PROMPT_S, settings.approve_wait_ms / 1000.0)
 
     @property
@@ -123,15 +129,18 @@ class Approvals:
         exchange: Exchange,
         target: Target | None = None,
         check: Callable[[Focus | None], None] = lambda focus: None,
+        digest: bytes = b"",
     ) -> None:
         """Prompt the owner if that is needed, and wait as `approve_wait_ms` says.
 
         The prompt is about `target`, or else about the window with the focus now, for which `check` raises
         `Refused` if the owner need not be prompted. Returns with or without an approval: see `check`.
+        `digest` tells the text from others: a prompt that was put away does not come back for its retry.
         """
         if not self.on_computer or self._is_open(device_id):
             return
         self._refuse_denied(device_id)
+        self._refuse_put_away(device_id, digest)
         request = self._waiting.get(device_id)
         if request is None:
             self._refuse_ignored(device_id)
@@ -143,18 +152,21 @@ class Approvals:
             if self._is_open(device_id):
                 return
             self._refuse_denied(device_id)
+            self._refuse_put_away(device_id, digest)
             request = self._waiting.get(device_id) or self._begin(device_id, target)
+        request.digests.add(digest)
         if self._settings.approve_wait_ms and request.prompt is not None:
             with exchange.waiting():
                 request.prompt.wait(self._settings.approve_wait_ms / 1000.0)
 
-    def check(self, device_id: str) -> None:
+    def check(self, device_id: str, digest: bytes = b"") -> None:
         """Raise `Refused` unless an approval is open for the device, or none is needed."""
         if not self._settings.two_man_enabled or self._is_open(device_id):
             return
         if not self.on_computer:
             raise Refused(Outcome.NEEDS_APPROVE, "approve first, then send")
         self._refuse_denied(device_id)
+        self._refuse_put_away(device_id, digest)
         raise Refused(Outcome.NEEDS_APPROVE, "approve it on the computer, then send again")
 
     def check_revoked(self, device_id: str) -> None:
@@ -211,6 +223,7 @@ class Approvals:
     def forget(self, device_id: str) -> None:
         """Forget what was allowed to a revoked device, and what it waits for."""
         self._apply(Change.REVOKED, device_id)
+        self._put_away.pop(device_id, None)
         self._end(device_id)
 
     def close(self) -> None:
@@ -246,8 +259,18 @@ class Approvals:
             self.grant(device_id)
         elif answer == DENY:
             self.deny(device_id)
+        elif answer == PUT_AWAY:
+            request = self._waiting[device_id]
+            self._put_away[device_id] = frozenset(request.digests), self._clock.monotonic() + REPEAT_S
+            self._apply(Change.PUT_AWAY, device_id)
+            self._on_decided("put away", device_id, request.program)
         else:
             self._apply(Change.IGNORED, device_id)
+
+    def _refuse_put_away(self, device_id: str, digest: bytes) -> None:
+        digests, until = self._put_away.get(device_id, (frozenset(), 0.0))
+        if digest in digests and self._clock.monotonic() < until:
+            raise Refused(Outcome.NEEDS_APPROVE, "put away on the computer: nothing was typed")
 
     def _refuse_ignored(self, device_id: str) -> None:
         left = self._permissions.paused_for_s(device_id, self._clock.monotonic_ms())

@@ -38,7 +38,7 @@ class Delivery:
     def prepare(self) -> None:
         """Check what needs no window, and find the fields with the focus. Both take a moment."""
         self._rules.check_disarmed(self.device_id, self.armed)
-        self._approvals.check(self.device_id)
+        self._approvals.check(self.device_id, self._digest)
         self._rules.check_screen(self._digest)
         self.check_revoked()
         self._fields = self._rules.find_fields(self._digest)

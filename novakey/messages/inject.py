@@ -80,7 +80,10 @@ class Injector:
             exchange.refuse_late()
             # The owner is asked outside of the lock: while they think, others are served.
             self.approvals.request(
-                device_id, exchange, check=lambda focus: self._check_question(device_id, digest, focus)
+                device_id,
+                exchange,
+                check=lambda focus: self._check_question(device_id, digest, focus),
+                digest=digest,
             )
             with self._turn(exchange):
                 # Again inside: two messages that arrive together must not both pass on one approval.
@@ -132,7 +135,7 @@ class Injector:
         must_be_meant = not self.approvals.only_on_computer
         self.requests.await_owner(request, secret, device_id if must_be_meant else None, exchange)
         if device_id not in request.approved:
-            self.approvals.request(device_id, exchange, request.target)
+            self.approvals.request(device_id, exchange, request.target, digest=digest)
         with self._turn(exchange):
             told = self._told_before(device_id, digest)
             if told is not None:
@@ -142,7 +145,7 @@ class Injector:
                 # The one question showed this phone too. Not before: what is being typed has an approval.
                 self.approvals.grant_for(device_id, request.target)
             self._rules.check_known(device_id)
-            self.approvals.check(device_id)
+            self.approvals.check(device_id, digest)
             self.approvals.check_target(device_id, request.target)
             exchange.refuse_over()
             with self.recent.delivering(digest) as may_be_out:

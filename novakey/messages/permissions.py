@@ -18,6 +18,7 @@ from novakey.messages.targets import Target
 # A phone that goes on asking must not wear its owner down: each denial in a row makes it wait twice as long.
 AFTER_DENIAL_S = 10.0
 AFTER_DENIALS_S = 3600.0
+PUT_AWAY_MOST = 3  # prompts put away in a row; from the next one on, each is followed by a pause
 _NEVER = float("-inf")
 
 
@@ -33,6 +34,7 @@ class Change(Enum):
     DENIED = auto()  # by the owner, on a prompt
     DENIED_UNASKED = auto()  # by the owner, without a prompt
     IGNORED = auto()  # a prompt ran out without an answer
+    PUT_AWAY = auto()  # by the owner, a prompt without an answer
     CLOSED = auto()  # by the owner's disarm, or by a delivery that was cut
     REVOKED = auto()
 
@@ -53,6 +55,7 @@ class Then(Enum):
     REFUSE = auto()  # no prompt and no approval by the phone for a while, longer each time
     REFUSE_UNLESS_REFUSED = auto()  # saying it again prolongs nothing
     PAUSE = auto()  # no prompt for a while, longer each time
+    PAUSE_IF_MANY = auto()  # the same, after `PUT_AWAY_MOST` in a row
     FORGET = auto()
 
 
@@ -74,6 +77,7 @@ TABLE: dict[Change, Effect] = {
     Change.DENIED: Effect(To.STAY, To.CLOSE, Then.REFUSE),
     Change.DENIED_UNASKED: Effect(To.STAY, To.CLOSE, Then.REFUSE_UNLESS_REFUSED),
     Change.IGNORED: Effect(To.STAY, To.STAY, Then.PAUSE),
+    Change.PUT_AWAY: Effect(To.STAY, To.STAY, Then.PAUSE_IF_MANY),
     Change.CLOSED: Effect(To.CLOSE, To.CLOSE, Then.STAY),
     Change.REVOKED: Effect(To.CLOSE, To.CLOSE, Then.FORGET),
 }
@@ -96,11 +100,15 @@ class Gate(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """Until when the owner is not prompted again, and how many prompts in a row brought no approval."""
+    """Until when the owner is not prompted again, and how many prompts in a row brought no approval.
+
+    The first few that were put away are counted in `put_away` only.
+    """
 
     refused_until_ms: float = _NEVER
     paused_until_ms: float = _NEVER
     in_a_row: int = 0
+    put_away: int = 0
 
 
 class Permission(NamedTuple):
@@ -204,6 +212,10 @@ def _prompts(before: Prompts, then: Then, now_ms: float) -> Prompts:
             return before._replace(refused_until_ms=_after_pause(before, now_ms))
         case Then.PAUSE:
             return counted._replace(paused_until_ms=_after_pause(counted, now_ms))
+        case Then.PAUSE_IF_MANY if before.put_away < PUT_AWAY_MOST:
+            return before._replace(put_away=before.put_away + 1)
+        case Then.PAUSE_IF_MANY:
+            return _prompts(before, Then.PAUSE, now_ms)
         case Then.FORGET:
             return Prompts()
     return before

@@ -131,14 +131,38 @@ def test_deny_ends_it_and_the_phone_may_not_go_on_asking(start: Start) -> None:
     assert desk.nothing_is_typed()
 
 
-def test_a_question_that_is_put_away_is_a_denial(start: Start) -> None:
+def test_a_question_that_is_put_away_asks_no_more_for_that_message_and_costs_nothing(start: Start) -> None:
     desk = start(approve_wait_ms=8000)
     assert desk.dunst is not None
     sending = gevent.spawn(desk.send)
     desk.dunst.wait_until_shown()
     desk.dunst.ctl("close-all")
-    assert sending.get(timeout=20).msg.startswith(DENIED)
-    assert desk.nothing_is_typed()
+    reply = sending.get(timeout=20)
+    assert (reply.outcome, reply.msg) == (
+        Outcome.NEEDS_APPROVE,
+        "put away on the computer: nothing was typed",
+    )
+    say(desk.phone, APPROVE)  # the app retries by itself
+    assert desk.send().msg == reply.msg
+    assert desk.dunst.shown() == 0 and desk.waiting() == []
+    assert [row["device"] for row in desk.owner("status")["armed"]] == ["pocket"]
+    sending = gevent.spawn(desk.send, OTHER)  # another message asks at once
+    desk.press(ALLOW)
+    assert sending.get(timeout=20).outcome is Outcome.TYPED
+    assert desk.window.wait_for(OTHER.decode()) == OTHER.decode()
+    decided = [row["event"] for row in audit(desk) if "event" in row and row["event"] != "paired"]
+    assert decided == ["put away", "approved"]
+
+
+def test_with_either_the_phone_may_approve_itself_after_the_question_was_put_away(start: Start) -> None:
+    desk = start(two_man_approver="either")
+    assert desk.dunst is not None
+    assert desk.send().outcome is Outcome.NEEDS_APPROVE
+    desk.dunst.wait_until_shown()
+    desk.dunst.ctl("close-all")
+    wait_until(lambda: not desk.waiting(), "the daemon to hear of it")
+    assert say(desk.phone, APPROVE).msg.startswith("approved_for_ms")
+    assert desk.send().outcome is Outcome.TYPED
 
 
 def test_waiting_for_the_owner_types_in_one_go(start: Start) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from novakey.config.settings import Settings
 from novakey.desktop.base import Focus
-from novakey.messages.approvals import ALLOW, DENY, ApprovalRequest, Approvals, CannotAskError
+from novakey.messages.approvals import ALLOW, DENY, PUT_AWAY, ApprovalRequest, Approvals, CannotAskError
 from novakey.messages.exchange import Exchange
 from novakey.messages.permissions import AFTER_DENIAL_S, Change, Permissions
+from novakey.messages.recent import REPEAT_S
 from novakey.messages.targets import RequestTarget, Target, WindowTarget
 from novakey.system.clock import Clock
 from novakey.wire.refused import Refused
@@ -164,6 +165,28 @@ def test_a_denial_is_told_and_ends_the_asking_for_a_moment() -> None:
     with gevent.Timeout(5):
         scene.send()
     assert len(scene.asked) == 2
+
+
+def test_a_prompt_that_is_put_away_is_over_for_that_text_and_for_no_other() -> None:
+    scene = Scene(lambda request: PUT_AWAY, two_man_approver="either")
+
+    def send(text: bytes) -> str:
+        with pytest.raises(Refused) as caught:
+            scene.approvals.request("a", scene.exchange, digest=text)
+            settle()
+            scene.approvals.check("a", text)
+        assert caught.value.outcome is Outcome.NEEDS_APPROVE
+        return caught.value.msg
+
+    assert send(b"one") == send(b"one") == "put away on the computer: nothing was typed"
+    assert len(scene.asked) == 1
+    assert send(b"two").startswith("put away")
+    assert len(scene.asked) == 2, "another message asks"
+    scene.now += REPEAT_S
+    assert send(b"two").startswith("put away")
+    assert len(scene.asked) == 3, "so does the next tap"
+    scene.approvals.by_phone("a")
+    scene.approvals.check("a", b"two")
 
 
 def test_each_denial_in_a_row_doubles_the_pause_up_to_an_hour_until_allowed() -> None:

@@ -10,6 +10,7 @@ from support.machine import run_machine
 from novakey.messages.permissions import (
     AFTER_DENIAL_S,
     AFTER_DENIALS_S,
+    PUT_AWAY_MOST,
     TABLE,
     Change,
     IllegalChangeError,
@@ -32,6 +33,7 @@ AFTER = {
     Change.DENIED: (True, False, 10, 0),
     Change.DENIED_UNASKED: (True, False, 10, 0),
     Change.IGNORED: (True, True, 0, 10),
+    Change.PUT_AWAY: (True, True, 0, 0),
     Change.CLOSED: (False, False, 0, 0),
     Change.REVOKED: (False, False, 0, 0),
 }
@@ -106,6 +108,19 @@ def test_saying_no_again_without_a_prompt_prolongs_nothing() -> None:
     assert permissions.refused_for_s(A, 10_000) == AFTER_DENIAL_S, "it was not said in a row of prompts"
 
 
+def test_only_after_some_in_a_row_a_prompt_that_is_put_away_is_followed_by_a_pause() -> None:
+    permissions = Permissions()
+    pauses = []
+    for _ in range(PUT_AWAY_MOST + 2):
+        permissions.apply(Change.PUT_AWAY, A, 0)
+        pauses.append(max(0, permissions.paused_for_s(A, 0)))
+        assert permissions.refused_for_s(A, 0) < 0
+    assert pauses == [0] * PUT_AWAY_MOST + [AFTER_DENIAL_S, 2 * AFTER_DENIAL_S]
+    permissions.apply(Change.APPROVED_BY_OWNER, A, 0, 500)
+    permissions.apply(Change.PUT_AWAY, A, 0)
+    assert permissions.paused_for_s(A, 0) < 0
+
+
 def test_what_was_wanted_since_a_moment_is_closed_gate_by_gate() -> None:
     permissions = Permissions()
     permissions.apply(Change.ARMED, A, 100, 5_000)
@@ -135,7 +150,7 @@ class Account(RuleBasedStateMachine):
         self.now = 0.0
         self.armed_until = self.approved_until = self.denied_until = self.paused_until = 0.0
         self.target: object = None
-        self.in_a_row = 0
+        self.in_a_row = self.put_away = 0
 
     def _apply(self, change: Change, target: WindowTarget | RequestTarget | None = None) -> None:
         self.permissions.apply(change, A, self.now, 15_000, target)
@@ -167,7 +182,15 @@ class Account(RuleBasedStateMachine):
     def the_owner_approves(self, to: WindowTarget | RequestTarget | None) -> None:
         self._apply(Change.APPROVED_BY_OWNER, to)
         self.approved_until, self.target = self.now + 15_000, to
-        self.denied_until = self.paused_until = self.in_a_row = 0
+        self.denied_until = self.paused_until = self.in_a_row = self.put_away = 0
+
+    @rule()
+    def the_owner_puts_a_prompt_away(self) -> None:
+        self._apply(Change.PUT_AWAY)
+        self.put_away += 1
+        if self.put_away > PUT_AWAY_MOST:
+            self.in_a_row += 1
+            self.paused_until = self._pause()
 
     @rule()
     def the_owner_denies_a_prompt(self) -> None:
@@ -201,7 +224,9 @@ class Account(RuleBasedStateMachine):
     @rule()
     def the_device_is_revoked(self) -> None:
         self._apply(Change.REVOKED)
-        self.armed_until = self.approved_until = self.denied_until = self.paused_until = self.in_a_row = 0
+        self.armed_until = self.approved_until = self.denied_until = self.paused_until = self.in_a_row = (
+            self.put_away
+        ) = 0
 
     @invariant()
     def both_accounts_agree(self) -> None:
