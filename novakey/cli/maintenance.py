@@ -56,6 +56,11 @@ def _add_serve(commands: Commands) -> None:
         action="store_true",
         help="agree to drop the paired devices where rotate_kyber_keys asks for it",
     )
+    parser.add_argument(
+        "--with-session",
+        action="store_true",
+        help="end with the graphical session that it was started in",
+    )
     parser.set_defaults(run=serve)
 
 
@@ -76,7 +81,12 @@ def serve(args: argparse.Namespace) -> int:
     """Run the daemon."""
     from novakey.daemon import app
 
-    app.serve(common.settings(args), common.paths(args), lambda question: args.yes or common.agree(question))
+    app.serve(
+        common.settings(args),
+        common.paths(args),
+        lambda question: args.yes or common.agree(question),
+        args.with_session,
+    )
     return 0
 
 

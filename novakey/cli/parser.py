@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="keep everything under DIR instead of the user's folders"
     )
-    top.set_defaults(run=maintenance.serve, yes=False, command_line=top)  # completion reads it
+    top.set_defaults(run=maintenance.serve, yes=False, with_session=False)
+    top.set_defaults(command_line=top)  # completion reads it
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for module in (setup, maintenance, moving, backup, pair, status, audit, request, phone, completion):
         module.add(commands)

@@ -20,6 +20,7 @@ from novakey.daemon.notifications import Notifications
 from novakey.daemon.preload import PRELOAD_AFTER_S, preload
 from novakey.daemon.server import Server
 from novakey.daemon.startup import Installation, check_names, open_installation
+from novakey.desktop import lifetime
 from novakey.desktop.select import Chooser
 from novakey.devices import other_daemon
 from novakey.devices.activity import Activity
@@ -51,10 +52,13 @@ from novakey.wire.uri import PairingUri
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> None:
+def serve(
+    settings: Settings, paths: Paths, confirm: Callable[[str], bool], with_session: bool = False
+) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises `NovaKeyError` when it cannot start.
 
-    `confirm` is asked before paired devices are dropped.
+    `confirm` is asked before paired devices are dropped. `with_session` ends it with the graphical session
+    that it was started in.
     """
     check_names(paths, settings)
     other_daemon.refuse(paths, settings)  # before anything is made, or taken for a leftover of ours
@@ -68,7 +72,7 @@ def serve(settings: Settings, paths: Paths, confirm: Callable[[str], bool]) -> N
         installation = open_installation(paths, settings, confirm)
         replays = _open_ledger(paths, len(installation.devices))
         held.callback(replays.close)
-        Daemon(settings, paths, installation, replays).run()
+        Daemon(settings, paths, installation, replays).run(with_session)
 
 
 def _open_ledger(paths: Paths, devices: int) -> ReplayGuard:
@@ -154,7 +158,7 @@ class Daemon:
             _screen_is_locked,
         )
 
-    def run(self) -> None:
+    def run(self, with_session: bool = False) -> None:
         """Listen, open a window where one is due, and wait for the signal to stop."""
         for number in stop_signals():
             gevent.signal_handler(number, self._stopping.set)
@@ -167,12 +171,18 @@ class Daemon:
             systemd.notify("READY=1")
             if self._settings.desktop_backend != "none":
                 gevent.spawn(self._output.recover)  # a display that hangs must not hold up the start
+            if with_session:
+                gevent.spawn(self._end_with_session)
             gevent.spawn_later(PRELOAD_AFTER_S, preload)
             self._wait_for_the_end()
             systemd.notify("STOPPING=1")
             log.info("stopping")
         finally:
             self._stop()
+
+    def _end_with_session(self) -> None:
+        if lifetime.wait_for_end():
+            self._stopping.set()
 
     def _wait_for_the_end(self) -> None:
         """Until a signal; a service manager that watches is told that the loop turns."""

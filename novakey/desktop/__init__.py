@@ -2,6 +2,7 @@
 
 base      the contract of a backend
 select    the backend of the session that is here now
+lifetime  the end of that session
 chunks    typing where nothing can be grabbed
 keysyms   characters as keysyms
 pipe      a text for a program that pastes it

@@ -1,7 +1,9 @@
 """Starting with a session that starts no user services: an autostart entry, or a line for its configuration.
 
 XFCE, openbox, MATE and LXQt start what lies in `autostart/` (Desktop Application
-Autostart Specification). sway and i3 start only what their configuration names.
+Autostart Specification). sway and i3 start only what their configuration names. None of these ends what it
+started, and a daemon that outlives its session keeps that session's bus: so it ends
+by itself.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def text(arguments: Sequence[str]) -> str:
 def _words(arguments: Sequence[str]) -> list[str]:
     named = os.environ.get(PASSPHRASE_FILE)
     before = ["env", f"{PASSPHRASE_FILE}={Path(named).absolute()}"] if named else []
-    return [*before, *service.program(), *arguments, "serve"]
+    return [*before, *service.program(), *arguments, "serve", "--with-session"]
 
 
 def _quoted(word: str) -> str:

@@ -104,7 +104,7 @@ def test_where_no_entry_would_be_started_the_line_is_named(home: Path, variable:
     said = setup(home, DISPLAY=":99", **{variable: "/run/socket"}).splitlines()
     at = said.index(f"this session starts what its configuration names; add this line to {file}:")
     words = shlex.split(said[at + 1])
-    assert words[0] == "exec" and words[1:] == [*command(), "serve"]
+    assert words[0] == "exec" and words[1:] == [*command(), "serve", "--with-session"]
     assert not (home / ENTRY).exists()
 
 
@@ -120,4 +120,4 @@ def test_a_desktop_reads_every_argument_as_it_is(tmp_path: Path) -> None:
     )
     argv = [SYSTEM_PYTHON, "-c", script, str(file)]
     read = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [word.replace("%%", "%") for word in read[-3:]] == ["--data-dir", argument, "serve"]
+    assert [word.replace("%%", "%") for word in read[-4:-1]] == ["--data-dir", argument, "serve"]

@@ -8,6 +8,7 @@ Both are errors of ours, so both raise here.
 
 from __future__ import annotations
 
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,12 @@ class GuardedDisplay(Display):  # type: ignore[misc]
         self.display.socket = _Socket(self.display.socket)
         # Its RANDR puts exceptions that are no errors of a server in the place of BadRequest and BadValue.
         self.display.error_classes.update(error.xerror_class)
+
+    def take_socket(self) -> socket.socket:
+        """Return the socket. It is the caller's from here on, and this display has ended."""
+        with self.display.alone():
+            own = self.display.socket
+            return socket.socket(fileno=own.detach())
 
     def close(self) -> None:
         """Close the socket, also when the server no longer reads from it."""
