@@ -10,7 +10,7 @@
     backup              backup and restore
     setup               setup and its way back
     pair                the QR, live
-    status              status, devices, arm, disarm, approve, deny, log
+    status              status, devices, arm, disarm, approve, deny, pause, resume, log
     audit               the record of decisions as a table
     request             request, exec, askpass, pinentry, password-agent
     phone               the reference phone

@@ -1,4 +1,4 @@
-"""What the owner sees and does while the daemon runs: status, devices, arm, disarm, approve, deny, log."""
+"""What the owner sees and does while the daemon runs: status, devices, the gates, pause, log."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def add(commands: Commands) -> None:
     )
     _json(deny)
     deny.set_defaults(run=_close, op="deny")
+    pause = commands.add_parser(
+        "pause",
+        help="refuse every secret until resume",
+        description="Close both gates for every phone, and refuse every secret until `resume` or a restart.",
+    )
+    resume = commands.add_parser(
+        "resume", help="end a pause", description="Take secrets again. Every phone must arm again."
+    )
+    for op, parser in (("pause", pause), ("resume", resume)):
+        _json(parser)
+        parser.set_defaults(run=_pause, op=op)
     log = commands.add_parser(
         "log",
         help="follow the log, redacted",
@@ -143,6 +154,8 @@ def _status(args: argparse.Namespace) -> int:
     for host in now["out_of_reach"]:
         say(f"warning:  phones were paired under {host}, which is no address of this computer now")
         say("          give it that address again, or pair again: novakey.py pair --add")
+    if now["paused"]:
+        say("paused:   no phone's secret is taken until: novakey.py resume")
     say(f"armed:    {_gate_text(now['armed'])}")
     say(
         f"approved: {_gate_text(now['approved']) if now['two_man'] else 'not needed, two_man_enabled is off'}"
@@ -232,6 +245,12 @@ def _close(args: argparse.Namespace) -> int:
     answer = _ask(args, args.op)
     what = "disarmed" if args.op == "disarm" else "denied"
     return _done(args, answer, f"{what}: {', '.join(answer[what]) or 'nothing was open'}")
+
+
+def _pause(args: argparse.Namespace) -> int:
+    answer = _ask(args, args.op)
+    text = "paused: no phone's secret is taken until: novakey.py resume" if answer["paused"] else "resumed"
+    return _done(args, answer, text)
 
 
 def _log(args: argparse.Namespace) -> int:

@@ -52,6 +52,7 @@ def of(context: DaemonContext) -> dict[str, object]:
         "armed": _until(context, permissions.armed(now_ms)),
         "approved": _until(context, permissions.approved(now_ms)),
         "two_man": context.settings.two_man_enabled,
+        "paused": context.injector.is_paused,
         "approver": context.settings.two_man_approver,
         "questions": _questions(context),
         "asks": [

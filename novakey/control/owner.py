@@ -47,7 +47,7 @@ class Owner:
         on_revoked: Callable[[Device], None],
         on_changed: Callable[[str, str], None] = lambda event, device_id: None,
     ) -> None:
-        """`on_changed` hears what else the owner did to a device: `armed`, `disarmed` or `renamed`."""
+        """`on_changed` hears what else the owner did: `armed`, `disarmed`, `renamed`, `paused` or `resumed`."""
         self._context = context
         self._settings = context.settings
         self._devices = context.devices
@@ -75,6 +75,8 @@ class Owner:
             "disarm": self.disarm,
             "approve": self.approve,
             "deny": self.deny,
+            "pause": self.pause,
+            "resume": self.resume,
             "ask": self.ask,
             "log": self.log,
         }
@@ -176,6 +178,21 @@ class Owner:
             self._on_changed("disarmed", device_id)
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
+
+    def pause(self) -> dict[str, object]:
+        """Refuse every secret until `resume`: nothing is open any more, and nothing is asked."""
+        return self._pause(True)
+
+    def resume(self) -> dict[str, object]:
+        """End a pause. What it closed stays closed."""
+        return self._pause(False)
+
+    def _pause(self, on: bool) -> dict[str, object]:
+        if self._injector.is_paused != on:
+            self._injector.pause(on)
+            self._on_changed("paused" if on else "resumed", "")
+            log.info("the owner %s", "paused" if on else "resumed")
+        return {"paused": on}
 
     def approve(self, device: str | None = None) -> dict[str, object]:
         """Approve one device: the one that waits for it, or the only one there is."""

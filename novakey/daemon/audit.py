@@ -8,6 +8,7 @@
 The same, and alone in `audit-events.jsonl`
 
     {"at":…,"event":"paired","device":…,"from":…}      or paired again, revoked, armed, disarmed, renamed
+    {"at":…,"event":"paused","device":""}              or resumed
     {"at":…,"event":"approved","device":…,"program":…}  on the computer; or denied, put away
     {"at":…,"event":"locked","device":"","reason":…}   or reset, restored
 

@@ -92,6 +92,20 @@ class Injector:
         finally:
             secret.wipe()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the owner has paused all deliveries."""
+        return self._rules.is_paused
+
+    def pause(self, on: bool) -> None:
+        """Refuse every secret from here on, also one that waits for its turn; or end that."""
+        self._rules.is_paused = on
+        if on:
+            self.permissions.close_all()
+            self.approvals.close()
+            for device_id in self.requests.approved():
+                self.requests.take_back(device_id)
+
     def take_back(self, device_id: str) -> None:
         """Close everything that is open for a device: it was revoked, or has another key."""
         self.approvals.forget(device_id)

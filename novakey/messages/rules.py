@@ -27,6 +27,7 @@ from novakey.wire.reply import Outcome
 if TYPE_CHECKING:
     from novakey.session.atspi import FocusedObject
 
+PAUSED = "paused on the computer: nothing is typed until its owner resumes"
 LOCKED = "the locked screen"  # where a secret was refused, in place of a window
 
 
@@ -50,11 +51,14 @@ class Rules:
         self._locked = locked
         self._target = TargetPolicy(settings)
         self._password_field = PasswordField(settings)
+        self.is_paused = False  # by the owner; a restart ends it
 
     def check_known(self, device_id: str) -> None:
-        """Refuse a device that was revoked while its message waited for its turn."""
+        """Refuse a device that was revoked while its message waited, and every one during a pause."""
         if self.devices.get(device_id) is None:
             raise Refused(Outcome.CRYPTO_FAIL, UNAUTHENTIC)
+        if self.is_paused:
+            raise Refused(Outcome.BAD_REQUEST, PAUSED)
 
     def check_text(self, device_id: str, secret: Secret) -> None:
         """Refuse what must not be typed."""

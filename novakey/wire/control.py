@@ -52,6 +52,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "disarm": Operation(),
     "approve": Operation(_DEVICE),
     "deny": Operation(_DEVICE),
+    "pause": Operation(),
+    "resume": Operation(),
     "ask": Operation({"prompt": str, **_DEVICE}, frozenset({"prompt"}), live=True, asks_who=True),
     "log": Operation({"lines": int, "follow": bool}, live=True),
 }
