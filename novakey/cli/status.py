@@ -56,6 +56,11 @@ def add(commands: Commands) -> None:
     )
     _json(deny)
     deny.set_defaults(run=_close, op="deny")
+    _add_pause(commands)
+    _add_log(commands)
+
+
+def _add_pause(commands: Commands) -> None:
     pause = commands.add_parser(
         "pause",
         help="refuse every secret until resume",
@@ -67,6 +72,9 @@ def add(commands: Commands) -> None:
     for op, parser in (("pause", pause), ("resume", resume)):
         _json(parser)
         parser.set_defaults(run=_pause, op=op)
+
+
+def _add_log(commands: Commands) -> None:
     log = commands.add_parser(
         "log",
         help="follow the log, redacted",

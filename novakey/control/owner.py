@@ -47,7 +47,7 @@ class Owner:
         on_revoked: Callable[[Device], None],
         on_changed: Callable[[str, str], None] = lambda event, device_id: None,
     ) -> None:
-        """`on_changed` hears what else the owner did: `armed`, `disarmed`, `renamed`, `paused` or `resumed`."""
+        """`on_changed` hears what else the owner did, as the record names it."""
         self._context = context
         self._settings = context.settings
         self._devices = context.devices
@@ -76,7 +76,7 @@ class Owner:
             "approve": self.approve,
             "deny": self.deny,
             "pause": self.pause,
-            "resume": self.resume,
+            "resume": lambda: self.pause(False),
             "ask": self.ask,
             "log": self.log,
         }
@@ -179,15 +179,8 @@ class Owner:
         log.info("the owner disarmed everything")
         return {"disarmed": sorted(closed)}
 
-    def pause(self) -> dict[str, object]:
-        """Refuse every secret until `resume`: nothing is open any more, and nothing is asked."""
-        return self._pause(True)
-
-    def resume(self) -> dict[str, object]:
-        """End a pause. What it closed stays closed."""
-        return self._pause(False)
-
-    def _pause(self, on: bool) -> dict[str, object]:
+    def pause(self, on: bool = True) -> dict[str, object]:
+        """Refuse every secret until it is called with False; that opens nothing again."""
         if self._injector.is_paused != on:
             self._injector.pause(on)
             self._on_changed("paused" if on else "resumed", "")
