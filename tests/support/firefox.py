@@ -12,8 +12,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -176,7 +176,9 @@ class Page:
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, as the page's own scripts would have it."""
-        script = "const [text, done] = arguments; Promise.resolve(window.wrappedJSObject.eval(text)).then(done);"
+        script = (
+            "const [text, done] = arguments; Promise.resolve(window.wrappedJSObject.eval(text)).then(done);"
+        )
         # The page's objects are not of this sandbox, so they come as text.
         wrapped = f"(async () => JSON.stringify(await ({expression})) ?? 'null')()"
         options = {"args": [wrapped], "sandbox": "default", "newSandbox": False}
@@ -208,7 +210,9 @@ class Page:
             {"type": "pointerDown", "button": 0},
             {"type": "pointerUp", "button": 0},
         ]
-        self.call("WebDriver:PerformActions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}])
+        self.call(
+            "WebDriver:PerformActions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}]
+        )
 
     def close(self) -> None:
         """Close the tab."""

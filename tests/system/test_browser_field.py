@@ -95,7 +95,9 @@ def test_the_badge_stands_in_a_root_that_is_closed_to_the_page(scene: BrowserSce
     scene.show(LOGIN)
     host = scene.press()
     wait_for_badge(scene.page, there=True)
-    assert scene.page.evaluate("[...document.documentElement.children].every((each) => each.shadowRoot === null)")
+    assert scene.page.evaluate(
+        "[...document.documentElement.children].every((each) => each.shadowRoot === null)"
+    )
     assert scene.nowhere("waiting for the phone")
     host.say("ended", reason="denied", message="")
     assert host.read() == {}
@@ -148,7 +150,9 @@ CHANGING = {
 
 
 @pytest.mark.parametrize("outcome", CHANGING)
-def test_a_field_that_changed_while_the_phone_was_asked_is_not_filled(scene: BrowserScene, outcome: str) -> None:
+def test_a_field_that_changed_while_the_phone_was_asked_is_not_filled(
+    scene: BrowserScene, outcome: str
+) -> None:
     body = "<fieldset id=group style='border:0'><input type=password id=field></fieldset>"
     scene.show(f"<form action=/login>{body}<button id=go>In</button></form>")
     host = scene.press()
@@ -172,7 +176,7 @@ def test_a_field_that_changed_while_the_phone_was_asked_is_not_filled(scene: Bro
 def test_a_page_that_turns_when_it_has_the_value_is_told_and_emptied(
     scene: BrowserScene, change: str, outcome: str
 ) -> None:
-    scene.show(f"<form action=/login><input id=field oninput=\"if (field.value) {change}\"></form>")
+    scene.show(f'<form action=/login><input id=field oninput="if (field.value) {change}"></form>')
     secret = a_secret()
     assert scene.press().fill(secret) == outcome
     assert scene.nowhere(secret)
@@ -199,7 +203,7 @@ def test_a_closed_tab_is_told_as_gone(scene: BrowserScene) -> None:
 
 
 def test_esc_takes_the_request_back_and_leaves_no_badge(scene: BrowserScene) -> None:
-    scene.show(LOGIN + "<script>field.onkeydown = () => { seen = true }</script>")
+    scene.show(LOGIN + "<script>field.onkeydown = ({key}) => { if (key === 'Escape') seen = 1 }</script>")
     host = scene.press()
     scene.page.escape()
     assert host.read() == {"type": "cancel", "id": host.id}
@@ -210,7 +214,9 @@ def test_esc_takes_the_request_back_and_leaves_no_badge(scene: BrowserScene) -> 
 
 
 def test_the_button_pressed_again_takes_it_back_also_where_the_page_swallows_esc(scene: BrowserScene) -> None:
-    scene.show("<script>addEventListener('keydown', (e) => e.stopImmediatePropagation(), true)</script>" + LOGIN)
+    scene.show(
+        "<script>addEventListener('keydown', (e) => e.stopImmediatePropagation(), true)</script>" + LOGIN
+    )
     host = scene.press()
     scene.page.press_button()
     assert host.read()["type"] == "cancel"
