@@ -1,7 +1,7 @@
-"""An instrument in the place of the native host: a test reads what the extension says, and answers when it wants.
+"""An instrument in the place of the native host: a test reads each message and chooses when to answer.
 
-The browser starts a small script, which carries the messages to a socket of the test. What the product's own host
-does with them has tests of its own.
+The browser starts a small script, which carries the messages to a socket of the test. The product's own host
+has tests of its own.
 """
 
 from __future__ import annotations

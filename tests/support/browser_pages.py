@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 LOGIN = """<!doctype html><meta charset=utf-8><title>login</title>
-<form action="/login" method=post><label>Password <input type=password id=field></label><button>In</button></form>
+<form action="/login" method=post>
+<label>Password <input type=password id=field></label><button>In</button></form>
 """
 
 

@@ -1,4 +1,4 @@
-"""A browser with the extension, pages, and an instrument as host: what most tests of the extension stand on."""
+"""A browser with the extension, pages, and an instrument as host, for the tests of the extension."""
 
 from __future__ import annotations
 

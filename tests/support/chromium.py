@@ -1,8 +1,8 @@
 """A real Chromium without a window, steered by the DevTools protocol over a socket that it inherits.
 
 No port is open, and no driver program is needed. The toolbar's button is pressed by the browser itself
-(`Extensions.triggerAction`), which calls the extension as a click or its shortcut does. Text comes out of a page
-by `evaluate`, in the page's own world.
+(`Extensions.triggerAction`), which calls the extension as a click or its shortcut does. Text comes out of a
+page by `evaluate`, in the page's own world.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOST_NAME = "org.novakey.browser"
 START_S = 180  # a busy machine
 CALL_S = 30
 
-# A descriptor of ours becomes the two that `--remote-debugging-pipe` reads and writes. sh knows only one digit.
+# A descriptor of ours becomes the two that `--remote-debugging-pipe` uses. sh knows those of one digit only.
 _WITH_PIPE = 'fd=$1; shift; exec "$@" 3<&"$fd" 4>&"$fd"'
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--password-store=basic"),
@@ -204,7 +204,8 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, as the mouse does."""
-        box = f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({selector}.getBoundingClientRect())"
+        middle = "({x, y, width, height}) => [x + width / 2, y + height / 2]"
+        box = f"({middle})({selector}.getBoundingClientRect())"
         x, y = self.evaluate(box)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

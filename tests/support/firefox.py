@@ -1,7 +1,7 @@
 """A real Firefox without a window, steered by Marionette, which is part of it.
 
-The extension's shortcut is pressed as keys that the browser's own window gets, so it is the browser that starts the
-extension. Text comes out of a page by `evaluate`, in a sandbox beside the page.
+The extension's shortcut is pressed as keys that the browser's own window gets, so the browser itself starts
+the extension. Text comes out of a page by `evaluate`, in a sandbox beside the page.
 """
 
 from __future__ import annotations
@@ -203,7 +203,8 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, as the mouse does."""
-        box = f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({selector}.getBoundingClientRect())"
+        middle = "({x, y, width, height}) => [x + width / 2, y + height / 2]"
+        box = f"({middle})({selector}.getBoundingClientRect())"
         x, y = self.evaluate(box)
         actions = [
             {"type": "pointerMove", "x": round(x), "y": round(y), "origin": "viewport"},

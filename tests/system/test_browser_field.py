@@ -1,7 +1,7 @@
 """The extension fills the one field and tells the truth about it, in a real Chromium and a real Firefox.
 
-The host is an instrument here, so that a test has each moment in its hand: support/browser_host.py. The short form is
-Chromium with ten secrets.
+The host is an instrument here, which lets a test choose each moment: support/browser_host.py. The short form
+is Chromium with ten secrets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[BrowserScene]:
 
 
 def secrets(count: int) -> Iterator[str]:
-    """Return secrets of all scripts. A field of one line has no place for a line's end, and they have none."""
+    """Return secrets of all scripts, without a line's end: a field of one line cannot hold one."""
     rng = random.Random()
     return (random_secret(rng, ALL) for _ in range(count))
 
@@ -105,11 +105,12 @@ def test_the_badge_stands_in_a_root_that_is_closed_to_the_page(scene: BrowserSce
 
 # ---- the truth: what happened, and nothing stays ----
 
+CUT = "<input id=field oninput='setTimeout(() => field.value = field.value.slice(1), WHEN)'>"
 ALTERING = {
     "maxlength": "<input type=password id=field maxlength=8>",
     "a mask at once": "<input id=field oninput='field.value = field.value.toUpperCase()'>",
-    "a mask in the next turn": "<input id=field oninput='setTimeout(() => field.value = field.value.slice(1))'>",
-    "a mask after a frame": """<input id=field oninput='setTimeout(() => field.value = field.value.slice(1), 40)'>""",
+    "a mask in the next turn": CUT.replace("WHEN", "0"),
+    "a mask after a frame": CUT.replace("WHEN", "40"),
     "a script that clears it": "<input id=field onchange='field.value = \"\"'>",
     "a script that puts more in": "<input id=field oninput='if (field.value) field.value = field.value + 1'>",
     "a value that an e-mail cannot have": "<input type=email id=field>",

@@ -28,7 +28,8 @@ for (const target of [window, document, field, document.documentElement.lastElem
 for (const type of ["fill", "waiting", "ended", "cancel", "site", "outcome"])
   postMessage({type, id: "1", secret: "forged", name: "field"}, "*");
 for (const api of [globalThis.chrome?.runtime, globalThis.browser?.runtime]) {
-  try { api.connect("jbplfndohnifiagikigniiokadlmhibk", {name: "field"}).postMessage({type: "cancel"}) } catch {}
+  try { api.connect("jbplfndohnifiagikigniiokadlmhibk", {name: "field"}).postMessage({type: "cancel"})
+  } catch {}
   try { api.sendMessage("jbplfndohnifiagikigniiokadlmhibk", {type: "cancel"}) } catch {}
 }
 """
@@ -58,7 +59,7 @@ def test_a_page_reads_none_of_our_files(scene: BrowserScene) -> None:
 
 def test_a_false_badge_gets_nothing(scene: BrowserScene) -> None:
     scene.show(LOGIN)
-    badge = "<div popover=manual>waiting for the phone<button id=cross>×</button></div>"
+    badge = "<div popover=manual>waiting for the phone<button id=cross>x</button></div>"
     scene.page.evaluate(f"document.documentElement.insertAdjacentHTML('beforeend', '{badge}')")
     scene.page.evaluate("document.querySelector('#cross').click()")
     assert scene.hosts.none_within(1)
@@ -142,7 +143,8 @@ def test_a_field_that_is_covered_and_moved_is_filled_and_the_cover_is_not(scene:
         """(() => { const {x, y} = field.getBoundingClientRect();
         const cover = document.createElement("input"); cover.id = "cover"; cover.type = "password";
         cover.style.cssText = `position:fixed; z-index:9; left:${x}px; top:${y}px`;
-        document.body.append(cover); cover.focus(); field.style.cssText = "position:absolute; top:300px" })()"""
+        document.body.append(cover); cover.focus();
+        field.style.cssText = "position:absolute; top:300px" })()"""
     )
     assert host.fill(SECRET) == "filled"
     assert (scene.value(), scene.page.evaluate("cover.value")) == (SECRET, "")
