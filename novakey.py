@@ -22,20 +22,8 @@ UNFINISHED = "unfinished\n"
 # Only its owner can open it, so that no other user can hold the lock and with it each first start.
 LOCK = os.path.join(VENV, "novakey-lock")
 # What the packages of requirements.in are imported as.
-MODULES = (
-    (
-        "gevent",
-        "pqcrypto",
-        "nacl",
-        "qrcode",
-        "png",
-        "platformdirs",
-        "yaml",
-        "idna",
-        "publicsuffixlist",
-        "Xlib",
-    )
-) + (("jeepney",) if sys.platform.startswith("linux") else ())
+MODULES = ("gevent", "pqcrypto", "nacl", "qrcode", "png", "platformdirs", "yaml", "Xlib")
+MODULES += ("idna", "publicsuffixlist") + (("jeepney",) if sys.platform.startswith("linux") else ())
 # One mark for each time this start has re-executed itself: a broken environment must not go round for ever.
 ROUNDS = "_NOVAKEY_LAUNCH_ROUNDS"
 # Settings of pip that would send the packages elsewhere than into the environment.

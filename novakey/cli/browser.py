@@ -62,7 +62,9 @@ def _install(args: argparse.Namespace) -> int:
         program += ["--data-dir", str(paths.data)]
     for browser in browser_manifests.install(paths, args.browser, program):
         common.echo(f"{browser.name}: {browser.manifest}")
-    common.echo("in that browser the NovaKey extension is still needed; restart the browser if it runs")
+    common.echo(
+        "its extension is no part of this version yet: docs/browser.md; restart the browser if it runs"
+    )
     return 0
 
 

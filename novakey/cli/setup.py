@@ -50,7 +50,6 @@ def add(commands: Commands) -> None:
 
 def _setup(args: argparse.Namespace) -> int:
     from novakey.devices import other_daemon
-    from novakey.pull import browser_manifests
     from novakey.setup import configuration, installation
 
     if args.config is not None:
@@ -74,8 +73,6 @@ def _setup(args: argparse.Namespace) -> int:
     arguments = ["--data-dir", str(paths.data)] if elsewhere else []
     by_service = installation.install(paths, answers, arguments, say)
     args.yes, unattended = False, args.yes  # to `serve` it means something else
-    if browser_manifests.can_be_installed(paths):
-        say("to fill fields of web pages too: novakey.py browser install")
     settings = common.settings(args)
     if not _can_be_sealed(paths, settings, say):
         return 1

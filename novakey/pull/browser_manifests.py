@@ -87,11 +87,6 @@ def status(paths: Paths) -> list[Found]:
     ]
 
 
-def can_be_installed(paths: Paths) -> bool:
-    """Whether a browser has run here that does not know of us."""
-    return os.name == "posix" and any(row.is_there and row.manifest == NONE for row in status(paths))
-
-
 def sandboxed() -> list[str]:
     """Return the browsers of snap and flatpak packages that have run here, with the package system."""
     home = Path.home()

@@ -84,7 +84,9 @@ def parse(origin: str, allow_http: Collection[str] = ()) -> Site:
     if port > 65535:
         raise SiteError("there is no such port")
     if scheme == "http" and not _is_loopback(host) and host not in map(str.lower, allow_http):
-        raise SiteError("this page is not encrypted (http), so it gets no secret")
+        raise SiteError(
+            "this page is not encrypted (http), so it gets no secret unless browser_allow_http lists its host"
+        )
     domain = host if _is_address(host) else _suffixes().privatesuffix(host) or host
     return Site(scheme, host, domain, 0 if port == _DEFAULT_PORTS[scheme] else port)
 

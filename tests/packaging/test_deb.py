@@ -31,7 +31,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("deb"), "--only", "deb")
 
 
-@pytest.mark.long
 def test_two_builds_are_the_same_bytes(package: Path, tmp_path: Path) -> None:
     again = build(tmp_path, "--only", "deb", umask=0o077)
     assert again.read_bytes() == package.read_bytes()

@@ -60,14 +60,7 @@ def works(daemon: Daemon, phone: Profile) -> bool:
     return say(daemon.at(phone), MessageType.ARM).outcome is Outcome.OK
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("keyfile", marks=pytest.mark.long),
-        pytest.param("passphrase", marks=pytest.mark.long),
-        "keyring",
-    ],
-)
+@pytest.mark.parametrize("kind", ["keyfile", "passphrase", "keyring"])
 def test_after_the_loss_of_the_machine_the_same_phone_works_without_pairing(
     tmp_path: Path, held: ExitStack, passphrase: Path, kind: str
 ) -> None:
@@ -107,15 +100,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        "wrong passphrase",
-        "cut",
-        pytest.param("changed", marks=pytest.mark.long),
-        pytest.param("foreign", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("spoil", ["wrong passphrase", "cut", "changed", "foreign"])
 def test_what_is_no_backup_of_ours_alters_nothing(
     kept: tuple[Machine, Path], passphrase: Path, spoil: str
 ) -> None:

@@ -23,7 +23,7 @@ def held(daemon: Daemon) -> tuple[int, int]:
     return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir()))
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [200, pytest.param(2000, marks=pytest.mark.long)])
 def test_deliveries_on_x11_with_a_bus_leave_nothing_open(tmp_path: Path, rounds: int) -> None:
     open_gates = {"two_man_enabled": False, "arm_consume_on_inject": False, "arm_max_ms": 600_000}
     settings = {"desktop_backend": "x11", "max_requests_per_min": 100_000, "delivery_timeout_s": 15}

@@ -86,9 +86,7 @@ SITUATIONS = {
 PATIENT = {**KEYRING, "keyring_timeout_s": 15}
 
 
-@pytest.mark.parametrize(
-    "situation", [locked, gone, *(pytest.param(each, marks=pytest.mark.long) for each in (dismissed, killed))]
-)
+@pytest.mark.parametrize("situation", SITUATIONS)
 def test_each_situation_ends_within_the_deadline_with_its_own_message(
     tmp_path: Path, situation: Callable[[SecretService], None]
 ) -> None:

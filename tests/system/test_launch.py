@@ -101,7 +101,6 @@ def test_without_a_network_it_says_so_once(tree: Path, offline: tuple[str, ...])
     assert "connect this machine to the network" in cure
 
 
-@pytest.mark.long
 def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
     (tree / "requirements.txt").write_text(f"platformdirs==4.3.6 --hash=sha256:{'0' * 64}\n")
@@ -192,7 +191,6 @@ def test_a_later_start_installs_nothing_and_needs_no_network(tree: Path, offline
     assert done.stdout.startswith("novakey ")
 
 
-@pytest.mark.long
 def test_a_package_that_went_missing_is_installed_again(tree: Path) -> None:
     installed = next((tree / "Nova Key's copy" / ".venv").glob("lib/python3*/site-packages"))
     for path in (*installed.glob("platformdirs*"), *installed.glob("png*")):

@@ -144,14 +144,7 @@ def test_only_reset_lifts_a_lock(tmp_path: Path) -> None:
         assert daemon.pair().device_id == "phone-1"
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        pytest.param("wider rights", marks=pytest.mark.long),
-        "damaged",
-        pytest.param("links", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("spoil", ["wider rights", "damaged", "links"])
 def test_reset_works_on_a_spoiled_installation(tmp_path: Path, spoil: str) -> None:
     folder = tmp_path / "d"
     with Daemon(folder) as daemon:

@@ -58,9 +58,7 @@ def read_on(descriptor: int, until: bytes) -> bytes:
     return text
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("terminal", marks=pytest.mark.long), "stopped terminal", "pipe"]
-)
+@pytest.mark.parametrize("kind", ["terminal", "stopped terminal", "pipe"])
 def test_a_reader_that_pauses_stops_neither_phones_nor_the_owner_nor_the_end(
     tmp_path: Path, kind: str
 ) -> None:

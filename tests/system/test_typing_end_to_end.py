@@ -211,7 +211,7 @@ def ascii_secret() -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(256))
 
 
-@pytest.mark.parametrize("who", ["another user", pytest.param("the same user", marks=pytest.mark.long)])
+@pytest.mark.parametrize("who", ["another user", "the same user"])
 def test_arguments_and_environments_never_hold_the_secret(
     server: XServer, daemon: Daemon, phone: Profile, tmp_path: Path, who: str
 ) -> None:
@@ -254,7 +254,6 @@ def crash(process: subprocess.Popen[bytes]) -> None:
     assert process.wait(30) == -signal.SIGABRT
 
 
-@pytest.mark.long
 def test_no_file_and_no_core_holds_the_secret(
     server: XServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,12 +20,6 @@ from novakey.wire.reply import Outcome, Reply
 SITE = "example.org (login.example.org)"
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Scene]:
-    with Scene() as made:
-        yield made
-
-
 @pytest.fixture
 def scene(one: Scene) -> Iterator[Scene]:
     """For the tests that share a daemon. One that is late for a request is restarted, for that takes less."""

@@ -26,12 +26,6 @@ from novakey.wire.reply import Outcome
 SECRET = random_secret()
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Scene]:
-    with Scene() as made:
-        yield made
-
-
 @pytest.fixture
 def shared(one: Scene) -> Iterator[Scene]:
     """For the tests that leave nothing late behind."""

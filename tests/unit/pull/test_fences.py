@@ -42,12 +42,6 @@ for op, args in (("ask", {"prompt": "mine"}), ("status", {}), ("approve", {})):
 """
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Scene]:
-    with Scene() as made:
-        yield made
-
-
 @pytest.fixture
 def scene(one: Scene) -> Iterator[Scene]:
     yield one

@@ -87,6 +87,7 @@ def test_a_locker_that_holds_the_keyboard_without_the_focus_gets_nothing(
 _MENU = """
 import os, sys, gi
 gi.require_version("Gtk", "3.0")
+gi.require_version("Gdk", "3.0")
 from gi.repository import Gdk, GLib, Gtk
 window, menu = Gtk.Window(title="with a menu"), Gtk.Menu()
 item = Gtk.MenuItem(label="one")
