@@ -109,3 +109,29 @@ def test_reset_takes_our_manifests_away_and_no_others(home: Path) -> None:
     assert run("--data-dir", str(home / "d"), "reset", "--yes", env={"HOME": str(home)}).returncode == 0
     assert list(manifests(home)) == [".mozilla/native-messaging-hosts"]
     assert not (home / "d" / "novakey-browser").exists() and (home / "e" / "novakey-browser").exists()
+
+
+def test_doctor_says_which_may_ask_and_names_a_start_script_that_is_gone(home: Path) -> None:
+    def finding() -> dict[str, str]:
+        done = run("--data-dir", str(home / "d"), "doctor", "--json", env={"HOME": str(home)})
+        (row,) = (row for row in map(json.loads, done.stdout.splitlines()) if row["check"] == "browsers")
+        return row
+
+    assert novakey(home, "install", "chromium").returncode == 0
+    assert (finding()["verdict"], finding()["found"]) == ("ok", "chromium can ask")
+    script = home / "d" / "novakey-browser"
+    script.unlink()
+    lost = finding()
+    assert lost["verdict"] == "fault" and str(script) in lost["found"]
+    assert lost["cure"] == "novakey.py browser install"
+    assert novakey(home, "install").returncode == 0
+    (home / "snap" / "firefox").mkdir(parents=True)
+    assert "firefox (snap)" in finding()["found"]
+
+
+def test_undoing_setup_takes_our_manifests_away(home: Path) -> None:
+    env = {"HOME": str(home), "XDG_RUNTIME_DIR": ""}
+    for words in ("setup --yes --no-service", "browser install chromium", "setup --uninstall --yes"):
+        done = run(*words.split(), env=env)
+        assert done.returncode == 0, done.stderr
+    assert manifests(home) == {}

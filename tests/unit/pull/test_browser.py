@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.browser import CHROMIUM, FIREFOX, Host, framed
+from support.daemon import run
 from support.pull import Scene, random_secret
 from support.x11 import wait_until
 
@@ -72,6 +73,8 @@ def test_the_phone_is_told_filled_only_after_the_page_has_said_so(
     assert secret not in scene.daemon.log()
     record = [json.loads(line) for line in (scene.daemon.folder / "logs" / "audit.jsonl").open()]
     assert [row["outcome"] for row in record if row.get("site") == SITE][-2:] == ["waiting", "filled"]
+    table = run("--data-dir", scene.daemon.folder, "audit").stdout
+    assert any("filled" in line and line.endswith(f"for {SITE}") for line in table.splitlines()), table
 
 
 @pytest.mark.parametrize("outcome", sorted(pages.OUTCOMES - {pages.FILLED}))
